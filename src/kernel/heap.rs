@@ -1,0 +1,252 @@
+//! The two heaps of the event queue. Both are 4-ary: half the depth of a binary heap, and the four
+//! children of a node lie in one or two cache lines, so the smallest child is chosen without a
+//! branch that the processor has to guess.
+
+/// A 4-ary min-heap of `(key, value)` pairs. Keys are expected to be unique; among equal keys the
+/// order of removal is unspecified but deterministic.
+#[derive(Clone, Debug)]
+pub struct KeyedHeap<V> {
+    items: Vec<(u128, V)>,
+}
+
+impl<V> Default for KeyedHeap<V> {
+    fn default() -> Self {
+        Self { items: Vec::new() }
+    }
+}
+
+impl<V: Copy> KeyedHeap<V> {
+    /// How many entries are pending.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// True when nothing is pending.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The smallest key, or `u128::MAX` when empty.
+    #[inline]
+    #[must_use]
+    pub fn min_key(&self) -> u128 {
+        match self.items.first() {
+            Some(&(key, _)) => key,
+            None => u128::MAX,
+        }
+    }
+
+    /// Adds an entry.
+    #[inline]
+    pub fn push(&mut self, key: u128, value: V) {
+        let mut hole = self.items.len();
+        self.items.push((key, value));
+        while hole > 0 {
+            let parent = (hole - 1) / 4;
+            if self.items[parent].0 <= key {
+                break;
+            }
+            self.items[hole] = self.items[parent];
+            hole = parent;
+        }
+        self.items[hole] = (key, value);
+    }
+
+    /// Removes and returns the entry with the smallest key.
+    #[inline]
+    pub fn pop(&mut self) -> Option<(u128, V)> {
+        let last = self.items.pop()?;
+        let len = self.items.len();
+        if len == 0 {
+            return Some(last);
+        }
+        let top = self.items[0];
+        let items = &mut self.items[..];
+        let mut hole = 0;
+        loop {
+            let first = 4 * hole + 1;
+            if first + 4 <= len {
+                let c = &items[first..first + 4];
+                let a = usize::from(c[1].0 < c[0].0);
+                let b = 2 + usize::from(c[3].0 < c[2].0);
+                let best = if c[b].0 < c[a].0 { b } else { a };
+                let child = first + best;
+                if last.0 <= items[child].0 {
+                    break;
+                }
+                items[hole] = items[child];
+                hole = child;
+            } else {
+                if first < len {
+                    let mut child = first;
+                    for other in first + 1..len {
+                        if items[other].0 < items[child].0 {
+                            child = other;
+                        }
+                    }
+                    if items[child].0 < last.0 {
+                        items[hole] = items[child];
+                        hole = child;
+                    }
+                }
+                break;
+            }
+        }
+        items[hole] = last;
+        Some(top)
+    }
+}
+
+const ABSENT: u32 = u32::MAX;
+
+/// An indexed 4-ary min-heap: one deadline per small integer id, moved and removed in place.
+///
+/// This is the lane of the hot moving deadlines (the next completion of each task server); the
+/// position array makes a move cost a few nanoseconds where a hash-indexed queue pays tens.
+#[derive(Clone, Debug, Default)]
+pub struct DeadlineHeap {
+    heap: Vec<(u128, u32)>,
+    position: Vec<u32>,
+}
+
+impl DeadlineHeap {
+    /// How many ids have a deadline.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// True when no id has a deadline.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// The smallest key, or `u128::MAX` when empty.
+    #[inline]
+    #[must_use]
+    pub fn min_key(&self) -> u128 {
+        match self.heap.first() {
+            Some(&(key, _)) => key,
+            None => u128::MAX,
+        }
+    }
+
+    /// The key of `id`, if it has one.
+    #[must_use]
+    pub fn key_of(&self, id: u32) -> Option<u128> {
+        match self.position.get(id as usize) {
+            Some(&at) if at != ABSENT => Some(self.heap[at as usize].0),
+            _ => None,
+        }
+    }
+
+    /// Sets or moves the deadline of `id`.
+    #[inline]
+    pub fn set(&mut self, id: u32, key: u128) {
+        let slot = id as usize;
+        if slot >= self.position.len() {
+            self.position.resize(slot + 1, ABSENT);
+        }
+        let at = self.position[slot];
+        if at == ABSENT {
+            self.heap.push((key, id));
+            self.up(self.heap.len() - 1, key, id);
+        } else {
+            let at = at as usize;
+            if key < self.heap[at].0 {
+                self.up(at, key, id);
+            } else {
+                self.down(at, key, id);
+            }
+        }
+    }
+
+    /// Removes the deadline of `id`; true if there was one.
+    #[inline]
+    pub fn remove(&mut self, id: u32) -> bool {
+        let slot = id as usize;
+        let Some(&at) = self.position.get(slot) else { return false };
+        if at == ABSENT {
+            return false;
+        }
+        self.position[slot] = ABSENT;
+        let at = at as usize;
+        let Some((key, moved)) = self.heap.pop() else { return false };
+        if at < self.heap.len() {
+            let old = self.heap[at].0;
+            if key < old {
+                self.up(at, key, moved);
+            } else {
+                self.down(at, key, moved);
+            }
+        }
+        true
+    }
+
+    /// Removes and returns the earliest `(key, id)`.
+    #[inline]
+    pub fn pop(&mut self) -> Option<(u128, u32)> {
+        let &(key, id) = self.heap.first()?;
+        self.position[id as usize] = ABSENT;
+        if let Some((last_key, last)) = self.heap.pop()
+            && !self.heap.is_empty()
+        {
+            self.down(0, last_key, last);
+        }
+        Some((key, id))
+    }
+
+    #[inline]
+    fn place(&mut self, at: usize, key: u128, id: u32) {
+        self.heap[at] = (key, id);
+        self.position[id as usize] = at as u32;
+    }
+
+    #[inline]
+    fn up(&mut self, mut hole: usize, key: u128, id: u32) {
+        while hole > 0 {
+            let parent = (hole - 1) / 4;
+            let (pk, pid) = self.heap[parent];
+            if pk <= key {
+                break;
+            }
+            self.place(hole, pk, pid);
+            hole = parent;
+        }
+        self.place(hole, key, id);
+    }
+
+    #[inline]
+    fn down(&mut self, mut hole: usize, key: u128, id: u32) {
+        let len = self.heap.len();
+        loop {
+            let first = 4 * hole + 1;
+            let child = if first + 4 <= len {
+                let c = &self.heap[first..first + 4];
+                let a = usize::from(c[1].0 < c[0].0);
+                let b = 2 + usize::from(c[3].0 < c[2].0);
+                first + if c[b].0 < c[a].0 { b } else { a }
+            } else if first < len {
+                let mut child = first;
+                for other in first + 1..len {
+                    if self.heap[other].0 < self.heap[child].0 {
+                        child = other;
+                    }
+                }
+                child
+            } else {
+                break;
+            };
+            let (ck, cid) = self.heap[child];
+            if key <= ck {
+                break;
+            }
+            self.place(hole, ck, cid);
+            hole = child;
+        }
+        self.place(hole, key, id);
+    }
+}

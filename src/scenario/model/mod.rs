@@ -1,0 +1,353 @@
+//! The types of the scenario language. One declaration gives the struct that the simulation reads,
+//! the defaults, the reader, `plan.toml` and the JSON Schema. Field names and defaults are the real
+//! API's, in snake case.
+
+mod control;
+mod law;
+mod service;
+
+pub use control::*;
+pub use law::{ByteLaw, TimeLaw};
+pub use service::*;
+
+use indexmap::IndexMap;
+
+use crate::kernel::SimDuration;
+use crate::units::{Bytes, Usd};
+
+table! {
+    /// A scenario with every default filled in: what one run does.
+    pub struct Plan {
+        /// How long is simulated, from which seed, what is recorded.
+        pub simulation: Simulation,
+        /// The orchestrator, the region, the zones and the account's quotas.
+        pub cluster: Cluster = Cluster::default(),
+        /// What tasks run on, by name.
+        pub capacity: IndexMap<String, Capacity> = IndexMap::new(),
+        /// The services, by name.
+        pub services: IndexMap<String, Service> = IndexMap::new(),
+        /// What must hold after the run: by service name, or `cluster` for the whole.
+        pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
+        /// What happens at given times: deployments, changed settings.
+        pub actions: IndexMap<String, Action> = IndexMap::new(),
+        /// What the account pays beside the list price, and for what traffic leaves by.
+        pub billing: Billing = Billing::default(),
+    }
+}
+
+table! {
+    /// How long is simulated, from which seed, what is recorded.
+    pub struct Simulation {
+        /// Simulated time, warm-up included.
+        pub duration: SimDuration,
+        /// Time at the start that figures, cost and objectives leave out. Control acts in it.
+        pub warm_up: SimDuration = SimDuration::ZERO,
+        /// Seed of all random streams.
+        pub seed: u64 = 1,
+        /// Length of a recorded interval: a row of services.csv.
+        pub interval: SimDuration = SimDuration::from_secs(10),
+        /// The civil instant at which the simulation starts, in UTC, for schedules and cron.
+        pub start: jiff::Timestamp = jiff::Timestamp::constant(1_767_571_200, 0), // 2026-01-05T00:00:00Z, a Monday
+    }
+}
+
+words! {
+    /// Which control plane runs the services.
+    pub enum Orchestrator {
+        /// Amazon ECS.
+        Ecs = "ecs",
+    }
+}
+
+table! {
+    /// The orchestrator, the region, the zones and the account's quotas.
+    pub struct Cluster {
+        /// The control plane.
+        pub orchestrator: Orchestrator = Orchestrator::Ecs,
+        /// The AWS region: its prices hold.
+        pub region: String = "us-east-1".to_string(),
+        /// How many Availability Zones the subnets span, 1 to 6.
+        pub zones: u32 = 3,
+        /// Quotas of the account in the region.
+        pub quotas: Quotas = Quotas::default(),
+        /// How metrics reach CloudWatch and alarms are evaluated.
+        pub telemetry: Telemetry = Telemetry::default(),
+    }
+}
+
+table! {
+    /// Quotas of the account and the service scheduler. Source: AWS service quotas for ECS and Fargate.
+    pub struct Quotas {
+        /// Fargate launches that may happen at once (on-demand and Spot counted separately).
+        pub fargate_launch_burst: u32 = 100,
+        /// Fargate launches a second in the long run (on-demand and Spot counted separately).
+        pub fargate_launch_rate: f64 = 20.0,
+        /// Tasks that the scheduler launches a minute for one service.
+        pub service_launch_rate_per_minute: u32 = 500,
+        /// Tasks in PROVISIONING in the cluster.
+        pub provisioning_tasks: u32 = 500,
+        /// Tasks of one service.
+        pub tasks_per_service: u32 = 5000,
+        /// vCPUs of running Fargate on-demand tasks in the account.
+        pub fargate_on_demand_vcpus: u32 = 4000,
+        /// vCPUs of running Fargate Spot tasks in the account.
+        pub fargate_spot_vcpus: u32 = 4000,
+    }
+}
+
+table! {
+    /// How metrics reach CloudWatch and alarms are evaluated.
+    pub struct Telemetry {
+        /// Time from the end of a period until an ECS data point of it can be seen.
+        pub ecs_publication_delay: SimDuration = SimDuration::from_secs(120),
+        /// Time from the end of a period until an ECS high-resolution (20 s) data point can be seen.
+        pub ecs_high_resolution_publication_delay: SimDuration = SimDuration::from_secs(20),
+        /// Time from the end of a period until a load balancer's data point can be seen.
+        pub alb_publication_delay: SimDuration = SimDuration::from_secs(45),
+        /// Time between the state change of an alarm and the action of the scaling service.
+        pub action_delay: SimDuration = SimDuration::from_secs(1),
+        /// How often ECS looks at deployment alarms.
+        pub deployment_alarm_poll: SimDuration = SimDuration::from_secs(15),
+    }
+}
+
+tagged! {
+    /// What tasks run on.
+    by "type"
+    pub enum Capacity {
+        /// AWS Fargate, on demand.
+        Fargate(Fargate) = "fargate",
+        /// AWS Fargate Spot: cheaper, taken back with a notice of two minutes.
+        FargateSpot(FargateSpot) = "fargate_spot",
+    }
+}
+
+table! {
+    /// AWS Fargate on demand. AWS publishes no launch latencies: these are settings.
+    pub struct Fargate {
+        /// Time to find a micro-VM for a task.
+        pub provisioning: TimeLaw = TimeLaw::uniform_secs(6.0, 12.0),
+        /// Time to attach the network interface.
+        pub eni_attach: TimeLaw = TimeLaw::uniform_secs(3.0, 7.0),
+        /// Download rate of image layers, compressed bytes a second.
+        pub pull_bandwidth: Bytes = Bytes::from_mb(80),
+        /// Unpacking rate of image layers, compressed bytes a second.
+        pub unpack_bandwidth: Bytes = Bytes::from_mb(120),
+        /// Time from the image being there until the containers run.
+        pub container_start: TimeLaw = TimeLaw::uniform_secs(1.0, 3.0),
+        /// Time to detach the network interface and take the micro-VM away.
+        pub deprovisioning: TimeLaw = TimeLaw::uniform_secs(2.0, 6.0),
+        /// Share of launches that find no capacity and are tried again, 0 to 1.
+        pub unavailable: f64 = 0.0,
+        /// Times at which no capacity is to be had at all.
+        pub outages: Vec<Outage> = Vec::new(),
+        /// Wait before a launch that found no capacity is tried again.
+        pub retry_delay: SimDuration = SimDuration::from_secs(30),
+    }
+}
+
+table! {
+    /// AWS Fargate Spot. The launch keys are those of `fargate`.
+    pub struct FargateSpot {
+        /// Launch latencies and availability.
+        pub launch: Fargate = Fargate::default(),
+        /// Mean interruptions of one running task an hour; 0 for none.
+        pub interruptions_per_hour: f64 = 0.0,
+        /// Instants at which a share of the running Spot tasks of a zone is taken back.
+        pub reclaims: Vec<Reclaim> = Vec::new(),
+        /// Time between the notice (with SIGTERM) and the end of the micro-VM.
+        pub notice: SimDuration = SimDuration::from_secs(120),
+    }
+}
+
+table! {
+    /// A time without capacity.
+    pub struct Outage {
+        /// Start, from the start of the simulation.
+        pub at: SimDuration,
+        /// Length.
+        pub duration: SimDuration,
+        /// Zones concerned, by number from 0; empty for all.
+        pub zones: Vec<u32> = Vec::new(),
+    }
+}
+
+table! {
+    /// An instant at which Spot capacity is taken back.
+    pub struct Reclaim {
+        /// When the notices go out, from the start of the simulation.
+        pub at: SimDuration,
+        /// Share of the running Spot tasks that get one, 0 to 1.
+        pub share: f64 = 1.0,
+        /// Zones concerned, by number from 0; empty for all.
+        pub zones: Vec<u32> = Vec::new(),
+    }
+}
+
+table! {
+    /// Objectives of one service, or of the cluster. Each is written `"<= 400 ms"`, `">= 99.9 %"`.
+    pub struct Objectives {
+        /// Median latency at the client, whole requests with retries.
+        pub latency_p50: Option<Bound> = None,
+        /// 90th percentile of latency.
+        pub latency_p90: Option<Bound> = None,
+        /// 95th percentile of latency.
+        pub latency_p95: Option<Bound> = None,
+        /// 99th percentile of latency.
+        pub latency_p99: Option<Bound> = None,
+        /// 99.9th percentile of latency.
+        pub latency_p999: Option<Bound> = None,
+        /// Mean latency.
+        pub latency_mean: Option<Bound> = None,
+        /// Successes over finished requests, in percent.
+        pub availability: Option<Bound> = None,
+        /// Dollars an hour after the warm-up.
+        pub cost_per_hour: Option<Bound> = None,
+        /// Dollars of the whole run after the warm-up.
+        pub cost: Option<Bound> = None,
+        /// Minutes in which a latency or availability objective failed.
+        pub breach_minutes: Option<Bound> = None,
+    }
+}
+
+/// Which way a bound holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sense {
+    /// At most.
+    AtMost,
+    /// At least.
+    AtLeast,
+}
+
+/// One side of an objective. The unit of `value` is that of the key: seconds for latencies, percent
+/// for availability, dollars for cost, minutes for breach minutes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// Which way the bound holds.
+    pub sense: Sense,
+    /// The limit, in the unit of the key.
+    pub value: f64,
+}
+
+table! {
+    /// What the account pays beside the list price, and what traffic leaves by.
+    pub struct Billing {
+        /// How tasks in private subnets reach ECR, CloudWatch and the internet.
+        pub egress: Egress = Egress::NatGateway,
+        /// CSV file of prices that override the catalog: columns region, service, item, usd.
+        pub prices: Option<String> = None,
+        /// Share off every list price, in percent.
+        pub discount_percent: f64 = 0.0,
+        /// Compute Savings Plan: dollars an hour committed.
+        pub savings_plan_commitment: Usd = Usd::ZERO,
+        /// Savings Plan: share off the Fargate on-demand price for covered use, in percent. The catalog's value when absent.
+        pub savings_plan_discount_percent: Option<f64> = None,
+        /// How long logs are kept; 0 for not at all.
+        pub log_retention: SimDuration = SimDuration::from_secs(30 * 86_400),
+        /// Share of the traffic between load balancer and tasks that crosses zones; the even share (1 - 1/zones) when absent.
+        pub cross_zone_share: Option<f64> = None,
+    }
+}
+
+words! {
+    /// How tasks reach what is outside of their subnet.
+    pub enum Egress {
+        /// Through one NAT gateway a zone.
+        NatGateway = "nat_gateway",
+        /// Through interface endpoints for ECR and logs, one set a zone, and a gateway endpoint for S3.
+        VpcEndpoints = "vpc_endpoints",
+        /// Directly, with a public IPv4 address each.
+        PublicIp = "public_ip",
+    }
+}
+
+tagged! {
+    /// What happens at a given time.
+    by "type"
+    pub enum Action {
+        /// Starts a deployment of a new revision.
+        Deploy(DeployAction) = "deploy",
+        /// Sets the desired count, as UpdateService does.
+        DesiredCount(DesiredCountAction) = "desired_count",
+        /// Suspends or resumes kinds of scaling, as RegisterScalableTarget does.
+        Suspend(SuspendAction) = "suspend_scaling",
+    }
+}
+
+table! {
+    /// Starts a deployment of a new revision of a service.
+    pub struct DeployAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The service.
+        pub service: String,
+        /// How the new revision differs from the one it replaces.
+        pub revision: Revision = Revision::default(),
+    }
+}
+
+table! {
+    /// How a revision differs. What is absent stays as it was.
+    pub struct Revision {
+        /// Compressed image size.
+        pub image_size: Option<Bytes> = None,
+        /// Application start-up time.
+        pub startup: Option<TimeLaw> = None,
+        /// Factor on the CPU work of every request.
+        pub cpu_time_factor: f64 = 1.0,
+        /// Factor on the waiting outside of the CPU of every request.
+        pub wait_factor: f64 = 1.0,
+        /// Share of requests answered with an error of the application's own (5xx), 0 to 1, beside that of the class.
+        pub error_rate: f64 = 0.0,
+        /// Share of tasks that stop before they reach RUNNING (bad image, bad configuration), 0 to 1.
+        pub fails_to_start: f64 = 0.0,
+        /// Time from RUNNING until the essential container exits; absent for never.
+        pub crashes_after: Option<TimeLaw> = None,
+        /// Share of tasks whose health checks always fail, 0 to 1.
+        pub fails_health_checks: f64 = 0.0,
+        /// Factor on the memory of every request.
+        pub memory_factor: f64 = 1.0,
+    }
+}
+
+table! {
+    /// Sets the desired count of a service, as UpdateService does.
+    pub struct DesiredCountAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The service.
+        pub service: String,
+        /// The new desired count.
+        pub desired_count: u32,
+    }
+}
+
+table! {
+    /// Suspends or resumes kinds of scaling of a service.
+    pub struct SuspendAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The service.
+        pub service: String,
+        /// The whole new state: what is absent runs.
+        pub suspended: Suspended = Suspended::default(),
+    }
+}
+
+/// What the files named by a plan hold, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// Rows of the rate traces, by the name the plan gives them.
+    pub traces: IndexMap<String, std::sync::Arc<[TraceRow]>>,
+    /// Instants of the recorded arrivals, by the name the plan gives them.
+    pub recordings: IndexMap<String, std::sync::Arc<[crate::kernel::SimTime]>>,
+}
+
+/// A row of a rate trace: a number of requests in the interval from `at` to the next row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TraceRow {
+    /// Start of the interval, in the trace's own time.
+    pub at: crate::kernel::SimTime,
+    /// Requests in the interval.
+    pub requests: f64,
+}

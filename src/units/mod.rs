@@ -1,0 +1,10 @@
+//! Floor 1: exact quantities, and both worlds' notations for them.
+//!
+//! What is counted is an integer: CPU in 1/128,000 vCPU, memory in bytes, money in nano-dollars.
+//! Floats appear only in rates and ratios; rounding only in output.
+
+mod ids;
+mod quantity;
+
+pub use ids::{CapacityId, ClassId, ServerId, ServiceId, SourceId, TargetGroupId, TaskId, ZoneId};
+pub use quantity::{Bytes, Cpu, Usd};
