@@ -2,9 +2,10 @@
 //!
 //! Floors, from the ground up (a module uses only floors below its own): `kernel`; `units`, `catalog`;
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
-//! `placement`, `capacity`; `simulation`; `experiment`; `report`; `cli`.
+//! `placement`, `capacity`; `output`; `simulation`; `experiment`; `report`; `cli`.
 
 pub mod cluster;
 pub mod kernel;
+pub mod output;
 pub mod scenario;
 pub mod units;
