@@ -4,6 +4,7 @@
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
 //! `placement`, `capacity`; `simulation`; `experiment`; `report`; `cli`.
 
+pub mod catalog;
 pub mod kernel;
 pub mod scenario;
 pub mod units;
