@@ -6,5 +6,6 @@
 
 pub mod kernel;
 pub mod output;
+pub mod report;
 pub mod scenario;
 pub mod units;
