@@ -8,5 +8,6 @@ pub mod catalog;
 pub mod cluster;
 pub mod kernel;
 pub mod output;
+pub mod report;
 pub mod scenario;
 pub mod units;

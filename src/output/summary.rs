@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 /// Name and version of the schema of `summary.json`.
 pub const SUMMARY_SCHEMA: &str = "simctl.result/1";
 
+/// A note of every result of one replication.
+pub const NOTE_SINGLE_REPLICATION: &str = "single replication: no interval";
+
+/// A note of every result without a calibration.
+pub const NOTE_UNCALIBRATED: &str = "uncalibrated: direction only";
+
 /// Most points that a [`Trend`] keeps.
 pub const TREND_POINTS: usize = 60;
 
