@@ -10,4 +10,5 @@ pub mod kernel;
 pub mod output;
 pub mod report;
 pub mod scenario;
+pub mod telemetry;
 pub mod units;

@@ -1,9 +1,8 @@
 //! The only door to the control plane's state.
 
-use super::state::{
-    Cluster, Deployment, DeploymentOutcome, DeploymentStatus, Health, ServiceState, StopCode, Task, TaskStatus,
-    TaskTimes,
-};
+use super::health::Health;
+use super::state::{Cluster, Deployment, DeploymentOutcome, DeploymentStatus, ServiceState, StopCode, Task, TaskTimes};
+use super::task_status::TaskStatus;
 use crate::kernel::SimTime;
 use crate::units::{CapacityId, ServiceId, TaskId, ZoneId};
 

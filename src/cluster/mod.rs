@@ -5,10 +5,12 @@
 //! that door, in one place.
 
 mod door;
+pub mod health;
 mod state;
+pub mod target_health;
+pub mod task_status;
 
 pub use door::{Command, Fact, Refusal};
-pub use state::{
-    Cluster, Deployment, DeploymentOutcome, DeploymentStatus, Health, ServiceState, StopCode, Task, TaskStatus,
-    TaskTimes,
-};
+pub use health::Health;
+pub use state::{Cluster, Deployment, DeploymentOutcome, DeploymentStatus, ServiceState, StopCode, Task, TaskTimes};
+pub use task_status::TaskStatus;

@@ -2,59 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
+use super::task_status::TaskStatus;
 use crate::kernel::SimTime;
 use crate::units::{CapacityId, Cpu, ServiceId, TaskId, ZoneId};
-
-/// The last status of an ECS task, in the order of its life. Source: ECS developer guide, task life cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TaskStatus {
-    /// Waits for a launch slot, capacity and its network interface.
-    Provisioning,
-    /// Handed to the agent.
-    Pending,
-    /// Image pull, container creation, registration.
-    Activating,
-    /// Its containers run.
-    Running,
-    /// Leaves its target groups.
-    Deactivating,
-    /// Has its stop signal.
-    Stopping,
-    /// Its network interface and micro-VM are taken away.
-    Deprovisioning,
-    /// Gone.
-    Stopped,
-}
-
-impl TaskStatus {
-    /// The name that the API prints.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Provisioning => "PROVISIONING",
-            Self::Pending => "PENDING",
-            Self::Activating => "ACTIVATING",
-            Self::Running => "RUNNING",
-            Self::Deactivating => "DEACTIVATING",
-            Self::Stopping => "STOPPING",
-            Self::Deprovisioning => "DEPROVISIONING",
-            Self::Stopped => "STOPPED",
-        }
-    }
-
-    /// On its way to RUNNING.
-    #[must_use]
-    pub const fn is_starting(self) -> bool {
-        matches!(self, Self::Provisioning | Self::Pending | Self::Activating)
-    }
-
-    /// On its way out, and still there.
-    #[must_use]
-    pub const fn is_stopping(self) -> bool {
-        matches!(self, Self::Deactivating | Self::Stopping | Self::Deprovisioning)
-    }
-}
 
 /// Why a task stopped. Source: ECS API, Task.stopCode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -86,17 +37,6 @@ impl StopCode {
             Self::SpotInterruption => "SpotInterruption",
         }
     }
-}
-
-/// What the service scheduler believes of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Health {
-    /// No verdict yet.
-    Unknown,
-    /// Counts as healthy.
-    Healthy,
-    /// To be replaced.
-    Unhealthy,
 }
 
 /// The instants of a task's life; absent until reached.
