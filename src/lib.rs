@@ -4,6 +4,11 @@
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
 //! `placement`, `capacity`; `output`; `simulation`; `experiment`; `report`; `cli`.
 
+pub mod catalog;
+pub mod cluster;
 pub mod kernel;
+pub mod output;
+pub mod report;
 pub mod scenario;
+pub mod telemetry;
 pub mod units;
