@@ -1,11 +1,14 @@
 //! A discrete-event simulator of container orchestration on AWS.
 //!
-//! Floors, from the ground up (a module uses only floors below its own): `kernel`; `units`, `catalog`;
+//! Floors, from the ground up (a module uses only floors below its own): `kernel`; `units`; `catalog`;
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
 //! `placement`, `capacity`; `output`; `simulation`; `experiment`; `report`; `cli`.
 
+pub mod catalog;
+pub mod cluster;
 pub mod kernel;
 pub mod output;
 pub mod report;
 pub mod scenario;
+pub mod telemetry;
 pub mod units;
