@@ -4,6 +4,12 @@
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
 //! `placement`, `capacity`; `simulation`; `experiment`; `report`; `cli`.
 
+pub mod capacity;
+pub mod cluster;
 pub mod kernel;
+pub mod placement;
+pub mod rollout;
+pub mod scaling;
 pub mod scenario;
+pub mod telemetry;
 pub mod units;
