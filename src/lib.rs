@@ -15,6 +15,7 @@ pub mod report;
 pub mod rollout;
 pub mod scaling;
 pub mod scenario;
+pub mod simulation;
 pub mod telemetry;
 pub mod traffic;
 pub mod units;

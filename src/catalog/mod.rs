@@ -18,6 +18,9 @@ pub use price::{Price, PriceError};
 pub use search::Row;
 pub use sizes::FargateSize;
 
+/// The day on which the embedded tables were put together.
+pub const COLLECTED: &str = "2026-11-21";
+
 /// Processor architecture, as prices tell it apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Arch {

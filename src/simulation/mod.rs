@@ -21,6 +21,7 @@ pub use event::{ControlEvent, Event, Timer};
 
 use crate::billing::{BillingError, Meter};
 use crate::capacity::bucket::TokenBucket;
+use crate::capacity::strategy::StrategyError;
 use crate::catalog::Catalog;
 use crate::cluster::{Cluster, Command, Fact};
 use crate::kernel::{EventQueue, Fired, Phase, SimTime, Streams};
@@ -52,14 +53,7 @@ pub struct RunOptions<'a> {
 
 impl Default for RunOptions<'_> {
     fn default() -> Self {
-        Self {
-            replication: 0,
-            name: "scenario",
-            variant: "base",
-            plan_hash: "",
-            minute_hashes: false,
-            interrupt: None,
-        }
+        Self { replication: 0, name: "scenario", variant: "base", plan_hash: "", minute_hashes: false, interrupt: None }
     }
 }
 
@@ -78,6 +72,14 @@ pub enum RunError {
     /// A schedule of the plan cannot be read.
     #[error("{0}")]
     Schedule(String),
+    /// The capacity provider strategy of a service would be refused.
+    #[error("services.{service}.capacity: {why}")]
+    Strategy {
+        /// The service.
+        service: String,
+        /// Why.
+        why: StrategyError,
+    },
     /// Somebody asked the run to end.
     #[error("interrupted at {:.0} s of simulated time", .0.as_secs_f64())]
     Interrupted(SimTime),
