@@ -9,6 +9,7 @@ use crate::billing::UsageKind;
 use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::rollout::scheduler::TaskEventKind;
 use crate::output::{CostRow, Fixed, Incident, Millis, NodeRow, Secs, ServiceRow, TaskRow};
 use crate::telemetry::utilization;
 use crate::traffic::ServiceTotals;
@@ -352,6 +353,10 @@ impl Simulation<'_> {
         let service = t.service;
         match *fact {
             Fact::TaskHealth(_, Health::Healthy) if t.times.healthy == Some(self.queue.now()) => {
+                if t.times.requested > SimTime::ZERO {
+                    self.tell_scheduler(task, TaskEventKind::Healthy);
+                }
+                let t = self.cluster.task(task);
                 let chain = self.chain_of(t);
                 let record = &mut self.recorder.services[service.index()];
                 record.tasks_started += u64::from(t.times.requested > SimTime::ZERO);
@@ -361,7 +366,20 @@ impl Simulation<'_> {
                 }
                 record.chains.push(chain);
             }
+            Fact::TaskStatus(_, TaskStatus::Running) if t.times.requested > SimTime::ZERO => {
+                self.tell_scheduler(task, TaskEventKind::Running);
+            }
             Fact::TaskStops(_, code) => {
+                match code {
+                    StopCode::TaskFailedToStart => {
+                        let launched = t.times.launched.unwrap_or(t.times.requested);
+                        self.tell_scheduler(task, TaskEventKind::FailedToStart { launched });
+                    }
+                    StopCode::EssentialContainerExited | StopCode::OutOfMemory if t.times.healthy.is_none() => {
+                        self.tell_scheduler(task, TaskEventKind::ExitedBeforeHealthy);
+                    }
+                    _ => {}
+                }
                 let failed = matches!(
                     code,
                     StopCode::TaskFailedToStart
