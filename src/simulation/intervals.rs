@@ -171,7 +171,7 @@ impl Simulation<'_> {
                 owner: owner.into(),
                 quantity: Fixed(line.quantity),
                 unit: line.unit.into(),
-                unit_price_usd: to_usd(line.unit_price).into(),
+                unit_price_usd: line.unit_price.to_usd().into(),
                 cost_usd: line.usd.into(),
             });
             self.recorder.keep_failure(written);
