@@ -84,13 +84,13 @@ impl TokenBucket {
 
 /// At most so many in any minute that begins with a first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MinuteLimiter {
+pub struct MinuteLimit {
     per_minute: u32,
     begun: Option<SimTime>,
     used: u32,
 }
 
-impl MinuteLimiter {
+impl MinuteLimit {
     /// A limit of `per_minute`.
     #[must_use]
     pub fn new(per_minute: u32) -> Self {
@@ -136,7 +136,7 @@ mod tests {
     /// When each of `n` launches asked for at once leaves.
     fn launches(n: u32, burst: u32, rate: f64, per_minute: Option<u32>) -> Vec<f64> {
         let mut bucket = TokenBucket::new(burst, rate);
-        let mut limit = MinuteLimiter::new(per_minute.unwrap_or(u32::MAX));
+        let mut limit = MinuteLimit::new(per_minute.unwrap_or(u32::MAX));
         let mut now = SimTime::ZERO;
         (0..n)
             .map(|_| {
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(dry.take(SimTime::ZERO), Err(SimTime::MAX));
         let mut once = TokenBucket::new(1, 0.0);
         assert_eq!((once.take(SimTime::ZERO), once.take(SimTime::from_secs(9))), (Ok(()), Err(SimTime::MAX)));
-        assert_eq!(MinuteLimiter::new(0).take(SimTime::ZERO), Err(SimTime::MAX));
+        assert_eq!(MinuteLimit::new(0).take(SimTime::ZERO), Err(SimTime::MAX));
         assert_eq!(TokenBucket::new(5, f64::NAN).available(SimTime::MAX), 5);
     }
 }

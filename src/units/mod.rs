@@ -4,7 +4,13 @@
 //! Floats appear only in rates and ratios; rounding only in output.
 
 mod ids;
+mod parse;
+mod print;
 mod quantity;
 
 pub use ids::{CapacityId, ClassId, ServerId, ServiceId, SourceId, TargetGroupId, TaskId, ZoneId};
+pub use parse::{
+    ByteNotation, QuantityError, parse_bytes, parse_cpu, parse_duration, parse_number, parse_percent, parse_usd,
+};
+pub use print::{print_bytes, print_cpu, print_duration, print_usd};
 pub use quantity::{Bytes, Cpu, Usd};

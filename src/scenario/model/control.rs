@@ -10,13 +10,13 @@ table! {
         /// Bounds and safety of a rolling update.
         pub deployment_configuration: DeploymentConfiguration = DeploymentConfiguration::default(),
         /// Time after a task first started in which failed health checks do not count.
-        pub health_check_grace_period_seconds: u32 = 0,
+        pub health_check_grace_period_seconds: u32 as WholeSeconds = 0,
         /// Whether tasks are moved when zones are uneven.
         pub availability_zone_rebalancing: Switch = Switch::Enabled,
         /// Whether STOPPING tasks count against the maximum (the guide says yes, the API text no).
         pub stopping_counts: bool = true,
         /// Time a task without any health check must run before it counts as healthy.
-        pub seconds_running_before_healthy: u32 = 40,
+        pub seconds_running_before_healthy: u32 as WholeSeconds = 40,
         /// Waits between launches after tasks that never reached RUNNING: grow to 27 minutes.
         pub restart_throttle: RestartThrottle = RestartThrottle::default(),
         /// How often the service scheduler looks at the service when nothing happens.
@@ -205,9 +205,9 @@ table! {
         /// The target: percent, or requests per target and minute.
         pub target_value: f64,
         /// Time after a scale-out in which only a larger one acts.
-        pub scale_out_cooldown: SimDuration = SimDuration::from_secs(300),
+        pub scale_out_cooldown: SimDuration as Seconds = SimDuration::from_secs(300),
         /// Time after a scale-in in which no other acts.
-        pub scale_in_cooldown: SimDuration = SimDuration::from_secs(300),
+        pub scale_in_cooldown: SimDuration as Seconds = SimDuration::from_secs(300),
         /// Never removes tasks, and does not vote on it.
         pub disable_scale_in: bool = false,
         /// Points above the target that raise the alarm.
@@ -257,7 +257,7 @@ table! {
         /// Smallest change of a percent adjustment, in tasks.
         pub min_adjustment_magnitude: u32 = 0,
         /// Time in which earlier changes count.
-        pub cooldown: SimDuration = SimDuration::from_secs(300),
+        pub cooldown: SimDuration as Seconds = SimDuration::from_secs(300),
         /// How the alarm's points are combined.
         pub metric_aggregation_type: Aggregation = Aggregation::Average,
     }
@@ -357,7 +357,7 @@ table! {
         /// The threshold, in the metric's unit.
         pub threshold: f64,
         /// Length of a period: 10, 20, 30 s or a multiple of 60 s.
-        pub period: SimDuration = SimDuration::from_secs(60),
+        pub period: SimDuration as Seconds = SimDuration::from_secs(60),
         /// Periods that are looked at (N).
         pub evaluation_periods: u32 = 1,
         /// Breaching points that raise the alarm (M); absent: all.

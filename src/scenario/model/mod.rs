@@ -130,15 +130,15 @@ table! {
         /// Time to attach the network interface.
         pub eni_attach: TimeLaw = TimeLaw::uniform_secs(3.0, 7.0),
         /// Download rate of image layers, compressed bytes a second.
-        pub pull_bandwidth: Bytes = Bytes::from_mb(80),
+        pub pull_bandwidth: Bytes as ByteRate = Bytes::from_mb(80),
         /// Unpacking rate of image layers, compressed bytes a second.
-        pub unpack_bandwidth: Bytes = Bytes::from_mb(120),
+        pub unpack_bandwidth: Bytes as ByteRate = Bytes::from_mb(120),
         /// Time from the image being there until the containers run.
         pub container_start: TimeLaw = TimeLaw::uniform_secs(1.0, 3.0),
         /// Time to detach the network interface and take the micro-VM away.
         pub deprovisioning: TimeLaw = TimeLaw::uniform_secs(2.0, 6.0),
         /// Share of launches that find no capacity and are tried again, 0 to 1.
-        pub unavailable: f64 = 0.0,
+        pub unavailable: f64 as Share = 0.0,
         /// Times at which no capacity is to be had at all.
         pub outages: Vec<Outage> = Vec::new(),
         /// Wait before a launch that found no capacity is tried again.
@@ -178,7 +178,7 @@ table! {
         /// When the notices go out, from the start of the simulation.
         pub at: SimDuration,
         /// Share of the running Spot tasks that get one, 0 to 1.
-        pub share: f64 = 1.0,
+        pub share: f64 as Share = 1.0,
         /// Zones concerned, by number from 0; empty for all.
         pub zones: Vec<u32> = Vec::new(),
     }
@@ -188,25 +188,25 @@ table! {
     /// Objectives of one service, or of the cluster. Each is written `"<= 400 ms"`, `">= 99.9 %"`.
     pub struct Objectives {
         /// Median latency at the client, whole requests with retries.
-        pub latency_p50: Option<Bound> = None,
+        pub latency_p50: Option<Bound> as LatencyBound = None,
         /// 90th percentile of latency.
-        pub latency_p90: Option<Bound> = None,
+        pub latency_p90: Option<Bound> as LatencyBound = None,
         /// 95th percentile of latency.
-        pub latency_p95: Option<Bound> = None,
+        pub latency_p95: Option<Bound> as LatencyBound = None,
         /// 99th percentile of latency.
-        pub latency_p99: Option<Bound> = None,
+        pub latency_p99: Option<Bound> as LatencyBound = None,
         /// 99.9th percentile of latency.
-        pub latency_p999: Option<Bound> = None,
+        pub latency_p999: Option<Bound> as LatencyBound = None,
         /// Mean latency.
-        pub latency_mean: Option<Bound> = None,
+        pub latency_mean: Option<Bound> as LatencyBound = None,
         /// Successes over finished requests, in percent.
-        pub availability: Option<Bound> = None,
+        pub availability: Option<Bound> as AvailabilityBound = None,
         /// Dollars an hour after the warm-up.
-        pub cost_per_hour: Option<Bound> = None,
+        pub cost_per_hour: Option<Bound> as DollarBound = None,
         /// Dollars of the whole run after the warm-up.
-        pub cost: Option<Bound> = None,
+        pub cost: Option<Bound> as DollarBound = None,
         /// Minutes in which a latency or availability objective failed.
-        pub breach_minutes: Option<Bound> = None,
+        pub breach_minutes: Option<Bound> as MinuteBound = None,
     }
 }
 
@@ -237,15 +237,15 @@ table! {
         /// CSV file of prices that override the catalog: columns region, service, item, usd.
         pub prices: Option<String> = None,
         /// Share off every list price, in percent.
-        pub discount_percent: f64 = 0.0,
+        pub discount_percent: f64 as Percent = 0.0,
         /// Compute Savings Plan: dollars an hour committed.
         pub savings_plan_commitment: Usd = Usd::ZERO,
         /// Savings Plan: share off the Fargate on-demand price for covered use, in percent. The catalog's value when absent.
-        pub savings_plan_discount_percent: Option<f64> = None,
+        pub savings_plan_discount_percent: Option<f64> as Percent = None,
         /// How long logs are kept; 0 for not at all.
         pub log_retention: SimDuration = SimDuration::from_secs(30 * 86_400),
         /// Share of the traffic between load balancer and tasks that crosses zones; the even share (1 - 1/zones) when absent.
-        pub cross_zone_share: Option<f64> = None,
+        pub cross_zone_share: Option<f64> as Share = None,
     }
 }
 
@@ -298,13 +298,13 @@ table! {
         /// Factor on the waiting outside of the CPU of every request.
         pub wait_factor: f64 = 1.0,
         /// Share of requests answered with an error of the application's own (5xx), 0 to 1, beside that of the class.
-        pub error_rate: f64 = 0.0,
+        pub error_rate: f64 as Share = 0.0,
         /// Share of tasks that stop before they reach RUNNING (bad image, bad configuration), 0 to 1.
-        pub fails_to_start: f64 = 0.0,
+        pub fails_to_start: f64 as Share = 0.0,
         /// Time from RUNNING until the essential container exits; absent for never.
         pub crashes_after: Option<TimeLaw> = None,
         /// Share of tasks whose health checks always fail, 0 to 1.
-        pub fails_health_checks: f64 = 0.0,
+        pub fails_health_checks: f64 as Share = 0.0,
         /// Factor on the memory of every request.
         pub memory_factor: f64 = 1.0,
     }
@@ -341,6 +341,8 @@ pub struct Inputs {
     pub traces: IndexMap<String, std::sync::Arc<[TraceRow]>>,
     /// Instants of the recorded arrivals, by the name the plan gives them.
     pub recordings: IndexMap<String, std::sync::Arc<[crate::kernel::SimTime]>>,
+    /// Text of the price file, where the plan names one.
+    pub prices: Option<std::sync::Arc<str>>,
 }
 
 /// A row of a rate trace: a number of requests in the interval from `at` to the next row.

@@ -70,11 +70,11 @@ table! {
         /// CPU of the task.
         pub cpu: Cpu,
         /// Memory of the task: the hard limit.
-        pub memory: Bytes,
+        pub memory: Bytes as TaskMemory,
         /// Processor architecture.
         pub architecture: Architecture = Architecture::X86,
         /// Ephemeral storage; 20 GiB are included in the price.
-        pub ephemeral_storage: Bytes = Bytes::from_gib(20),
+        pub ephemeral_storage: Bytes as Storage = Bytes::from_gib(20),
         /// The image of the implied container.
         pub image: Image = Image::default(),
         /// From the container's start until the application answers.
@@ -82,7 +82,7 @@ table! {
         /// CPU that the application burns while it starts, in vCPUs.
         pub startup_cpu: Cpu = Cpu::ZERO,
         /// Memory in use without any request.
-        pub memory_idle: Bytes = Bytes::ZERO,
+        pub memory_idle: Bytes as TaskMemory = Bytes::ZERO,
         /// Requests that a task works on at once; the others wait in its accept queue. Absent: no limit.
         pub concurrency: Option<u32> = None,
         /// Requests that may wait in the accept queue before connections are refused. Absent: no limit.
@@ -90,7 +90,7 @@ table! {
         /// How CPU is shared.
         pub cpu_model: CpuModel = CpuModel::Quota,
         /// Seconds from SIGTERM to SIGKILL, 2 to 120 on Fargate.
-        pub stop_timeout: SimDuration = SimDuration::from_secs(30),
+        pub stop_timeout: SimDuration as Seconds = SimDuration::from_secs(30),
         /// Time that the application needs to stop after SIGTERM once its requests are done.
         pub shutdown: TimeLaw = TimeLaw::constant_secs(0.0),
         /// The container health check of the implied container.
@@ -98,7 +98,7 @@ table! {
         /// Further named containers: sidecars that start with, before or after the implied one, called `main`.
         pub containers: IndexMap<String, Container> = IndexMap::new(),
         /// Log bytes written for each request.
-        pub log_bytes_per_request: Bytes = Bytes::ZERO,
+        pub log_bytes_per_request: Bytes as ByteCount = Bytes::ZERO,
     }
 }
 
@@ -108,7 +108,7 @@ table! {
         /// Compressed size.
         pub size: Bytes = Bytes::from_mb(250),
         /// Pull by lazy loading (SOCI): a container starts after this share of the image is there, 0 to 1.
-        pub lazy_share: f64 = 1.0,
+        pub lazy_share: f64 as Share = 1.0,
     }
 }
 
@@ -128,13 +128,13 @@ table! {
         /// Containers that must reach a condition before this one starts.
         pub depends_on: IndexMap<String, Condition> = IndexMap::new(),
         /// Longest wait for the dependencies; then the task stops. 2 to 120 s on Fargate.
-        pub start_timeout: SimDuration = SimDuration::from_secs(120),
+        pub start_timeout: SimDuration as Seconds = SimDuration::from_secs(120),
         /// Its health check.
         pub health_check: Option<ContainerHealthCheck> = None,
         /// CPU that it burns all the time, in vCPUs.
         pub cpu_burn: Cpu = Cpu::ZERO,
         /// Memory that it uses all the time.
-        pub memory_burn: Bytes = Bytes::ZERO,
+        pub memory_burn: Bytes as TaskMemory = Bytes::ZERO,
         /// Dependencies of the implied container on this one: the condition it must reach first. Absent: none.
         pub main_waits_for: Option<Condition> = None,
     }
@@ -158,13 +158,13 @@ table! {
     /// A container health check. Source: ECS API, HealthCheck.
     pub struct ContainerHealthCheck {
         /// Time between checks, 5 to 300 s.
-        pub interval: SimDuration = SimDuration::from_secs(30),
+        pub interval: SimDuration as Seconds = SimDuration::from_secs(30),
         /// Time after which a check has failed, 2 to 60 s.
-        pub timeout: SimDuration = SimDuration::from_secs(5),
+        pub timeout: SimDuration as Seconds = SimDuration::from_secs(5),
         /// Failures in a row that make the container UNHEALTHY, 1 to 10.
         pub retries: u32 = 3,
         /// Time at the start in which failures do not count, 0 to 300 s.
-        pub start_period: SimDuration = SimDuration::ZERO,
+        pub start_period: SimDuration as Seconds = SimDuration::ZERO,
         /// CPU work of one check.
         pub cpu_time: SimDuration = SimDuration::from_millis(5),
     }
@@ -182,11 +182,11 @@ table! {
         /// Memory held while the request is in the task.
         pub memory: ByteLaw = ByteLaw::constant(0),
         /// Bytes of the request.
-        pub request_bytes: Bytes = Bytes::new(1_000),
+        pub request_bytes: Bytes as ByteCount = Bytes::new(1_000),
         /// Bytes of the response.
-        pub response_bytes: Bytes = Bytes::new(10_000),
+        pub response_bytes: Bytes as ByteCount = Bytes::new(10_000),
         /// Share answered with an error of the application's own (5xx), 0 to 1.
-        pub error_rate: f64 = 0.0,
+        pub error_rate: f64 as Share = 0.0,
     }
 }
 
@@ -202,7 +202,7 @@ table! {
         /// Wait before a retry.
         pub backoff: Backoff = Backoff::default(),
         /// Retries allowed as a share of first attempts, over a sliding bucket of ten seconds' worth. Absent: no budget.
-        pub retry_budget: Option<f64> = None,
+        pub retry_budget: Option<f64> as Share = None,
         /// Whether a task drops a request whose client has gone. Otherwise it works on, for nobody.
         pub cancel_on_timeout: bool = false,
     }
@@ -218,7 +218,7 @@ table! {
         /// Longest wait.
         pub max: SimDuration = SimDuration::from_secs(20),
         /// Width of the random part, 0 to 1.
-        pub jitter: f64 = 1.0,
+        pub jitter: f64 as Share = 1.0,
     }
 }
 
@@ -422,11 +422,11 @@ table! {
         /// Health checks of targets.
         pub health_check: TargetHealthCheck = TargetHealthCheck::default(),
         /// Time that a deregistered target may finish its requests, 0 to 3600 s.
-        pub deregistration_delay: SimDuration = SimDuration::from_secs(300),
+        pub deregistration_delay: SimDuration as Seconds = SimDuration::from_secs(300),
         /// Time over which a new target's share grows, 30 to 900 s; 0 for off. Only with round robin.
-        pub slow_start: SimDuration = SimDuration::ZERO,
+        pub slow_start: SimDuration as Seconds = SimDuration::ZERO,
         /// Longest wait for a response before a 504.
-        pub idle_timeout: SimDuration = SimDuration::from_secs(60),
+        pub idle_timeout: SimDuration as Seconds = SimDuration::from_secs(60),
         /// Delay until a registration takes effect.
         pub registration_delay: SimDuration = SimDuration::from_secs(2),
         /// Delay until a deregistration takes effect: requests still come.
@@ -456,9 +456,9 @@ table! {
     /// Health checks of an Application Load Balancer. Source: ELB API, CreateTargetGroup.
     pub struct TargetHealthCheck {
         /// Time between checks of a target, 5 to 300 s.
-        pub interval: SimDuration = SimDuration::from_secs(30),
+        pub interval: SimDuration as Seconds = SimDuration::from_secs(30),
         /// Time after which a check has failed, 2 to 120 s.
-        pub timeout: SimDuration = SimDuration::from_secs(5),
+        pub timeout: SimDuration as Seconds = SimDuration::from_secs(5),
         /// Successes in a row that make an unhealthy target healthy, 2 to 10.
         pub healthy_threshold: u32 = 5,
         /// Failures in a row that make a target unhealthy, 2 to 10.
