@@ -13,8 +13,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::spread::{Share, next_share, surplus_share};
+use crate::cluster::spread::{next_share, surplus_share};
 use crate::units::CapacityId;
+
+pub use crate::cluster::spread::Share as StrategyItem;
 
 /// Why a strategy is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,10 +41,21 @@ pub enum StrategyError {
     NoWeight,
 }
 
+/// Tasks on each capacity when `tasks` are placed from nothing under a strategy that was checked.
+#[must_use]
+pub fn split(tasks: u32, strategy: &[StrategyItem]) -> Vec<u32> {
+    let mut counts = vec![0; strategy.len()];
+    for _ in 0..tasks {
+        let Some(i) = next_share(strategy, &counts) else { break };
+        counts[i] += 1;
+    }
+    counts
+}
+
 /// A checked strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Strategy {
-    shares: Vec<Share>,
+    shares: Vec<StrategyItem>,
 }
 
 /// Why a capacity was chosen.
@@ -75,7 +88,7 @@ impl Strategy {
     ///
     /// # Errors
     /// What ECS would refuse it for.
-    pub fn new(shares: Vec<Share>) -> Result<Self, StrategyError> {
+    pub fn new(shares: Vec<StrategyItem>) -> Result<Self, StrategyError> {
         match shares.len() {
             0 => return Err(StrategyError::Empty),
             1..=20 => {}
@@ -100,7 +113,7 @@ impl Strategy {
 
     /// The capacities, in order.
     #[must_use]
-    pub fn shares(&self) -> &[Share] {
+    pub fn shares(&self) -> &[StrategyItem] {
         &self.shares
     }
 
@@ -128,12 +141,7 @@ impl Strategy {
     /// Tasks on each capacity when `tasks` are placed from nothing.
     #[must_use]
     pub fn split(&self, tasks: u32) -> Vec<u32> {
-        let mut counts = vec![0; self.shares.len()];
-        for _ in 0..tasks {
-            let i = next_share(&self.shares, &counts).unwrap_or(0);
-            counts[i] += 1;
-        }
-        counts
+        split(tasks, &self.shares)
     }
 
     fn sum(&self) -> u32 {
@@ -146,8 +154,11 @@ mod tests {
     use super::*;
 
     fn strategy(list: &[(u32, u32)]) -> Result<Strategy, StrategyError> {
-        let share =
-            |(i, (base, weight)): (usize, &(u32, u32))| Share { capacity: i.into(), base: *base, weight: *weight };
+        let share = |(i, (base, weight)): (usize, &(u32, u32))| StrategyItem {
+            capacity: i.into(),
+            base: *base,
+            weight: *weight,
+        };
         Strategy::new(list.iter().enumerate().map(share).collect())
     }
 

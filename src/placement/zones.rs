@@ -10,13 +10,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::spread::{poorest_zone, richest_zone, zone_targets, zones_balanced};
+use crate::cluster::spread::{poorest_zone, richest_zone, zones_balanced};
 use crate::units::ZoneId;
+
+pub use crate::cluster::spread::zone_targets as target_per_zone;
 
 /// Tasks per zone that `desired` tasks should have, fewest first.
 #[must_use]
 pub fn target_sorted(desired: u32, zones: u32) -> Vec<u32> {
-    let mut targets = zone_targets(desired, zones);
+    let mut targets = target_per_zone(desired, zones);
     targets.sort_unstable();
     targets
 }
