@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
-use crate::rollout::scheduler::SchedulerMemory;
 use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
 use crate::billing::Meter;
 use crate::capacity::bucket::{MinuteLimit, TokenBucket};
@@ -13,6 +12,7 @@ use crate::cluster::spread::Share;
 use crate::cluster::{Cluster, Command, Health, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
+use crate::rollout::scheduler::SchedulerMemory;
 use crate::scaling::service::ScalingMemory;
 use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};

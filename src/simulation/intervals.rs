@@ -9,8 +9,8 @@ use crate::billing::UsageKind;
 use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
-use crate::rollout::scheduler::TaskEventKind;
 use crate::output::{CostRow, Fixed, Incident, Millis, NodeRow, Secs, ServiceRow, TaskRow};
+use crate::rollout::scheduler::TaskEventKind;
 use crate::telemetry::utilization;
 use crate::traffic::ServiceTotals;
 use crate::units::{Bytes, ServiceId, TaskId};
@@ -26,11 +26,6 @@ pub(super) struct Counts {
 
 fn secs(at: Option<SimTime>) -> Option<Secs> {
     at.map(Secs::from)
-}
-
-/// A unit price to the nearest nano-dollar, for the tables.
-fn to_usd(price: crate::catalog::Price) -> crate::units::Usd {
-    crate::units::Usd::from_nanos((price.picos() + 500) / 1000)
 }
 
 /// Zones are shown as letters, as the console does.

@@ -250,9 +250,10 @@ impl Simulation<'_> {
                     stops += 1;
                     stop_words(reason)
                 }
-                SchedulerCommand::CompleteDeployment { early, .. } => {
-                    ("deployment_completed", if early { "the deployment succeeded early" } else { "the deployment is done" })
-                }
+                SchedulerCommand::CompleteDeployment { early, .. } => (
+                    "deployment_completed",
+                    if early { "the deployment succeeded early" } else { "the deployment is done" },
+                ),
                 SchedulerCommand::FailDeployment { reason: FailReason::CircuitBreaker { .. }, .. } => {
                     ("circuit_breaker", "too many tasks of the new revision failed")
                 }
@@ -268,11 +269,8 @@ impl Simulation<'_> {
             }
         }
         let Some((reason, text)) = first else { return };
-        let running = observation
-            .tasks
-            .iter()
-            .filter(|t| t.status == TaskStatus::Running && !t.stopping)
-            .count() as i64;
+        let running =
+            observation.tasks.iter().filter(|t| t.status == TaskStatus::Running && !t.stopping).count() as i64;
         let controller = match reason {
             "circuit_breaker" => "circuit_breaker",
             "deployment_completed" | "deployment_alarm" | "rollback" | "stuck" => "deployment",
