@@ -11,4 +11,5 @@ pub mod output;
 pub mod report;
 pub mod scenario;
 pub mod telemetry;
+pub mod traffic;
 pub mod units;

@@ -122,6 +122,9 @@ pub enum Refusal {
     /// A task cannot go from one status to the other.
     #[error("a task cannot go from {} to {}", .0.name(), .1.name())]
     Transition(TaskStatus, TaskStatus),
+    /// The step was taken before, or the task is not where it could be taken.
+    #[error("the task is not where this step could be taken")]
+    OutOfTurn,
     /// The start would raise the total above the maximum of this instant.
     #[error("a start would raise the tasks to {total}, above the maximum of {max}")]
     AboveMaximum {
@@ -180,18 +183,27 @@ impl Cluster {
                 self.mark_stop(now, task, code, facts);
             }
             Command::Launched { task } => {
-                self.known(task)?;
+                let t = self.known(task)?;
+                if t.status != TaskStatus::Provisioning || t.times.launched.is_some() {
+                    return Err(Refusal::OutOfTurn);
+                }
                 self.tasks[task.index()].times.launched = Some(now);
                 facts.push(Fact::TaskLaunched(task));
             }
             Command::Advance { task, to } => self.advance(now, task, to, facts)?,
             Command::PullEnded { task } => {
-                self.known(task)?;
+                let t = self.known(task)?;
+                if t.status != TaskStatus::Activating || t.times.pull_stopped.is_some() {
+                    return Err(Refusal::OutOfTurn);
+                }
                 self.tasks[task.index()].times.pull_stopped = Some(now);
                 facts.push(Fact::TaskPulled(task));
             }
             Command::Ready { task } => {
-                self.known(task)?;
+                let t = self.known(task)?;
+                if t.status != TaskStatus::Running || t.times.ready.is_some() {
+                    return Err(Refusal::OutOfTurn);
+                }
                 self.tasks[task.index()].times.ready = Some(now);
                 facts.push(Fact::TaskReady(task));
             }
@@ -306,9 +318,13 @@ impl Cluster {
         // The way up is walked step by step; the way out may skip steps, and needs a stop.
         let allowed = match to {
             TaskStatus::Provisioning => false,
-            TaskStatus::Pending => from == TaskStatus::Provisioning && t.stop_code.is_none(),
+            TaskStatus::Pending => {
+                from == TaskStatus::Provisioning && t.stop_code.is_none() && t.times.launched.is_some()
+            }
             TaskStatus::Activating => from == TaskStatus::Pending && t.stop_code.is_none(),
-            TaskStatus::Running => from == TaskStatus::Activating && t.stop_code.is_none(),
+            TaskStatus::Running => {
+                from == TaskStatus::Activating && t.stop_code.is_none() && t.times.pull_stopped.is_some()
+            }
             _ => to > from && t.stop_code.is_some(),
         };
         if !allowed {

@@ -27,6 +27,11 @@ fn secs(at: Option<SimTime>) -> Option<Secs> {
     at.map(Secs::from)
 }
 
+/// A unit price to the nearest nano-dollar, for the tables.
+pub(super) fn to_usd(price: crate::catalog::Price) -> crate::units::Usd {
+    crate::units::Usd::from_nanos((price.picos() + 500) / 1000)
+}
+
 /// Zones are shown as letters, as the console does.
 fn zone_letter(zone: u32) -> String {
     char::from_u32(u32::from(b'a') + zone).map_or_else(|| zone.to_string(), String::from)
@@ -99,22 +104,15 @@ impl Simulation<'_> {
     /// Hands what costs money to the meter.
     fn charge(&mut self, service: ServiceId, t: &ServiceTotals) {
         let s = &mut self.services[service.index()];
-        let through = t.request_bytes + t.response_bytes;
-        let zones = u64::from(self.plan.cluster.zones);
-        let cross = match self.plan.billing.cross_zone_share {
-            Some(share) => share,
-            None => 1.0 - 1.0 / zones as f64,
-        };
         let logs = s.plan.task.log_bytes_per_request.get() * t.routed;
         let image = std::mem::take(&mut s.image_bytes).get();
         let meter = &mut self.meter;
-        meter.add(service, UsageKind::LoadBalancerRequests, t.attempts);
-        meter.add(service, UsageKind::LoadBalancerNewConnections, t.new_connections);
-        meter.add(service, UsageKind::LoadBalancerBytes, through);
-        meter.add(service, UsageKind::CrossZoneBytes, (through as f64 * cross) as u64);
-        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes);
+        // The meter makes connections of requests by the plan's share itself.
+        meter.add(service, UsageKind::AlbRequests, t.attempts);
+        meter.add(service, UsageKind::AlbRequestBytes, t.request_bytes);
+        meter.add(service, UsageKind::AlbResponseBytes, t.response_bytes);
         meter.add(service, UsageKind::LogBytes, logs);
-        meter.add(service, UsageKind::ImagePullBytes, image);
+        meter.add(service, UsageKind::ImageBytes, image);
     }
 
     /// The end of a recorded interval.
@@ -153,7 +151,7 @@ impl Simulation<'_> {
     fn close_cost_interval(&mut self, start: SimTime, now: SimTime) -> Vec<crate::units::Usd> {
         let length = now.since(start);
         let mut of_service = vec![crate::units::Usd::ZERO; self.services.len()];
-        let lines = self.meter.close_interval(start, now);
+        let lines = self.meter.close_interval(now);
         let mut total = crate::units::Usd::ZERO;
         for line in &lines {
             total += line.usd;
@@ -167,8 +165,8 @@ impl Simulation<'_> {
                 item: line.item.name().into(),
                 owner: owner.into(),
                 quantity: Fixed(line.quantity),
-                unit: line.unit.into(),
-                unit_price_usd: line.unit_price.into(),
+                unit: line.item.unit().into(),
+                unit_price_usd: to_usd(line.unit_price).into(),
                 cost_usd: line.usd.into(),
             });
             self.recorder.keep_failure(written);
@@ -409,7 +407,7 @@ impl Simulation<'_> {
         let s = &self.services[t.service.index()];
         let capacity = &self.capacities[t.capacity.index()];
         let zone = zone_letter(t.zone.0);
-        let cost = self.meter.task_cost(task);
+        let cost = runtime.cost.or_else(|| self.meter.task_cost(task)).unwrap_or_default();
         let times = &t.times;
         let stop_code = t.stop_code.map_or("", StopCode::name);
         if self.recorder.sink.writes() {
@@ -455,7 +453,7 @@ impl Simulation<'_> {
                 node_type: node_type.into(),
                 zone: zone.as_str().into(),
                 market: if capacity.plan.spot().is_some() { "spot".into() } else { "on_demand".into() },
-                price_usd_per_hour: self.meter.task_price_per_hour(t.service, t.capacity).into(),
+                price_usd_per_hour: to_usd(self.meter.task_price_per_hour(t.service, t.capacity)).into(),
                 launched_s: secs(times.launched),
                 ready_s: secs(times.started),
                 launch_to_ready_s: times

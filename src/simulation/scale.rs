@@ -1,6 +1,6 @@
 //! Telemetry at work: samples, metrics, alarms, and the scaling service that they call.
 
-use std::collections::VecDeque;
+use jiff::SignedDuration;
 
 use super::build::CpuAccount;
 use super::{ControlEvent, RunError, Simulation, Timer};
@@ -9,9 +9,13 @@ use crate::cluster::{Command, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow, Fixed};
 use crate::scaling::schedule::Schedule;
-use crate::scaling::service::{self as target, AlarmDirection, PolicyCall, ScalingDecision, ScalingObservation};
-use crate::scaling::target_tracking;
-use crate::scenario::model::{Metric, Plan, ScalingPolicy, Service, Statistic};
+use crate::scaling::service::{
+    self as target, Bound, PolicyAlarms, PolicyView, ScalingDecision, ScalingObservation, ScalingReason,
+};
+use crate::scaling::target_tracking::{self, Direction};
+use crate::scenario::model::{
+    Aggregation, Metric, MetricSample, Plan, Scaling, ScalingPolicy, Service, Statistic,
+};
 use crate::telemetry::alarm::{AlarmReason, AlarmSpec, AlarmState, evaluate};
 use crate::telemetry::{Mean, Series, utilization};
 use crate::traffic::ServiceTotals;
@@ -312,109 +316,127 @@ impl Simulation<'_> {
         let service = alarm.service;
         let s = &self.services[service.index()];
         let (Some(spec), Some(memory)) = (&s.plan.scaling, &s.scaling) else { return Ok(()) };
-        let (policy, direction) = match alarm.role {
-            Role::TrackingHigh(p) => (p, AlarmDirection::High),
-            Role::TrackingLow(p) => (p, AlarmDirection::Low),
-            Role::Step(p) => (p, AlarmDirection::Step),
+        let policy = match alarm.role {
+            Role::TrackingHigh(p) | Role::TrackingLow(p) | Role::Step(p) => p,
             Role::Deployment => return Ok(()),
-        };
-        let series = &s.watches[alarm.watch].series;
-        let newest = series.newest(now);
-        let points: VecDeque<f64> =
-            series.window(now, alarm.spec.evaluation_periods as usize).into_iter().flatten().collect();
-        let call = PolicyCall {
-            policy,
-            direction,
-            newest: newest.map(|p| p.value),
-            points: points.into(),
-            age: newest.map(|p| now.since(p.period_end)),
         };
         let observation = ScalingObservation {
             now,
             running: self.cluster.count(service, |t| t.status == TaskStatus::Running && t.stop_code.is_none()),
             desired: self.cluster.service(service).desired,
             deployment_in_progress: self.cluster.service(service).deploying(),
-            calls: vec![call],
-            low_alarms: self.low_alarms(service),
+            policies: (0..spec.policies.len()).map(|p| self.policy_view(service, spec, p, policy)).collect(),
         };
         let (decision, after) = target::decide(spec, memory, &observation);
-        let cause = ScaleOut {
-            data_end: newest.map(|p| p.period_end),
-            visible_at: newest.map(|p| p.visible_at),
-            alarm_at: Some(alarm.since),
-            decided_at: now,
+        let watch = &s.watches[alarm.watch];
+        let newest = watch.series.newest(now);
+        let seen = Seen {
+            controller: if matches!(alarm.role, Role::Step(_)) { "step_scaling" } else { "target_tracking" },
+            subject: format!(
+                "services.{}.scaling.policies.{}",
+                s.name,
+                spec.policies.get_index(policy).map_or("", |(n, _)| n)
+            ),
+            metric: metric_name(watch.metric),
+            value: observation.policies[policy].metric,
+            age: newest.map(|p| now.since(p.period_end)),
+            cause: ScaleOut {
+                data_end: newest.map(|p| p.period_end),
+                visible_at: newest.map(|p| p.visible_at),
+                alarm_at: Some(alarm.since),
+                decided_at: now,
+            },
         };
-        let metric = metric_name(s.watches[alarm.watch].metric);
-        let controller = if direction == AlarmDirection::Step { "step_scaling" } else { "target_tracking" };
-        let subject = policy_address(s.name, spec.policies.get_index(policy).map_or("", |(n, _)| n));
         let detail = DecisionDetail { observation: to_json(&observation), memory: to_json(memory) };
-        let seen = (newest.map(|p| p.value), newest.map(|p| now.since(p.period_end)));
         self.services[service.index()].scaling = Some(after);
-        self.carry_out(service, &decision, controller, subject, metric, seen, &detail, Some(cause));
+        self.carry_out(service, &decision, seen, &detail);
         Ok(())
     }
 
-    /// The policies whose low alarm stands, by position: those are ready to scale in.
-    fn low_alarms(&self, service: ServiceId) -> Vec<usize> {
-        self.alarms
-            .iter()
-            .filter(|a| a.service == service && a.state == AlarmState::Alarm)
-            .filter_map(|a| match a.role {
-                Role::TrackingLow(p) => Some(p),
-                _ => None,
-            })
-            .collect()
+    /// What the scaling service sees of one policy while another (or this one) is called.
+    fn policy_view(&self, service: ServiceId, spec: &Scaling, policy: usize, called: usize) -> PolicyView {
+        let now = self.queue.now();
+        let find = |role: Role| self.alarms.iter().find(|a| a.service == service && a.role == role);
+        let state = |role: Role| find(role).map_or(AlarmState::InsufficientData, |a| a.state);
+        let (alarm, alarms) = match spec.policies.get_index(policy) {
+            Some((_, ScalingPolicy::Step(_))) => {
+                (find(Role::Step(policy)), PolicyAlarms::Step(state(Role::Step(policy))))
+            }
+            _ => {
+                let (high, low) = (state(Role::TrackingHigh(policy)), state(Role::TrackingLow(policy)));
+                // Reckon with the points of the alarm that stands.
+                let role = if low == AlarmState::Alarm { Role::TrackingLow(policy) } else { Role::TrackingHigh(policy) };
+                (find(role), PolicyAlarms::TargetTracking { high, low })
+            }
+        };
+        let Some(alarm) = alarm else {
+            return PolicyView { alarms, called: policy == called, metric: None, metric_age: SimDuration::ZERO };
+        };
+        let series = &self.services[service.index()].watches[alarm.watch].series;
+        let newest = series.newest(now);
+        let points = || series.window(now, alarm.spec.evaluation_periods as usize).into_iter().flatten();
+        let mean = || {
+            let (sum, n) = points().fold((0.0, 0_u32), |(sum, n), v| (sum + v, n + 1));
+            (n > 0).then(|| sum / f64::from(n))
+        };
+        let metric = match spec.policies.get_index(policy) {
+            Some((_, ScalingPolicy::TargetTracking(t))) if t.metric_sample == MetricSample::Latest => {
+                newest.map(|p| p.value)
+            }
+            Some((_, ScalingPolicy::Step(p))) => match p.metric_aggregation_type {
+                Aggregation::Average => mean(),
+                Aggregation::Minimum => points().reduce(f64::min),
+                Aggregation::Maximum => points().reduce(f64::max),
+            },
+            _ => mean(),
+        };
+        PolicyView {
+            alarms,
+            called: policy == called,
+            metric,
+            metric_age: newest.map_or(SimDuration::ZERO, |p| now.since(p.period_end)),
+        }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one line of the decision log, field by field")]
-    fn carry_out(
-        &mut self,
-        service: ServiceId,
-        decision: &ScalingDecision,
-        controller: &'static str,
-        subject: String,
-        metric: &'static str,
-        seen: (Option<f64>, Option<SimDuration>),
-        detail: &DecisionDetail,
-        cause: Option<ScaleOut>,
-    ) {
+    /// Writes a scaling decision down and does what it says.
+    fn carry_out(&mut self, service: ServiceId, decision: &ScalingDecision, seen: Seen, detail: &DecisionDetail) {
         let now = self.queue.now();
         let before = self.cluster.service(service).desired;
         let result = decision.desired.unwrap_or(before);
-        let bounds: Vec<String> = decision.bounded_by.iter().map(ToString::to_string).collect();
+        let bounds: Vec<&'static str> = decision.bounded_by.iter().map(bound_name).collect();
         let s = &mut self.services[service.index()];
         let record = &mut self.recorder.services[service.index()];
         if now >= self.warm_up {
             for bound in &bounds {
-                *record.held_back.entry(bound.clone()).or_insert(0) += 1;
+                *record.held_back.entry((*bound).to_string()).or_insert(0) += 1;
             }
             record.scale_outs += u64::from(result > before);
             record.scale_ins += u64::from(result < before);
         }
+        let mut explanation = decision.reason.to_string();
+        for bound in &decision.bounded_by {
+            explanation.push_str("; ");
+            explanation.push_str(&bound.to_string());
+        }
         let row = DecisionRow {
             time_s: now.into(),
-            controller: controller.into(),
-            subject: subject.into(),
+            controller: seen.controller.into(),
+            subject: seen.subject.into(),
             service: s.name.into(),
-            observed: seen.0.map(Fixed),
-            observed_metric: metric.into(),
-            observed_age_s: seen.1.map(Into::into),
+            observed: seen.value.map(Fixed),
+            observed_metric: seen.metric.into(),
+            observed_age_s: seen.age.map(Into::into),
             from: Some(i64::from(before)),
-            computed: decision.computed.map(i64::from),
+            computed: decision.requests.iter().map(|r| i64::from(r.computed)).max(),
             bounded_by: bounds.join("+").into(),
             result: Some(i64::from(result)),
-            reason: decision.reason.name().into(),
-            explanation: decision.reason.to_string().into(),
+            reason: reason_name(&decision.reason).into(),
+            explanation: explanation.into(),
         };
         self.recorder.decision(&row, detail);
         if result != before {
             if result > before {
-                s.scale_outs.push(cause.unwrap_or(ScaleOut {
-                    data_end: None,
-                    visible_at: None,
-                    alarm_at: None,
-                    decided_at: now,
-                }));
+                s.scale_outs.push(seen.cause);
             }
             self.apply(Command::SetDesired { service, desired: result });
         }
@@ -428,15 +450,14 @@ impl Simulation<'_> {
         else {
             return;
         };
-        let civil = |t: SimTime| start.checked_add(jiff::SignedDuration::from_nanos(t.as_nanos() as i64)).unwrap_or(start);
         let from = match after {
-            Some(at) => civil(at),
-            None => start.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(start),
+            Some(at) => start.checked_add(SignedDuration::from_nanos(at.as_nanos() as i64)),
+            None => start.checked_sub(SignedDuration::from_nanos(1)),
         };
         // Validated with the plan; a schedule that cannot be read never fires.
         let Ok(schedule) = Schedule::parse(&spec.schedule, &spec.timezone) else { return };
-        let Some(next) = target::next_action(&schedule, spec, from, start) else { return };
-        let at = SimTime::from_nanos(next.duration_since(start).as_nanos().max(0) as u64);
+        let Some(next) = schedule.next_action(spec, start, from.unwrap_or(start)) else { return };
+        let at = SimTime::from_nanos(u64::try_from(next.duration_since(start).as_nanos()).unwrap_or(0));
         self.schedule_timer_if_due(Timer::Scheduled(service, action as u16), at, Phase::Decision);
     }
 
@@ -446,22 +467,57 @@ impl Simulation<'_> {
         let s = &self.services[service.index()];
         let (Some(spec), Some(memory)) = (&s.plan.scaling, &s.scaling) else { return Ok(()) };
         let desired = self.cluster.service(service).desired;
-        let Some((name, scheduled)) = spec.scheduled_actions.get_index(action) else { return Ok(()) };
-        let (decision, after) = target::scheduled(scheduled, memory, desired);
-        let subject = format!("services.{}.scaling.scheduled_actions.{name}", s.name);
-        let detail = DecisionDetail {
-            observation: serde_json::json!({ "desired": desired, "action": name }),
-            memory: to_json(memory),
+        let Some((name, _)) = spec.scheduled_actions.get_index(action) else { return Ok(()) };
+        let (decision, after) = target::scheduled(spec, memory, action, desired);
+        let seen = Seen {
+            controller: "scheduled",
+            subject: format!("services.{}.scaling.scheduled_actions.{name}", s.name),
+            metric: "",
+            value: None,
+            age: None,
+            cause: ScaleOut { data_end: None, visible_at: None, alarm_at: None, decided_at: now },
         };
+        let observation = serde_json::json!({ "desired": desired, "action": name });
+        let detail = DecisionDetail { observation, memory: to_json(memory) };
         self.services[service.index()].scaling = Some(after);
-        self.carry_out(service, &decision, "scheduled", subject, "", (None, None), &detail, None);
+        self.carry_out(service, &decision, seen, &detail);
         self.schedule_action(service, action, Some(now));
         Ok(())
     }
 }
 
-fn policy_address(service: &str, policy: &str) -> String {
-    format!("services.{service}.scaling.policies.{policy}")
+/// What a line of the decision log says of the call.
+struct Seen {
+    controller: &'static str,
+    subject: String,
+    metric: &'static str,
+    value: Option<f64>,
+    age: Option<SimDuration>,
+    cause: ScaleOut,
+}
+
+fn bound_name(bound: &Bound) -> &'static str {
+    match bound {
+        Bound::Min { .. } => "min_capacity",
+        Bound::Max { .. } => "max_capacity",
+        Bound::Cooldown { .. } => "cooldown",
+        Bound::Deployment => "deployment",
+        Bound::Suspended { .. } | Bound::ScheduleSuspended => "suspended",
+        Bound::NotReady { .. } => "not_all_ready",
+        Bound::ScaleInDisabled { .. } => "scale_in_disabled",
+        Bound::NoStep { .. } => "no_step",
+        Bound::NoMetric { .. } => "no_metric",
+    }
+}
+
+fn reason_name(reason: &ScalingReason) -> &'static str {
+    match reason {
+        ScalingReason::Policy { direction: Direction::Out, .. } => "scale_out",
+        ScalingReason::Policy { direction: Direction::In, .. } => "scale_in",
+        ScalingReason::Scheduled { .. } => "scheduled",
+        ScalingReason::NoChange => "no_change",
+        ScalingReason::Held => "held",
+    }
 }
 
 /// A value as it goes into `decisions.jsonl`.
@@ -471,7 +527,7 @@ pub(super) fn to_json<T: serde::Serialize>(value: &T) -> serde_json::Value {
 
 /// The name of a metric as CloudWatch has it.
 fn metric_name(metric: Metric) -> &'static str {
-    metric.text()
+    metric.as_str()
 }
 
 /// The value of a load balancer metric over a period; `None` where it has no data point.
