@@ -4,6 +4,7 @@
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
 //! `placement`, `capacity`; `output`; `simulation`; `experiment`; `report`; `cli`.
 
+pub mod billing;
 pub mod catalog;
 pub mod cluster;
 pub mod kernel;

@@ -341,6 +341,8 @@ pub struct Inputs {
     pub traces: IndexMap<String, std::sync::Arc<[TraceRow]>>,
     /// Instants of the recorded arrivals, by the name the plan gives them.
     pub recordings: IndexMap<String, std::sync::Arc<[crate::kernel::SimTime]>>,
+    /// Text of the price file, where the plan names one.
+    pub prices: Option<std::sync::Arc<str>>,
 }
 
 /// A row of a rate trace: a number of requests in the interval from `at` to the next row.
