@@ -260,8 +260,7 @@ mod tests {
     }
 
     fn constant(rps: f64, arrivals: &Arrivals) -> Process {
-        let curve =
-            RateCurve::new(&[RatePoint { at: SimDuration::ZERO, rps }], [].iter(), SimDuration::ZERO).unwrap();
+        let curve = RateCurve::new(&[RatePoint { at: SimDuration::ZERO, rps }], [].iter(), SimDuration::ZERO).unwrap();
         Process::Rate(RateProcess::new(curve, arrivals).unwrap())
     }
 
@@ -303,8 +302,7 @@ mod tests {
 
     #[test]
     fn an_exact_trace_gives_the_numbers() {
-        let process =
-            |t: &Trace, c: &[f64]| Process::Trace(TraceProcess::new(t, rows(c)).expect("a valid trace"));
+        let process = |t: &Trace, c: &[f64]| Process::Trace(TraceProcess::new(t, rows(c)).expect("a valid trace"));
         let t = all(process(&trace(Placement::Exact, 1.0), &[3.0, 0.0, 500.0, 1.0]), 1, 10_000);
         assert_eq!(per_interval(&t, 5), [3, 0, 500, 1, 0]);
         assert!(t.windows(2).all(|w| w[0] <= w[1]));
@@ -315,12 +313,8 @@ mod tests {
         let t = all(process(&trace(Placement::Exact, 0.5), &[3.0; 4]), 1, 100);
         assert_eq!(per_interval(&t, 4), [1, 2, 1, 2]);
         // Twice as fast, from the middle of the first interval, again and again.
-        let again = Trace {
-            time_scale: 0.5,
-            from: SimDuration::from_secs(5),
-            repeat: true,
-            ..trace(Placement::Exact, 1.0)
-        };
+        let again =
+            Trace { time_scale: 0.5, from: SimDuration::from_secs(5), repeat: true, ..trace(Placement::Exact, 1.0) };
         let t = all(process(&again, &[8.0, 6.0]), 1, 25);
         let in_ranges: Vec<usize> = [(0.0, 2.5), (2.5, 7.5), (7.5, 10.0), (10.0, 15.0)]
             .iter()

@@ -35,8 +35,7 @@ struct Wave {
 impl Wave {
     /// Rates in requests a nanosecond, times in nanoseconds.
     fn new(mean: f64, amplitude: f64, period: f64, phase: f64) -> Self {
-        let (amplitude, phase) =
-            if amplitude < 0.0 { (-amplitude, phase + period / 2.0) } else { (amplitude, phase) };
+        let (amplitude, phase) = if amplitude < 0.0 { (-amplitude, phase + period / 2.0) } else { (amplitude, phase) };
         let positive = (amplitude > mean).then(|| {
             let zero = libm::asin((-mean / amplitude).min(1.0));
             (zero, TAU / 2.0 - zero)
@@ -64,9 +63,7 @@ impl Wave {
         };
         match self.positive {
             None => self.mean * angle + self.amplitude * (1.0 - libm::cos(angle)),
-            Some((low, high)) => {
-                stretch(low.max(0.0), high.min(angle)) + stretch(low + TAU, angle.min(high + TAU))
-            }
+            Some((low, high)) => stretch(low.max(0.0), high.min(angle)) + stretch(low + TAU, angle.min(high + TAU)),
         }
     }
 
@@ -230,8 +227,7 @@ impl RateCurve {
             let line = (base + piece.slope * length / 2.0) * length;
             line + self.waves.iter().map(|w| w.cumulative(t)).sum::<f64>() - begin
         };
-        let rate =
-            |t: f64| base + piece.slope * (t - from) + self.waves.iter().map(|w| w.rate(t)).sum::<f64>();
+        let rate = |t: f64| base + piece.slope * (t - from) + self.waves.iter().map(|w| w.rate(t)).sum::<f64>();
         let (mut low, mut high) = (from, end);
         let mut guess = from + mass / rate(from);
         let mut reach = 1e6;

@@ -171,7 +171,9 @@ impl Processor {
                 want -= room;
                 let periods = round_up(want / self.stretch).saturating_sub(1);
                 let part = want - periods as f64 * self.stretch;
-                return Some(self.period_end.saturating_add(periods.saturating_mul(PERIOD)).saturating_add(round_up(part)));
+                return Some(
+                    self.period_end.saturating_add(periods.saturating_mul(PERIOD)).saturating_add(round_up(part)),
+                );
             }
         }
         // Also true for the NaN of no work at no speed.

@@ -66,12 +66,7 @@ impl Failures {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.timeout
-            + self.unavailable
-            + self.bad_gateway
-            + self.gateway_timeout
-            + self.server_error
-            + self.abandoned
+        self.timeout + self.unavailable + self.bad_gateway + self.gateway_timeout + self.server_error + self.abandoned
     }
 
     pub(super) fn count(&mut self, why: Failure) {
