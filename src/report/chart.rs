@@ -25,7 +25,7 @@ static FONT_BOLD: &[u8] = include_bytes!("../../assets/DejaVuSans-Bold-subset.tt
 /// Width of a figure in points; heights follow from the panels.
 pub(crate) const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 66.0;
-const RIGHT: f64 = 176.0;
+const RIGHT: f64 = 196.0;
 /// Width of the plot in points: series need no more buckets than this.
 pub(crate) const PLOT_WIDTH: f64 = WIDTH - LEFT - RIGHT;
 
@@ -77,7 +77,9 @@ impl Dash {
 pub(crate) enum Shape {
     /// A line through (time, value); a value that is not finite breaks it.
     Line(Vec<(f64, f64)>),
-    /// The same with each value held until the next time.
+    /// A line through (time, least, mean, most) of many values each, in a band from the least to the most.
+    Envelope(Vec<(f64, f64, f64, f64)>),
+    /// A line with each value held until the next time.
     Step(Vec<(f64, f64)>),
     /// A filled area between two values, each held until the next time.
     Area(Vec<(f64, f64, f64)>),
@@ -170,7 +172,7 @@ pub(crate) fn write_figure(folder: &Path, name: &str, figure: &Figure) -> Result
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (w * dots, h * dots)).into_drawing_area();
-        draw(&area, figure, &layout).map_err(|e| failed(&svg_path, e))?;
+        draw(&area, false, figure, &layout).map_err(|e| failed(&svg_path, e))?;
         area.present().map_err(|e| failed(&svg_path, e.to_string()))?;
     }
     // The drawing has more dots than points: it is shown at its size in points.
@@ -184,7 +186,7 @@ pub(crate) fn write_figure(folder: &Path, name: &str, figure: &Figure) -> Result
     let mut large = vec![0u8; large_w * large_h * 3];
     {
         let area = BitMapBackend::with_buffer(&mut large, (w * dots, h * dots)).into_drawing_area();
-        draw(&area, figure, &layout).map_err(|e| failed(&png_path, e))?;
+        draw(&area, true, figure, &layout).map_err(|e| failed(&png_path, e))?;
         area.present().map_err(|e| failed(&png_path, e.to_string()))?;
     }
     let small = halved(&large, large_w, large_h);
@@ -258,7 +260,7 @@ impl Layout {
             .marks
             .iter()
             .filter(|m| !m.text.is_empty())
-            .flat_map(|m| wrap(&format!("{}  {}", m.letter, m.text), WIDTH - LEFT - 20.0, SMALL))
+            .flat_map(|m| wrap(&format!("{} · {}", m.letter, m.text), WIDTH - LEFT - 20.0, SMALL))
             .collect();
         let height = bottom + 46.0 + key.len() as f64 * LINE + if figure.footer.is_empty() { 6.0 } else { 22.0 };
         Self { subtitle, top, panels, bottom, key, height }
@@ -266,8 +268,9 @@ impl Layout {
 }
 
 /// Width of a text in points.
-fn text_width(text: &str, size: f64) -> f64 {
-    let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), size * DOTS, FontStyle::Normal);
+fn text_width(text: &str, size: f64, bold: bool) -> f64 {
+    let style = if bold { FontStyle::Bold } else { FontStyle::Normal };
+    let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), size * RASTER_SIZE * DOTS, style);
     font.layout_box(text).map_or(0.0, |((x0, _), (x1, _))| f64::from(x1 - x0) / DOTS)
 }
 
@@ -276,7 +279,7 @@ fn wrap(text: &str, width: f64, size: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ').filter(|w| !w.is_empty()) {
         match lines.last_mut() {
-            Some(line) if text_width(&format!("{line} {word}"), size) <= width => {
+            Some(line) if text_width(&format!("{line} {word}"), size, false) <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -289,7 +292,7 @@ fn wrap(text: &str, width: f64, size: f64) -> Vec<String> {
 /// A text cut to at most `width` points.
 fn fitted(text: &str, width: f64, size: f64) -> String {
     let mut kept = text.to_owned();
-    while text_width(&kept, size) > width && kept.chars().count() > 1 {
+    while text_width(&kept, size, false) > width && kept.chars().count() > 1 {
         kept = kept.chars().take(kept.chars().count() - 2).collect();
         kept.push('…');
     }
@@ -317,7 +320,15 @@ const fn bold(size: f64, color: RGBColor) -> Face {
 /// Draws in points on an area of dots.
 struct Pen<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
+    /// Whether dots are drawn, not SVG.
+    raster: bool,
 }
+
+/// Plotters sets an SVG's font size to 1/1.24 of the nominal one, and the rasteriser takes the nominal size for the
+/// height of this font's line, 1.164 em: the factor makes both texts equally large.
+const RASTER_SIZE: f64 = 1.164 / 1.24;
+/// How far, in nominal sizes, the rasteriser puts a vertically centred text above where an SVG has it.
+const RASTER_RISE: f64 = 0.129;
 
 type Drawn = Result<(), String>;
 
@@ -358,7 +369,9 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
 
     fn text(&self, text: &str, x: f64, y: f64, face: Face, align: HPos) -> Drawn {
         let style = if face.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), face.size * DOTS, style);
+        let (size, y) =
+            if self.raster { (face.size * RASTER_SIZE, y + face.size * RASTER_RISE) } else { (face.size, y) };
+        let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), size * DOTS, style);
         let style = TextStyle::from(font).color(&face.color).pos(Pos::new(align, VPos::Center));
         self.area.draw_text(text, &style, Self::at(x, y)).map_err(|e| e.to_string())
     }
@@ -401,9 +414,9 @@ fn dashes(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
     parts
 }
 
-fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, figure: &Figure, layout: &Layout) -> Drawn {
+fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure: &Figure, layout: &Layout) -> Drawn {
     area.fill(&plotters::style::WHITE).map_err(|e| e.to_string())?;
-    let pen = Pen { area };
+    let pen = Pen { area, raster };
     let x = |t: f64| LEFT + PLOT_WIDTH * (t / figure.end.max(1e-9)).clamp(0.0, 1.0);
     pen.text(&figure.title, 20.0, 24.0, bold(TITLE, INK), HPos::Left)?;
     for (i, line) in layout.subtitle.iter().enumerate() {
@@ -455,17 +468,19 @@ fn draw_marks<DB: DrawingBackend>(
             pen.line(&[(at, top), (at, top + panel.height)], mark.color, 0.75, Dash::Solid)?;
         }
         // Letters that would touch move up; the line leads to its letter.
-        let half = text_width(&mark.letter, SMALL) / 2.0 + 2.0;
+        let half = text_width(&mark.letter, SMALL, true) / 2.0 + 2.0;
         let mut place = at;
         if let Some((_, right)) = taken.last().filter(|(_, right)| at - half < *right) {
             place = right + half;
         }
         taken.push((place - half, place + half));
-        pen.line(&[(place, y + 8.0), (at, first - PANEL_HEAD + 16.0), (at, first)], mark.color, 0.75, Dash::Solid)?;
+        let foot = (at, first - PANEL_HEAD + 16.0);
+        pen.line(&[(place, y + 8.0), foot], mark.color, 0.75, Dash::Solid)?;
+        pen.line(&[foot, (at, first)], mark.color, 0.75, Dash::Solid)?;
         pen.text(&mark.letter, place, y, bold(SMALL, mark.color), HPos::Center)?;
     }
     for band in figure.bands.iter().filter(|b| !b.label.is_empty()) {
-        let width = text_width(&band.label, SMALL);
+        let width = text_width(&band.label, SMALL, false);
         let (from, to) = (x(band.from), x(band.to));
         let place = from + 2.0;
         let free = taken.iter().all(|(l, r)| place + width < *l || place > *r);
@@ -487,7 +502,7 @@ fn draw_panel<DB: DrawingBackend>(
     let bottom = top + panel.height;
     let axis = Axis::of(panel);
     let y = |v: f64| bottom - panel.height * axis.share(v);
-    let title_width = text_width(&panel.title, TEXT) * 1.1;
+    let title_width = text_width(&panel.title, TEXT, true);
     pen.text(&panel.title, LEFT, top - 12.0, bold(TEXT, INK), HPos::Left)?;
     let unit = if panel.scale == Scale::Log { format!("{}, logarithmic", panel.unit) } else { panel.unit.clone() };
     pen.text(&unit, LEFT + title_width + 8.0, top - 12.0, face(SMALL, FAINT), HPos::Left)?;
@@ -524,6 +539,17 @@ fn draw_layer<DB: DrawingBackend>(
                     // A value alone between gaps is still seen.
                     pen.rectangle(px - weight, py - weight, px + weight, py + weight, color, 1.0)?;
                 }
+                pen.line(&line, color, weight, dash)?;
+            }
+        }
+        Shape::Envelope(points) => {
+            for part in points.split(|p| !p.2.is_finite()) {
+                let upper = part.iter().map(|p| (x(p.0), y(p.3)));
+                let outline: Vec<(f64, f64)> = upper.chain(part.iter().rev().map(|p| (x(p.0), y(p.1)))).collect();
+                if outline.len() > 2 {
+                    pen.polygon(&outline, color, 0.28)?;
+                }
+                let line: Vec<(f64, f64)> = part.iter().map(|p| (x(p.0), y(p.2))).collect();
                 pen.line(&line, color, weight, dash)?;
             }
         }
@@ -580,7 +606,7 @@ fn triangle<DB: DrawingBackend>(pen: &Pen<'_, DB>, x: f64, y: f64, up: bool, col
 
 fn draw_legend<DB: DrawingBackend>(pen: &Pen<'_, DB>, panel: &Panel, top: f64) -> Drawn {
     let x = LEFT + PLOT_WIDTH + 12.0;
-    let room = WIDTH - x - 34.0 - 6.0;
+    let room = WIDTH - 12.0 - x - 34.0;
     let mut y = top + 6.0;
     for layer in panel.layers.iter().filter(|l| !l.name.is_empty()) {
         match &layer.shape {
@@ -593,11 +619,15 @@ fn draw_legend<DB: DrawingBackend>(pen: &Pen<'_, DB>, panel: &Panel, top: f64) -
         }
         let name = fitted(&layer.name, room, SMALL);
         pen.text(&name, x + 34.0, y, face(SMALL, INK), HPos::Left)?;
-        y += LINE;
-        if !layer.note.is_empty() {
-            pen.text(&fitted(&layer.note, room, SMALL - 1.0), x + 34.0, y - 2.0, face(SMALL - 1.0, FAINT), HPos::Left)?;
-            y += LINE - 1.0;
+        let note = fitted(&layer.note, room, SMALL - 1.0);
+        if !note.is_empty() {
+            // Beside the name where both fit, else below it.
+            if text_width(&name, SMALL, false) + text_width(&note, SMALL - 1.0, false) + 8.0 > room {
+                y += LINE - 2.0;
+            }
+            pen.text(&note, WIDTH - 12.0, y, face(SMALL - 1.0, FAINT), HPos::Right)?;
         }
+        y += LINE;
     }
     Ok(())
 }
@@ -689,6 +719,10 @@ impl Axis {
             match &layer.shape {
                 Shape::Line(p) | Shape::Step(p) => p.iter().for_each(|p| see(p.1)),
                 Shape::Area(p) => p.iter().for_each(|p| see(p.2)),
+                Shape::Envelope(p) => p.iter().for_each(|p| {
+                    see(p.1);
+                    see(p.3);
+                }),
                 Shape::Level(v) => see(*v),
                 Shape::Triangles(_) => {}
             }

@@ -125,6 +125,7 @@ impl Shape {
     fn is_empty(&self) -> bool {
         match self {
             Self::Line(p) | Self::Step(p) => p.iter().all(|p| !p.1.is_finite()),
+            Self::Envelope(p) => p.iter().all(|p| !p.2.is_finite()),
             Self::Area(p) => p.is_empty(),
             Self::Triangles(p) => p.is_empty(),
             Self::Level(v) => !v.is_finite(),
@@ -141,17 +142,22 @@ impl Page<'_> {
         self.data.summary.meta.duration_s
     }
 
-    /// Half an interval: where the point of an interval stands.
+    /// Half a bucket: where the point of an interval (or of several) stands.
     fn middle(&self) -> f64 {
-        self.data.summary.meta.interval_s / 2.0
+        self.data.bucket_s / 2.0
     }
 
     fn line(&self, name: &str, series: &Series, color: plotters::style::RGBColor, dash: Dash) -> Layer {
-        layer(name, color, dash, Shape::Line(series.line(self.middle())))
+        layer(name, color, dash, series.line(self.middle()))
     }
 
     fn step(&self, name: &str, series: &Series, color: plotters::style::RGBColor, dash: Dash) -> Layer {
         layer(name, color, dash, Shape::Step(series.steps(self.end())))
+    }
+
+    /// A step line of a table with rows only where something happens.
+    fn held(&self, name: &str, series: &Series, color: plotters::style::RGBColor, dash: Dash) -> Layer {
+        layer(name, color, dash, Shape::Step(series.held_steps(self.end())))
     }
 
     fn figure(&self, title: String, subtitle: String, panels: Vec<Panel>) -> Figure {
@@ -293,8 +299,7 @@ impl Page<'_> {
     fn errors(&self) -> Option<Figure> {
         let s = self.series;
         let kinds = ["timed out", "gave up waiting", "application error", "balancer error"];
-        let codes =
-            ["460 client closed", "502 bad gateway", "503 no target", "504 timed out", "5xx of the application"];
+        let codes = ["460 closed", "502 gateway", "503 no target", "504 time-out", "target 5xx"];
         let colors = [VERMILION, BLUE, PURPLE, GREEN, BLACK];
         let dashes = [Dash::Solid, Dash::Dashed, Dash::Mixed, Dash::Dotted, Dash::Long];
         let lines = |names: &[&str], series: &[Series]| -> Vec<Layer> {
@@ -326,13 +331,13 @@ impl Page<'_> {
         }
         let [new_running, new_healthy, old_running, old_healthy] = &s.revisions;
         let mut layers = vec![
-            self.step("new running", new_running, SKY, Dash::Solid).weight(3.2),
-            self.step("new healthy", new_healthy, BLUE, Dash::Solid).weight(1.3),
-            self.step("old running", old_running, ORANGE, Dash::Dashed).weight(2.4),
-            self.step("old healthy", old_healthy, VERMILION, Dash::Dotted).weight(1.3),
+            self.held("new running", new_running, SKY, Dash::Solid).weight(3.2),
+            self.held("new healthy", new_healthy, BLUE, Dash::Solid).weight(1.3),
+            self.held("old running", old_running, ORANGE, Dash::Dashed).weight(2.4),
+            self.held("old healthy", old_healthy, VERMILION, Dash::Dotted).weight(1.3),
         ];
         if s.failed_tasks.any() {
-            let failed = self.step("new failed, so far", &s.failed_tasks, BLACK, Dash::Mixed);
+            let failed = self.held("new failed, so far", &s.failed_tasks, BLACK, Dash::Mixed);
             layers.push(failed.note(largest(&s.failed_tasks, "")).weight(1.2));
         }
         let mut panels = vec![panel("Tasks by revision", "tasks", 200.0, layers)];
@@ -391,6 +396,12 @@ fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
         bands.push(Band { from: incident.start_s, to, color: VERMILION, opacity: 0.13, label });
     }
     marks.sort_by(|a, b| a.time.total_cmp(&b.time));
+    let mut axis_label =
+        format!("simulated time from {}", if meta.start.is_empty() { "the start" } else { &meta.start });
+    if data.bucket_s > meta.interval_s {
+        axis_label +=
+            &format!("; lines are means over {}, bands go from the least to the most", duration(data.bucket_s));
+    }
     let more = marks.len().saturating_sub(MARKS);
     for (i, mark) in marks.iter_mut().enumerate() {
         if i < MARKS {
@@ -406,7 +417,7 @@ fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
         title: String::new(),
         subtitle: String::new(),
         end: meta.duration_s,
-        axis_label: format!("simulated time from {}", if meta.start.is_empty() { "the start" } else { &meta.start }),
+        axis_label,
         panels: Vec::new(),
         bands,
         marks,
@@ -431,7 +442,7 @@ fn deployment_marks(service: &str, series: &ServiceSeries, end: f64, bands: &mut
     let mark = |step: &DeploymentStep, text: String| Mark {
         time: step.time,
         letter: String::new(),
-        text: format!("{}  {service}: {text}", duration(step.time)),
+        text: format!("{} · {service}: {text}", duration(step.time)),
         color: PURPLE,
     };
     for step in &series.deployments {
@@ -491,7 +502,7 @@ fn cost_panel(data: &ResultData, height: f64) -> Panel {
         if let Some(last) = points.last().copied() {
             points.push((end, last.1, last.2));
         }
-        layers.push(layer(&name, color, Dash::Solid, Shape::Area(points)).note(dollars_of(total)));
+        layers.push(layer(&name, color, Dash::Solid, Shape::Area(points)).note(dollars(total)));
     };
     for (i, (item, values, total)) in items.iter().take(shown).enumerate() {
         let label = data.summary.cost.items.iter().find(|c| c.item == **item);
@@ -505,12 +516,10 @@ fn cost_panel(data: &ResultData, height: f64) -> Panel {
     }
     // The legend reads from the top of the stack down.
     layers.reverse();
-    Panel { prefix: "$", ..panel("Cost", "dollars an hour", height, layers) }
-}
-
-/// What an item cost in the whole run, warm-up included.
-fn dollars_of(total: f64) -> String {
-    format!("{} in all", dollars(total))
+    Panel {
+        prefix: "$",
+        ..panel("Cost", "dollars an hour; the legend has the dollars of the whole run", height, layers)
+    }
 }
 
 #[cfg(test)]

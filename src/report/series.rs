@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
-use super::chart::PLOT_WIDTH;
+use super::chart::{PLOT_WIDTH, Shape};
 use crate::output::{
     COSTS_FILE, CostRow, DECISIONS_FILE, DEPLOYMENTS_FILE, DecisionRow, DeploymentRow, Fixed, Millis, OutputError,
     SERVICES_FILE, ServiceRow, Summary, read_summary,
@@ -22,6 +22,8 @@ struct Cell {
     last: f64,
     min: f64,
     max: f64,
+    sum: f64,
+    count: u32,
 }
 
 /// A series with its extremes kept.
@@ -43,26 +45,39 @@ impl Series {
                 c.last = value;
                 c.min = c.min.min(value);
                 c.max = c.max.max(value);
+                c.sum += value;
+                c.count += 1;
             }
-            empty => *empty = Some(Cell { time, first: value, last: value, min: value, max: value }),
+            empty => {
+                *empty = Some(Cell { time, first: value, last: value, min: value, max: value, sum: value, count: 1 });
+            }
         }
     }
 
-    /// Points of a line: one of a bucket with one value, its extremes of one with more; a gap breaks the line.
-    /// Values hold for intervals, so points stand `shift` seconds after their interval's start.
-    pub(crate) fn line(&self, shift: f64) -> Vec<(f64, f64)> {
-        let mut points = Vec::with_capacity(self.cells.len());
-        for (i, cell) in self.cells.iter().enumerate() {
-            match cell {
-                None => points.push((i as f64, f64::NAN)),
-                Some(c) if c.min == c.max => points.push((c.time + shift, c.min)),
-                Some(c) => {
-                    let (a, b) = if c.last >= c.first { (c.min, c.max) } else { (c.max, c.min) };
-                    points.extend([(c.time + shift, a), (c.time + shift, b)]);
-                }
-            }
+    /// Whether buckets hold several values.
+    fn folded(&self) -> bool {
+        self.cells.iter().flatten().any(|c| c.count > 1)
+    }
+
+    /// A line, or with several values a bucket the envelope; a bucket without one breaks it. Values hold for
+    /// intervals, so a point stands `shift` seconds after the start of its (first) interval.
+    pub(crate) fn line(&self, shift: f64) -> Shape {
+        let gap = f64::NAN;
+        if self.folded() {
+            let point = |c: &Option<Cell>| {
+                c.map_or((0.0, gap, gap, gap), |c| (c.time + shift, c.min, c.sum / f64::from(c.count), c.max))
+            };
+            Shape::Envelope(self.cells.iter().map(point).collect())
+        } else {
+            Shape::Line(self.cells.iter().map(|c| c.map_or((0.0, gap), |c| (c.time + shift, c.min))).collect())
         }
-        points
+    }
+
+    /// Points of a step line that goes on through buckets without a value.
+    pub(crate) fn held_steps(&self, end: f64) -> Vec<(f64, f64)> {
+        let mut steps = self.steps(end);
+        steps.retain(|p| p.1.is_finite());
+        steps
     }
 
     /// Points of a step line: each bucket's extremes, then its last value held until the next, the last one until `end`.

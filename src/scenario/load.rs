@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Diagnostics, Source, nearest};
 use super::inputs::{Files, InputFile, read_inputs, read_text};
 use super::lang::{Lang, Reader, list};
-use super::model::{Inputs, LoadBalancer, Plan, Service};
+use super::model::{Capacity, Fargate, Inputs, LoadBalancer, Plan, Service, StrategyItem};
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};
 use super::validate::validate;
@@ -333,10 +333,18 @@ fn not_in_force(root: &mut Node) -> Vec<String> {
     names
 }
 
-/// Fills in what depends on other keys: a service with traffic stands behind a load balancer.
+/// Fills in what depends on other keys: without any capacity there is Fargate, a service that names none
+/// runs on the only one, and a service with traffic stands behind a load balancer.
 #[must_use]
 pub fn resolve(mut plan: Plan) -> Plan {
+    if plan.capacity.is_empty() {
+        plan.capacity.insert("fargate".to_owned(), Capacity::Fargate(Fargate::default()));
+    }
+    let only = (plan.capacity.len() == 1).then(|| plan.capacity.keys().next().cloned()).flatten();
     for service in plan.services.values_mut() {
+        if let (true, Some(name)) = (service.capacity.is_empty(), &only) {
+            service.capacity.insert(name.clone(), StrategyItem { base: 0, weight: 1 });
+        }
         if service.load_balancer.is_none() && has_traffic(service) {
             service.load_balancer = Some(LoadBalancer::default());
         }

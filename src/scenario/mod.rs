@@ -8,6 +8,7 @@
 #[macro_use]
 mod table;
 pub mod diagnostic;
+pub mod fargate;
 mod inputs;
 pub mod lang;
 mod load;

@@ -168,7 +168,7 @@ impl Addresses {
                     d = match nearest(&segment.name, known.iter().copied()) {
                         Some(near) => d.help("the nearest address").patch(place(segment), near),
                         None if known.is_empty() => d.help(format!("`{so_far}` holds a single value: set it whole")),
-                        None => d.help(format!("there are {}", list(&known))),
+                        None => d.help(format!("what is there: {}", list(&known))),
                     };
                     out.push(d);
                     return;

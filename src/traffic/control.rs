@@ -216,13 +216,20 @@ impl DataPlane {
         into.merge(&s.totals);
         // Until here only failures were recorded for all.
         into.latency_all.merge(&s.totals.latency);
-        s.totals.clear();
+        s.totals.reset();
     }
 
     /// Requests of a service that have begun and not ended, those between two attempts included.
     #[must_use]
     pub fn in_flight(&self, service: ServiceId) -> u64 {
         self.services[service.index()].in_flight
+    }
+
+    /// Requests that wait in the accept queues of a service's tasks.
+    #[must_use]
+    pub fn queued(&self, service: ServiceId) -> u64 {
+        let own = |s: &&Server| s.alive && s.service == service.0;
+        self.servers.iter().filter(own).map(|s| u64::from(s.queued)).sum()
     }
 
     /// Switches the exact queueing statistics of a service on ([`ServiceTotals::queueing`]). They cost nothing

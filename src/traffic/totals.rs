@@ -261,7 +261,7 @@ impl ServiceTotals {
     }
 
     /// Sets all counts to zero and keeps the memory of the histograms.
-    pub(super) fn clear(&mut self) {
+    pub fn reset(&mut self) {
         let (mut latency, mut latency_all, mut response) = (
             std::mem::take(&mut self.latency),
             std::mem::take(&mut self.latency_all),
