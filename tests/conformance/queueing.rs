@@ -22,7 +22,7 @@ use serde_json::Value;
 use simctl::kernel::{EventQueue, Fired, SimDuration, Streams};
 use simctl::scenario::model::Inputs;
 use simctl::traffic::{DataPlane, Histogram, Queueing, ServerSpec, ServiceTotals, TargetState, TrafficEvent};
-use simctl::units::{ServerId, ServiceId};
+use simctl::units::{Cpu, ServerId, ServiceId};
 
 use crate::Outcome;
 use crate::published::{Measured, judge, tolerance};
@@ -63,7 +63,7 @@ pub(crate) fn run(case: &Value, long: bool) -> Outcome {
 
 fn measure(case: &Value) -> Result<Measured, String> {
     let queue = Queue::of(case)?;
-    let mut station = Station::new(&queue.scenario)?;
+    let mut station = Station::new(&queue)?;
     if let Some(sine) = Sine::of(case) {
         return sine.measure(case, &mut station);
     }
@@ -242,10 +242,14 @@ struct Station {
 const SERVICE: ServiceId = ServiceId(0);
 
 impl Station {
-    fn new(scenario: &str) -> Result<Self, String> {
-        let plan = simctl::scenario::from_text("case.toml", scenario)
-            .map_err(|found| format!("the scenario is refused: {found:?}\n{scenario}"))?;
-        let service = plan.services.first().ok_or("the scenario has no service")?.1;
+    fn new(queue: &Queue) -> Result<Self, String> {
+        let mut plan = simctl::scenario::from_text("case.toml", &queue.scenario)
+            .map_err(|found| format!("the scenario is refused: {found:?}\n{}", queue.scenario))?;
+        let service = plan.services.first_mut().ok_or("the scenario has no service")?.1;
+        // Theory knows neither the sizes of Fargate nor a balancer's patience.
+        service.task.cpu = Cpu::from_vcpus(queue.cores_per_task);
+        service.load_balancer.as_mut().ok_or("the scenario has no load balancer")?.idle_timeout = SimDuration::MAX;
+        let service = service.clone();
         let streams = Streams::new(plan.simulation.seed, 0);
         let mut plane = DataPlane::new(&plan, &Inputs::default(), &streams).map_err(|e| e.to_string())?;
         let mut events = EventQueue::new();
@@ -298,6 +302,7 @@ struct Queue {
     scenario: String,
     /// Cores of all tasks.
     cores: f64,
+    cores_per_task: u64,
     /// Arrivals a second, roughly.
     rate_rps: f64,
     /// Time after which the empty start is forgotten, in seconds.
@@ -319,7 +324,7 @@ impl Queue {
         };
         let (tasks, cores) = if routing.is_some() { (servers, 1) } else { (1, servers) };
 
-        let mut task = format!("cpu = \"{cores} vCPU\"\nmemory = \"8 GB\"\ncpu_model = \"fluid\"\n");
+        let mut task = "cpu = 1024\nmemory = \"2 GB\"\ncpu_model = \"fluid\"\n".to_owned();
         if !sharing && !infinite {
             _ = writeln!(task, "concurrency = {cores}");
         }
@@ -378,11 +383,11 @@ impl Queue {
              [services.station.requests.job]\ncpu_time = {}\n\
              [services.station.client]\n{client}\
              [services.station.traffic]\n{traffic}\n\
-             [services.station.load_balancer]\n{balancer}\nidle_timeout = \"1000000s\"\nnetwork_latency = \"0s\"\n",
+             [services.station.load_balancer]\n{balancer}\nnetwork_latency = \"0s\"\n",
             seed(case),
             law(service)?,
         );
-        Ok(Self { scenario, cores: servers as f64, rate_rps, settling_s })
+        Ok(Self { scenario, cores: servers as f64, cores_per_task: cores, rate_rps, settling_s })
     }
 }
 
