@@ -71,7 +71,8 @@ fn world() -> impl Strategy<Value = World> {
         |(seed, sizes, load, words, flags, deploy, rest)| World {
             seed: u64::from(seed),
             desired: sizes.0,
-            minimum: sizes.1,
+            // Percents that leave a deployment no room at all are refused by the language.
+            minimum: if sizes.0 * sizes.2 / 100 == sizes.0 { 0 } else { sizes.1 },
             maximum: sizes.2,
             rps: load.0,
             peak: load.1,

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
-use super::schedule::SchedulerMemory;
 use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
 use crate::billing::Meter;
 use crate::capacity::bucket::{MinuteLimit, TokenBucket};
@@ -13,9 +12,9 @@ use crate::cluster::spread::Share;
 use crate::cluster::{Cluster, Command, Health, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
+use crate::rollout::scheduler::SchedulerMemory;
 use crate::scaling::service::ScalingMemory;
 use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
-use crate::telemetry::Mean;
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, ServiceId, ZoneId};
 
@@ -98,12 +97,12 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) launch_queue: VecDeque<crate::units::TaskId>,
     pub(super) launch_rate: MinuteLimit,
     pub(super) scheduler: SchedulerMemory,
+    /// Decides between tasks that are equal to the scheduler.
+    pub(super) tie_seed: u64,
     pub(super) scaling: Option<ScalingMemory>,
     pub(super) cpu: CpuAccount,
     pub(super) cpu_at_sample: CpuAccount,
     pub(super) cpu_at_interval: CpuAccount,
-    pub(super) cpu_mean: Mean,
-    pub(super) memory_mean: Mean,
     pub(super) memory_last: Option<f64>,
     pub(super) windows: Vec<LbWindow>,
     pub(super) watches: Vec<Watch>,
@@ -148,7 +147,6 @@ impl<'p> Simulation<'p> {
         Ok(Self {
             plan,
             options,
-            streams,
             queue: EventQueue::new(),
             data,
             cluster,
@@ -282,12 +280,11 @@ fn service_runtime<'p>(
         launch_queue: VecDeque::new(),
         launch_rate: MinuteLimit::new(plan.cluster.quotas.service_launch_rate_per_minute),
         scheduler: SchedulerMemory::default(),
+        tie_seed: streams.root(&format!("scheduler/{name}")),
         scaling: service.scaling.as_ref().map(ScalingMemory::new),
         cpu: CpuAccount::default(),
         cpu_at_sample: CpuAccount::default(),
         cpu_at_interval: CpuAccount::default(),
-        cpu_mean: Mean::default(),
-        memory_mean: Mean::default(),
         memory_last: None,
         windows: Vec::new(),
         watches: Vec::new(),

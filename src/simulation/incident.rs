@@ -131,11 +131,6 @@ impl IncidentTracker {
             Closed { objective: open.objective, start: open.start, end, recovered }
         })
     }
-
-    /// When the open incident began.
-    pub(super) fn open_since(&self) -> Option<SimTime> {
-        self.open.as_ref().map(|o| o.start)
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::output::{CostRow, Fixed, Incident, Millis, NodeRow, Secs, ServiceRow, TaskRow};
+use crate::rollout::scheduler::TaskEventKind;
 use crate::telemetry::utilization;
 use crate::traffic::ServiceTotals;
 use crate::units::{Bytes, ServiceId, TaskId};
@@ -25,11 +26,6 @@ pub(super) struct Counts {
 
 fn secs(at: Option<SimTime>) -> Option<Secs> {
     at.map(Secs::from)
-}
-
-/// A unit price to the nearest nano-dollar, for the tables.
-fn to_usd(price: crate::catalog::Price) -> crate::units::Usd {
-    crate::units::Usd::from_nanos((price.picos() + 500) / 1000)
 }
 
 /// Zones are shown as letters, as the console does.
@@ -170,7 +166,7 @@ impl Simulation<'_> {
                 owner: owner.into(),
                 quantity: Fixed(line.quantity),
                 unit: line.unit.into(),
-                unit_price_usd: to_usd(line.unit_price).into(),
+                unit_price_usd: line.unit_price.to_usd().into(),
                 cost_usd: line.usd.into(),
             });
             self.recorder.keep_failure(written);
@@ -352,6 +348,10 @@ impl Simulation<'_> {
         let service = t.service;
         match *fact {
             Fact::TaskHealth(_, Health::Healthy) if t.times.healthy == Some(self.queue.now()) => {
+                if t.times.requested > SimTime::ZERO {
+                    self.tell_scheduler(task, TaskEventKind::Healthy);
+                }
+                let t = self.cluster.task(task);
                 let chain = self.chain_of(t);
                 let record = &mut self.recorder.services[service.index()];
                 record.tasks_started += u64::from(t.times.requested > SimTime::ZERO);
@@ -361,7 +361,20 @@ impl Simulation<'_> {
                 }
                 record.chains.push(chain);
             }
+            Fact::TaskStatus(_, TaskStatus::Running) if t.times.requested > SimTime::ZERO => {
+                self.tell_scheduler(task, TaskEventKind::Running);
+            }
             Fact::TaskStops(_, code) => {
+                match code {
+                    StopCode::TaskFailedToStart => {
+                        let launched = t.times.launched.unwrap_or(t.times.requested);
+                        self.tell_scheduler(task, TaskEventKind::FailedToStart { launched });
+                    }
+                    StopCode::EssentialContainerExited | StopCode::OutOfMemory if t.times.healthy.is_none() => {
+                        self.tell_scheduler(task, TaskEventKind::ExitedBeforeHealthy);
+                    }
+                    _ => {}
+                }
                 let failed = matches!(
                     code,
                     StopCode::TaskFailedToStart

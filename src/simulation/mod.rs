@@ -18,13 +18,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use event::{ControlEvent, Event, Timer};
+pub use finish::{RESULT_VERSION, run_id};
 
 use crate::billing::{BillingError, Meter};
 use crate::capacity::bucket::TokenBucket;
 use crate::capacity::strategy::StrategyError;
 use crate::catalog::Catalog;
 use crate::cluster::{Cluster, Command, Fact};
-use crate::kernel::{EventQueue, Fired, Phase, SimTime, Streams};
+use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
 use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Notice, ServiceTotals, TrafficError};
@@ -120,7 +121,6 @@ pub fn run(
 pub(crate) struct Simulation<'p> {
     plan: &'p Plan,
     options: RunOptions<'p>,
-    streams: Streams,
     queue: EventQueue<Event, Timer>,
     data: DataPlane,
     cluster: Cluster,
@@ -254,6 +254,7 @@ impl Simulation<'_> {
         use crate::cluster::TaskStatus;
         match *fact {
             Fact::TaskStatus(task, status) => {
+                self.note_outcome(task, fact);
                 let service = self.cluster.task(task).service;
                 if matches!(status, TaskStatus::Running | TaskStatus::Deprovisioning | TaskStatus::Stopped) {
                     self.wake_scheduler(service);

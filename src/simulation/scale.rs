@@ -85,6 +85,11 @@ pub(super) struct ScaleOut {
 }
 
 impl AlarmRuntime {
+    /// Whether this is the service's own alarm of that name.
+    pub(super) fn is_deployment_alarm(&self, name: &str) -> bool {
+        self.role == Role::Deployment && self.name == name
+    }
+
     /// Makes every alarm of a service, and the metrics that they look at.
     pub(super) fn make_all(
         plan: &Plan,

@@ -228,7 +228,7 @@ impl DataPlane {
     /// Requests that wait in the accept queues of a service's tasks.
     #[must_use]
     pub fn queued(&self, service: ServiceId) -> u64 {
-        let own = |s: &&crate::traffic::server::Server| s.alive && s.service == service.0;
+        let own = |s: &&Server| s.alive && s.service == service.0;
         self.servers.iter().filter(own).map(|s| u64::from(s.queued)).sum()
     }
 
