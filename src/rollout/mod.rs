@@ -9,3 +9,4 @@ pub mod health;
 pub mod rolling;
 pub mod scheduler;
 pub mod throttle;
+mod view;

@@ -12,6 +12,8 @@
 //! This is a program of its own rather than a set of `#[test]` functions, because the cases are data: the
 //! other options of Rust's test runner are accepted and have no effect.
 
+mod launches;
+mod pricing;
 mod published;
 mod queueing;
 
