@@ -29,11 +29,11 @@ pub enum Law {
         /// Standard deviation of the logarithm.
         sigma: f64,
     },
-    /// Normal, truncated below at zero.
+    /// Normal, with zero in the place of every negative value.
     Normal {
-        /// Mean before truncation.
+        /// Mean before the negative values are replaced.
         mean: f64,
-        /// Standard deviation before truncation.
+        /// Standard deviation before the negative values are replaced.
         sd: f64,
     },
     /// Weibull with `P(X > x) = exp(-(x/scale)^shape)`.
@@ -110,7 +110,8 @@ impl Law {
         Ok(Self::Hyperexponential(Arc::from([(p, mean / (2.0 * p)), (1.0 - p, mean / (2.0 * (1.0 - p)))].as_slice())))
     }
 
-    /// The law of the given observations, each equally likely, joined by straight lines.
+    /// The law of the given observations, each equally likely, joined by straight lines, with their mean
+    /// and nothing outside their range.
     ///
     /// # Errors
     /// When there is none, or one is negative or not finite.
@@ -125,20 +126,23 @@ impl Law {
         Ok(Self::Table(Arc::new(QuantileTable::from_sorted(values))))
     }
 
-    /// The value below which a share `u` of the law lies; `u` strictly between 0 and 1.
+    /// The variate that belongs to the uniform number `u`, strictly between 0 and 1.
+    ///
+    /// It is the value below which a share `u` of the law lies, except for the hyperexponential,
+    /// where `u` first chooses the branch and then, stretched, the value inside the branch.
     #[inline]
     #[must_use]
     pub fn quantile(&self, u: f64) -> f64 {
         match self {
             Self::Constant(v) => *v,
             Self::Uniform { min, max } => min + (max - min) * u,
-            Self::Exponential { mean } => -mean * libm::log(u),
+            Self::Exponential { mean } => -mean * libm::log(1.0 - u),
             Self::Lognormal { mu, sigma } => libm::exp(mu + sigma * standard_normal_quantile(u)),
             Self::Normal { mean, sd } => (mean + sd * standard_normal_quantile(u)).max(0.0),
-            Self::Weibull { scale, shape } => scale * libm::pow(-libm::log(u), 1.0 / shape),
+            Self::Weibull { scale, shape } => scale * libm::pow(-libm::log(1.0 - u), 1.0 / shape),
             Self::Pareto { min, alpha, max } => {
                 let cut = if max.is_finite() { libm::pow(min / max, *alpha) } else { 0.0 };
-                min * libm::pow(cut + u * (1.0 - cut), -1.0 / alpha)
+                min * libm::pow(cut + (1.0 - u) * (1.0 - cut), -1.0 / alpha)
             }
             Self::Triangular { min, mode, max } => {
                 let width = max - min;
@@ -157,7 +161,7 @@ impl Law {
                 for &(p, mean) in branches.iter() {
                     if rest < p {
                         // What is left of the uniform inside its branch is uniform again.
-                        return -mean * libm::log((rest / p).max(f64::MIN_POSITIVE));
+                        return -mean * libm::log((1.0 - rest / p).max(f64::EPSILON / 4.0));
                     }
                     rest -= p;
                 }
@@ -229,90 +233,70 @@ impl Law {
 
 /// A quantile function as a table with straight lines between its knots.
 ///
-/// Gamma tables have 4,096 cells, the two outermost refined towards 0 and 1 by factors of four; the mean
-/// is carried exactly and quantiles between 1e-6 and 1 - 1e-6 are within 0.1 % of the true ones
-/// (tested).
+/// A gamma table has 128 knots in each halving of the smaller of `u` and `1 - u`, down to 2^-53, the
+/// smallest that a draw can be. Its relative error is below 0.1 % for shapes of at least 0.1 (below
+/// 0.001 % for shapes of at least 1), at every `u`; the mean it reports is the exact one. An empirical
+/// table has one knot an observation, evenly spaced, and the mean of the observations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantileTable {
-    /// Quantiles at `i / cells`, the two ends excluded where they are infinite.
-    centre: Vec<f64>,
-    /// Quantiles at `4^-k / cells` for k = 0, 1, ...: the lower tail.
-    lower: Vec<f64>,
-    /// Quantiles at `1 - 4^-k / cells`: the upper tail.
-    upper: Vec<f64>,
+    knots: Vec<f64>,
+    /// Where the knots of the upper half begin; 0 when the knots are evenly spaced.
+    upper: usize,
     mean: f64,
 }
 
-const CELLS: usize = 4_096;
-const TAIL_STEPS: usize = 24;
+const STEP_BITS: u32 = 7;
+const STEPS: usize = 1 << STEP_BITS;
+const HALVINGS: usize = 52;
+/// Knots of one half, with one more beyond the middle so that `u` = 0.5 needs no special case.
+const HALF: usize = HALVINGS * STEPS + 2;
+/// 2^-53.
+const SMALLEST: f64 = f64::EPSILON / 2.0;
 
 impl QuantileTable {
     fn from_sorted(values: Vec<f64>) -> Self {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        Self { centre: values, lower: Vec::new(), upper: Vec::new(), mean }
+        // Each observation is the middle of its share; the outer halves of the first and the last
+        // are level. The mean of the table is then the mean of the observations.
+        let mut knots = Vec::with_capacity(values.len() + 2);
+        knots.push(values[0]);
+        knots.extend_from_slice(&values);
+        knots.push(values[values.len() - 1]);
+        Self { knots, upper: 0, mean }
     }
 
     fn gamma(shape: f64, scale: f64) -> Self {
-        let at = |p: f64, q: f64| scale * gamma_quantile(shape, p, q);
-        let cells = CELLS as f64;
-        let centre = (0..=CELLS)
-            .map(|i| match i {
-                0 => 0.0,
-                CELLS => f64::INFINITY,
-                _ => at(i as f64 / cells, (CELLS - i) as f64 / cells),
-            })
-            .collect();
-        let tail = |k: usize| libm::ldexp(1.0, -2 * k as i32) / cells;
-        let lower = (0..TAIL_STEPS).map(|k| at(tail(k), 1.0 - tail(k))).collect();
-        let upper = (0..TAIL_STEPS).map(|k| at(1.0 - tail(k), tail(k))).collect();
-        Self { centre, lower, upper, mean: shape * scale }
+        let mut knots = vec![0.0; 2 * HALF];
+        let middle = gamma_median_log(shape);
+        for (upper, half) in knots.chunks_exact_mut(HALF).enumerate() {
+            let mut y = middle;
+            for i in (0..HALF - 1).rev() {
+                let share = libm::ldexp(1.0 + (i % STEPS) as f64 / STEPS as f64, (i / STEPS) as i32 - 53);
+                y = gamma_quantile_log(shape, share, upper == 1, y);
+                half[i] = scale * libm::exp(y);
+            }
+            half[HALF - 1] = half[HALF - 2];
+        }
+        Self { knots, upper: HALF, mean: shape * scale }
     }
 
     fn scaled(&self, factor: f64) -> Self {
-        let times = |v: &Vec<f64>| v.iter().map(|x| if *x == f64::INFINITY { *x } else { x * factor }).collect();
-        Self {
-            centre: times(&self.centre),
-            lower: times(&self.lower),
-            upper: times(&self.upper),
-            mean: self.mean * factor,
-        }
+        Self { knots: self.knots.iter().map(|x| x * factor).collect(), upper: self.upper, mean: self.mean * factor }
     }
 
     #[inline]
     fn quantile(&self, u: f64) -> f64 {
-        let cells = self.centre.len() - 1;
-        if cells == 0 {
-            return self.centre[0];
-        }
-        let x = u * cells as f64;
-        let i = (x as usize).min(cells - 1);
-        if !self.lower.is_empty() {
-            if i == 0 {
-                return Self::tail(&self.lower, x, 0.0);
-            }
-            if i == cells - 1 {
-                return Self::tail(&self.upper, (1.0 - u) * cells as f64, *self.upper.last().unwrap_or(&0.0));
-            }
-        }
-        let f = x - i as f64;
-        self.centre[i] + f * (self.centre[i + 1] - self.centre[i])
-    }
-
-    /// Interpolates in a tail, linear in the logarithm of the remaining share `x` of the outer cell.
-    fn tail(knots: &[f64], x: f64, beyond: f64) -> f64 {
-        let depth = -libm::log2(x.max(1e-300)) / 2.0;
-        let k = depth as usize;
-        if k + 1 >= knots.len() {
-            return if beyond > 0.0 { beyond } else { knots[knots.len() - 1] };
-        }
-        let f = depth - k as f64;
-        let (a, b) = (knots[k], knots[k + 1]);
-        if a > 0.0 && b > 0.0 && b < a {
-            // Lower tail: a power law, straight in log-log.
-            libm::exp(libm::log(a) + f * (libm::log(b) - libm::log(a)))
+        let (i, f) = if self.upper > 0 {
+            // The exponent and the first bits of the fraction of a double are the number of its cell.
+            let (share, from) = if u < 0.5 { (u, 0) } else { (1.0 - u, self.upper) };
+            let steps = share.max(SMALLEST).to_bits() - SMALLEST.to_bits();
+            let rest = steps & ((1 << (52 - STEP_BITS)) - 1);
+            (from + (steps >> (52 - STEP_BITS)) as usize, rest as f64 / (1u64 << (52 - STEP_BITS)) as f64)
         } else {
-            a + f * (b - a)
-        }
+            let x = u * (self.knots.len() - 2) as f64 + 0.5;
+            (x as usize, x - libm::floor(x))
+        };
+        self.knots[i] + f * (self.knots[i + 1] - self.knots[i])
     }
 }
 
@@ -364,22 +348,40 @@ fn incomplete_gamma(a: f64, x: f64) -> (f64, f64) {
     }
 }
 
-/// Inverts the gamma distribution function of unit scale by bisection in the logarithm.
-fn gamma_quantile(shape: f64, p: f64, q: f64) -> f64 {
-    let below = |x: f64| {
-        let (lo, hi) = incomplete_gamma(shape, x);
-        if p < 0.5 { lo < p } else { hi > q }
-    };
-    let (mut lo, mut hi) = (-745.0_f64, libm::log(shape + 40.0 * libm::sqrt(shape) + 800.0));
+/// The logarithm of the median of the gamma law of unit scale, by bisection.
+fn gamma_median_log(shape: f64) -> f64 {
+    let (mut lo, mut hi) = (-745.0_f64, libm::log(shape + 1.0));
     for _ in 0..80 {
         let mid = f64::midpoint(lo, hi);
-        if below(libm::exp(mid)) {
+        if incomplete_gamma(shape, libm::exp(mid)).0 < 0.5 {
             lo = mid;
         } else {
             hi = mid;
         }
     }
-    libm::exp(f64::midpoint(lo, hi))
+    f64::midpoint(lo, hi)
+}
+
+/// The logarithm of the point that leaves the share `share` below it (or above, if `upper`) in the
+/// gamma law of unit scale: Newton's method on the logarithms of both, from a near guess `y`.
+fn gamma_quantile_log(shape: f64, share: f64, upper: bool, mut y: f64) -> f64 {
+    let target = libm::log(share);
+    for _ in 0..60 {
+        let x = libm::exp(y);
+        let (below, above) = incomplete_gamma(shape, x);
+        let got = if upper { above } else { below };
+        let slope = libm::exp(shape * y - x - libm::lgamma(shape)) / got;
+        let step = (libm::log(got) - target) / slope * if upper { -1.0 } else { 1.0 };
+        if !step.is_finite() {
+            // The point lies below the smallest positive double.
+            return f64::NEG_INFINITY;
+        }
+        y -= step.clamp(-1.0, 1.0);
+        if step.abs() < 1e-13 {
+            break;
+        }
+    }
+    y
 }
 
 /// The quantile function of the standard normal law (Wichura's algorithm AS 241, PPND16: about 16

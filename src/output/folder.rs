@@ -1,0 +1,342 @@
+//! A result folder: written beside its place under another name, and renamed when it is whole.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::sink::{Open, open_file};
+use super::{OutputError, REPLICATIONS_FILE, RowSink, SUMMARY_SCHEMA, Summary, write_replications};
+
+/// The resolved scenario that reproduces the run.
+pub const PLAN_FILE: &str = "plan.toml";
+/// The summary.
+pub const SUMMARY_FILE: &str = "summary.json";
+
+/// A result folder in the making. Dropped before [`OutputFolder::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct OutputFolder {
+    base: PathBuf,
+    plan_hash: String,
+    force: bool,
+    /// Removes itself when dropped.
+    temporary: tempfile::TempDir,
+}
+
+impl OutputFolder {
+    /// Makes a temporary folder beside `base`, the place of the result, after checking that the result may
+    /// stand there: nothing, an empty folder, or a result of the same plan; with `force` that of another plan.
+    ///
+    /// # Errors
+    /// [`OutputError::AlreadyExists`], [`OutputError::NotAResult`] (even when forced), [`OutputError::Io`].
+    pub fn create(base: &Path, plan_hash: &str, force: bool) -> Result<Self, OutputError> {
+        let base = std::path::absolute(base).map_err(|e| OutputError::io("create", base, e))?;
+        check_place(&base, plan_hash, force)?;
+        let parent = base.parent().unwrap_or(&base);
+        fs::create_dir_all(parent).map_err(|e| OutputError::io("create", parent, e))?;
+        let name = base.file_name().unwrap_or_default().to_string_lossy();
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!(".{name}.partial-");
+        builder.prefix(&prefix);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // As a folder made by hand would be; the umask still applies.
+            builder.permissions(fs::Permissions::from_mode(0o777));
+        }
+        let temporary = builder.tempdir_in(parent).map_err(|e| OutputError::io("create a folder in", parent, e))?;
+        Ok(Self { base, plan_hash: plan_hash.to_owned(), force, temporary })
+    }
+
+    /// The temporary folder, for what is written by path: charts.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Where the result will stand.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Opens the CSV files.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`] with the file that could not be created.
+    pub fn rows(&self) -> Result<RowSink, OutputError> {
+        RowSink::folder(self.path())
+    }
+
+    /// Writes `plan.toml`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn write_plan(&self, toml: &str) -> Result<(), OutputError> {
+        self.write(PLAN_FILE, toml.as_bytes())
+    }
+
+    /// Writes `summary.json` of replication 0 and `replications.csv` of all runs.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn write_summary(&self, summary: &Summary, runs: &[Summary]) -> Result<(), OutputError> {
+        self.write(SUMMARY_FILE, summary.to_json().as_bytes())?;
+        let mut table = Vec::new();
+        write_replications(runs, &mut table)
+            .map_err(|e| OutputError::io("write", self.path().join(REPLICATIONS_FILE), e))?;
+        self.write(REPLICATIONS_FILE, &table)
+    }
+
+    /// Writes one file of the folder.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), OutputError> {
+        write_with(&self.path().join(name), bytes, &open_file)
+    }
+
+    /// Puts the folder in its place, instead of what stands there. Files of another's in a replaced result
+    /// are carried over.
+    ///
+    /// # Errors
+    /// As [`OutputFolder::create`]; then the place is as it was.
+    pub fn finish(self) -> Result<PathBuf, OutputError> {
+        // Another run may have come in between.
+        check_place(&self.base, &self.plan_hash, self.force)?;
+        let Self { base, temporary, .. } = self;
+        let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| OutputError::io("rename to", to, e));
+        if !base.exists() {
+            rename(temporary.path(), &base)?;
+            let _ = temporary.keep();
+            return Ok(base);
+        }
+        // A folder that is not empty cannot be renamed over: the old one steps aside first.
+        let parent = base.parent().unwrap_or(&base);
+        let aside = tempfile::Builder::new()
+            .prefix(".replaced-")
+            .tempdir_in(parent)
+            .map_err(|e| OutputError::io("create a folder in", parent, e))?;
+        let old = aside.path().join("old");
+        rename(&base, &old)?;
+        if let Err(e) = rename(temporary.path(), &base) {
+            rename(&old, &base)?;
+            return Err(e);
+        }
+        let _ = temporary.keep();
+        carry_over(&old, &base)?;
+        Ok(base)
+    }
+}
+
+/// Whether a file name is one that simctl writes into a result folder.
+fn is_ours(name: &str) -> bool {
+    matches!(name, PLAN_FILE | SUMMARY_FILE | super::DECISIONS_JSONL_FILE | "charts")
+        || [
+            super::SERVICES_FILE,
+            super::TASKS_FILE,
+            super::NODES_FILE,
+            super::DECISIONS_FILE,
+            super::DEPLOYMENTS_FILE,
+            super::COSTS_FILE,
+            REPLICATIONS_FILE,
+        ]
+        .contains(&name)
+}
+
+/// Moves what simctl did not write from a replaced result into the new one.
+fn carry_over(old: &Path, new: &Path) -> Result<(), OutputError> {
+    let entries = fs::read_dir(old).map_err(|e| OutputError::io("read", old, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| OutputError::io("read", old, e))?;
+        let target = new.join(entry.file_name());
+        if !is_ours(&entry.file_name().to_string_lossy()) && !target.exists() {
+            fs::rename(entry.path(), &target).map_err(|e| OutputError::io("rename to", &target, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a result of the plan may stand at `base`.
+fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputError> {
+    match fs::read_dir(base) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            // Either the place itself or one of the folders on the way is a file.
+            let file = base.ancestors().find(|p| p.is_file()).unwrap_or(base);
+            return Err(OutputError::NotAResult { path: file.to_path_buf() });
+        }
+        Err(e) => return Err(OutputError::io("read", base, e)),
+        Ok(mut entries) => {
+            if entries.next().is_none() {
+                return Ok(());
+            }
+        }
+    }
+    match read_summary(base) {
+        Ok(summary) if summary.meta.plan_hash == plan_hash || force => Ok(()),
+        Ok(summary) => Err(OutputError::AlreadyExists {
+            path: base.to_path_buf(),
+            found: short(&summary.meta.plan_hash),
+            wanted: short(plan_hash),
+        }),
+        Err(_) => Err(OutputError::NotAResult { path: base.to_path_buf() }),
+    }
+}
+
+/// The first eight characters of a hash.
+fn short(hash: &str) -> String {
+    hash.chars().take(8).collect()
+}
+
+/// Reads `summary.json` of a result folder.
+///
+/// # Errors
+/// [`OutputError::Io`] if it cannot be read, [`OutputError::Malformed`] if it is not of [`SUMMARY_SCHEMA`].
+pub fn read_summary(folder: &Path) -> Result<Summary, OutputError> {
+    let path = folder.join(SUMMARY_FILE);
+    let text = fs::read_to_string(&path).map_err(|e| OutputError::io("read", &path, e))?;
+    let summary: Summary = serde_json::from_str(&text)
+        .map_err(|e| OutputError::Malformed { path: path.clone(), reason: e.to_string() })?;
+    if summary.schema == SUMMARY_SCHEMA {
+        Ok(summary)
+    } else {
+        Err(OutputError::Malformed {
+            path,
+            reason: format!("its schema is `{}`, not `{SUMMARY_SCHEMA}`", summary.schema),
+        })
+    }
+}
+
+fn write_with(path: &Path, bytes: &[u8], open: Open<'_>) -> Result<(), OutputError> {
+    let mut file = open(path).map_err(|e| OutputError::io("create", path, e))?;
+    file.write_all(bytes).and_then(|()| file.flush()).map_err(|e| OutputError::io("write", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{DecisionDetail, DecisionRow, Meta, Millis, Secs, ServiceRow};
+
+    fn summary(plan_hash: &str) -> Summary {
+        Summary {
+            schema: SUMMARY_SCHEMA.into(),
+            meta: Meta { plan_hash: plan_hash.into(), ..Meta::default() },
+            ..Summary::default()
+        }
+    }
+
+    fn write_result(base: &Path, plan: &str, force: bool) -> Result<PathBuf, OutputError> {
+        let folder = OutputFolder::create(base, plan, force)?;
+        let mut rows = folder.rows()?;
+        rows.service(&ServiceRow {
+            time_s: Secs(10_000_000_000),
+            service: "web".into(),
+            latency_p99_ms: Some(Millis(1_500_000)),
+            ..ServiceRow::default()
+        })?;
+        rows.decision(
+            &DecisionRow { reason: "above, \"target\"".into(), ..DecisionRow::default() },
+            &DecisionDetail { observation: serde_json::json!({"value": 0.1 + 0.2}), memory: serde_json::Value::Null },
+        )?;
+        rows.close()?;
+        folder.write_plan("[simulation]\n")?;
+        let s = summary(plan);
+        folder.write_summary(&s, std::slice::from_ref(&s))?;
+        folder.finish()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .expect("folder")
+            .map(|e| e.expect("entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_result_is_whole_and_replaced_by_its_own_plan_only() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let base = root.path().join("spike/base");
+        write_result(&base, "aaaa", false).expect("first");
+        fs::write(base.join("notes.txt"), "mine").expect("note");
+        write_result(&base, "aaaa", false).expect("same plan");
+        let text = fs::read_to_string(base.join("services.csv")).expect("rows");
+        let mut lines = text.lines();
+        assert!(lines.next().expect("header").starts_with("time_s,interval_s,service,offered_rps,started,"));
+        assert!(lines.next().expect("row").starts_with("10.000,0.000,web,0.000,0,"));
+        assert!(fs::read_to_string(base.join("tasks.csv")).expect("header").starts_with("task,service,revision,"));
+        let record = fs::read_to_string(base.join("decisions.jsonl")).expect("records");
+        assert!(record.contains(r#""observation":{"value":0.30000000000000004}"#), "{record}");
+
+        let refused = write_result(&base, "bbbb", false).expect_err("another plan");
+        assert!(matches!(refused, OutputError::AlreadyExists { .. }), "{refused}");
+        assert!(refused.to_string().contains("--force"));
+        assert_eq!(read_summary(&base).expect("still there").meta.plan_hash, "aaaa");
+        write_result(&base, "bbbb", true).expect("forced");
+        assert_eq!(read_summary(&base).expect("replaced").meta.plan_hash, "bbbb");
+        assert!(base.join("notes.txt").exists(), "what is not ours is carried over");
+        assert_eq!(names(base.parent().expect("parent")), ["base"], "no temporary folder is left");
+    }
+
+    #[test]
+    fn what_is_no_result_is_never_replaced() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        fs::write(root.path().join("thesis.tex"), "ten years").expect("file");
+        for force in [false, true] {
+            let e = OutputFolder::create(root.path(), "aaaa", force).expect_err("refused");
+            assert!(matches!(e, OutputError::NotAResult { .. }), "{e}");
+            let e = OutputFolder::create(&root.path().join("thesis.tex/base"), "aaaa", force).expect_err("refused");
+            assert!(e.to_string().contains("thesis.tex"), "{e}");
+        }
+    }
+
+    #[test]
+    fn an_abandoned_folder_leaves_nothing() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let folder = OutputFolder::create(&root.path().join("base"), "aaaa", false).expect("created");
+        folder.write_plan("x").expect("plan");
+        drop(folder);
+        assert!(names(root.path()).is_empty());
+    }
+
+    /// Takes a number of bytes, then the disk is full.
+    struct SmallDisk(usize);
+    impl Write for SmallDisk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            let n = bytes.len().min(self.0);
+            self.0 -= n;
+            Ok(n)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_reported_with_its_file() {
+        for size in [0, 100, 5_000, 100_000] {
+            let open = move |_: &Path| -> io::Result<Box<dyn Write + Send>> { Ok(Box::new(SmallDisk(size))) };
+            let mut failure = None;
+            match RowSink::open(Path::new("result"), &open) {
+                Err(e) => failure = Some(e),
+                Ok(mut rows) => {
+                    for _ in 0..5_000 {
+                        if let Err(e) = rows.service(&ServiceRow::default()) {
+                            failure = Some(e);
+                            break;
+                        }
+                    }
+                    failure = failure.or(rows.close().err());
+                }
+            }
+            let text = failure.expect("the disk is full").to_string();
+            assert!(text.starts_with("cannot write result/") && text.contains("storage"), "{size}: {text}");
+            let e = write_with(Path::new("result/plan.toml"), &[0; 200_000], &open).expect_err("full");
+            assert!(e.to_string().contains("plan.toml"), "{e}");
+        }
+    }
+}

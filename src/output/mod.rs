@@ -1,0 +1,22 @@
+//! The output contract: the rows, the summary and the folder that every run leaves behind.
+//!
+//! This floor stands below `simulation`: the simulation fills these types and knows nothing of files
+//! beyond a [`RowSink`]. What is written is a function of the plan and the seed alone: numbers have
+//! fixed decimals, no wall clock and no path enters a file, so equal runs give equal bytes.
+
+mod error;
+mod folder;
+mod number;
+mod rows;
+mod sink;
+mod summary;
+
+pub use error::OutputError;
+pub use folder::{OutputFolder, PLAN_FILE, SUMMARY_FILE, read_summary};
+pub use number::{Fixed, Millis, Money, Secs, tidy};
+pub use rows::{CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, ServiceRow, TaskRow, Text};
+pub use sink::{
+    COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPLOYMENTS_FILE, NODES_FILE, REPLICATIONS_FILE, RowSink,
+    SERVICES_FILE, TASKS_FILE, write_replications,
+};
+pub use summary::*;

@@ -1,0 +1,275 @@
+//! The rows of the result files. A column's name carries its unit; an absent value is an empty field.
+//!
+//! Times count from the start of the simulation, warm-up included.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fixed, Millis, Money, Secs};
+
+/// Text of a row: borrowed from the plan when written, owned when read back.
+pub type Text<'a> = Cow<'a, str>;
+
+/// A row of `services.csv`: one service in one interval. Counts are of the interval, states at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceRow<'a> {
+    /// Start of the interval.
+    pub time_s: Secs,
+    /// Length of the interval; the last one may be shorter.
+    pub interval_s: Secs,
+    /// The service.
+    pub service: Text<'a>,
+    /// Rate at which clients began requests, first attempts only.
+    pub offered_rps: Fixed<3>,
+    /// Requests started by clients (first attempts).
+    pub started: u64,
+    /// Requests answered well, whatever attempt it took.
+    pub succeeded: u64,
+    /// Requests given up, all kinds.
+    pub failed: u64,
+    /// Requests given up because the last attempt timed out at the client.
+    pub failed_timeout: u64,
+    /// Requests whose client lost patience while waiting.
+    pub failed_abandoned: u64,
+    /// Requests given up after an error answer of the application.
+    pub failed_target_error: u64,
+    /// Requests given up after an error answer of the load balancer, or a refused or broken connection.
+    pub failed_balancer_error: u64,
+    /// Requests begun and not yet finished, waits before a retry included.
+    pub in_flight: u64,
+    /// Median latency of the requests that succeeded in the interval, at the client, retries included.
+    pub latency_p50_ms: Option<Millis>,
+    /// 90th percentile of the same.
+    pub latency_p90_ms: Option<Millis>,
+    /// 95th percentile of the same.
+    pub latency_p95_ms: Option<Millis>,
+    /// 99th percentile of the same.
+    pub latency_p99_ms: Option<Millis>,
+    /// Mean of the same.
+    pub latency_mean_ms: Option<Millis>,
+    /// Attempts that reached the load balancer: first ones and retries.
+    pub attempts: u64,
+    /// Retries among the attempts.
+    pub retries: u64,
+    /// Answers 460: the client closed the connection before the target answered.
+    pub elb_460: u64,
+    /// Answers 502 of the load balancer: a target refused or broke the connection.
+    pub elb_502: u64,
+    /// Answers 503 of the load balancer: no target is registered.
+    pub elb_503: u64,
+    /// Answers 504 of the load balancer: a target did not answer in time.
+    pub elb_504: u64,
+    /// Error answers of the application.
+    pub target_5xx: u64,
+    /// Desired count.
+    pub desired: u32,
+    /// Tasks from PROVISIONING to ACTIVATING.
+    pub pending: u32,
+    /// Tasks in RUNNING.
+    pub running: u32,
+    /// Tasks in RUNNING that count as healthy.
+    pub healthy: u32,
+    /// Tasks whose targets are draining.
+    pub draining: u32,
+    /// CPU burned over CPU reserved by running tasks (draining ones included), abandoned work and start-up included.
+    pub cpu_used_pct: Option<Fixed<2>>,
+    /// CPU reserved over CPU that could be reserved; 100 where each task is its own node.
+    pub cpu_reserved_pct: Option<Fixed<2>>,
+    /// The newest published CPU metric that a scaler could see; empty while there is none.
+    pub cpu_seen_pct: Option<Fixed<2>>,
+    /// Memory used over memory reserved.
+    pub memory_used_pct: Option<Fixed<2>>,
+    /// CPU burned for requests whose client had gone, in vCPU-seconds.
+    pub wasted_cpu_s: Fixed<3>,
+    /// Requests that wait in accept queues of tasks.
+    pub queued: u64,
+    /// What the service cost in the interval.
+    pub cost_usd: Money,
+}
+
+/// A row of `tasks.csv`: one task. A time is empty if the state was never entered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskRow<'a> {
+    /// Number of the task, by order of creation; never reused.
+    pub task: u32,
+    /// The service.
+    pub service: Text<'a>,
+    /// Revision of the task definition; the first is 1.
+    pub revision: u32,
+    /// Node it ran on; on Fargate the task's own micro-VM has the task's number.
+    pub node: u32,
+    /// Capacity provider.
+    pub capacity: Text<'a>,
+    /// Zone, as a letter.
+    pub zone: Text<'a>,
+    /// What started it: `initial`, `scaling`, `deployment`, `replacement`, `rebalancing`.
+    pub started_by: Text<'a>,
+    /// The decision to have it.
+    pub decided_s: Option<Secs>,
+    /// Entry to PROVISIONING.
+    pub provisioning_s: Option<Secs>,
+    /// Entry to PENDING: a micro-VM has been found.
+    pub pending_s: Option<Secs>,
+    /// Entry to ACTIVATING.
+    pub activating_s: Option<Secs>,
+    /// Start of the image pull.
+    pub pull_started_s: Option<Secs>,
+    /// End of the image pull.
+    pub pull_stopped_s: Option<Secs>,
+    /// Entry to RUNNING.
+    pub running_s: Option<Secs>,
+    /// The application answers.
+    pub ready_s: Option<Secs>,
+    /// First time healthy.
+    pub healthy_s: Option<Secs>,
+    /// Entry to DEACTIVATING: deregistration begins.
+    pub deactivating_s: Option<Secs>,
+    /// Entry to STOPPING: SIGTERM.
+    pub stopping_s: Option<Secs>,
+    /// The containers have ended.
+    pub execution_stopped_s: Option<Secs>,
+    /// Entry to DEPROVISIONING.
+    pub deprovisioning_s: Option<Secs>,
+    /// Entry to STOPPED.
+    pub stopped_s: Option<Secs>,
+    /// Stop code of the ECS API; empty while it runs.
+    pub stop_code: Text<'a>,
+    /// Reason in words.
+    pub stop_reason: Text<'a>,
+    /// Requests it answered.
+    pub requests: u64,
+    /// CPU it burned, in vCPU-seconds.
+    pub cpu_used_s: Fixed<3>,
+    /// Its CPU, memory, storage and address; shared items are left out.
+    pub cost_usd: Money,
+}
+
+/// A row of `nodes.csv`: one node. A Fargate task is one node of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeRow<'a> {
+    /// Number of the node.
+    pub node: u32,
+    /// Capacity provider.
+    pub capacity: Text<'a>,
+    /// Kind of machine, for example `fargate 1024/2048` (CPU units / MiB).
+    pub node_type: Text<'a>,
+    /// Zone, as a letter.
+    pub zone: Text<'a>,
+    /// `on_demand` or `spot`.
+    pub market: Text<'a>,
+    /// List price of the machine an hour.
+    pub price_usd_per_hour: Money,
+    /// Asked for.
+    pub launched_s: Option<Secs>,
+    /// Ready to run tasks: on Fargate entry to RUNNING.
+    pub ready_s: Option<Secs>,
+    /// From asked for to ready.
+    pub launch_to_ready_s: Option<Secs>,
+    /// Start of billing.
+    pub billed_from_s: Option<Secs>,
+    /// End of billing.
+    pub billed_until_s: Option<Secs>,
+    /// CPU burned over CPU of the node while it was ready.
+    pub cpu_used_pct: Option<Fixed<2>>,
+    /// Why it ended; empty while it runs.
+    pub end_reason: Text<'a>,
+    /// What it cost.
+    pub cost_usd: Money,
+}
+
+/// A row of `decisions.csv`: one decision of one controller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecisionRow<'a> {
+    /// When.
+    pub time_s: Secs,
+    /// Who decided: `target_tracking`, `step_scaling`, `scheduled`, `deployment`, `service_scheduler`, `circuit_breaker`, `alarm`...
+    pub controller: Text<'a>,
+    /// Address of the policy, alarm or deployment.
+    pub subject: Text<'a>,
+    /// The service it acted on.
+    pub service: Text<'a>,
+    /// The value it saw; empty if it needs none.
+    pub observed: Option<Fixed<4>>,
+    /// What the value is: the name of a metric.
+    pub observed_metric: Text<'a>,
+    /// Age of the value: from the end of its period to the decision.
+    pub observed_age_s: Option<Secs>,
+    /// Count before.
+    pub from: Option<i64>,
+    /// What the rule alone asks for.
+    pub computed: Option<i64>,
+    /// What held it back: `max_capacity`, `min_capacity`, `cooldown`, `suspended`, `deployment`, `quota`...; empty if nothing.
+    pub bounded_by: Text<'a>,
+    /// Count after; the same as before if nothing was done.
+    pub result: Option<i64>,
+    /// The reason, a word of a closed set.
+    pub reason: Text<'a>,
+    /// The reason in a sentence.
+    pub explanation: Text<'a>,
+}
+
+/// What a line of `decisions.jsonl` holds beside the row: enough to take the decision again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecisionDetail {
+    /// Everything the controller could see.
+    pub observation: serde_json::Value,
+    /// Its memory before the decision.
+    pub memory: serde_json::Value,
+}
+
+/// A row of `deployments.csv`: one step of one deployment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeploymentRow<'a> {
+    /// When.
+    pub time_s: Secs,
+    /// Number of the deployment within its service, from 1.
+    pub deployment: u32,
+    /// The service.
+    pub service: Text<'a>,
+    /// Revision that comes.
+    pub revision: u32,
+    /// Revision that goes; 0 for none.
+    pub previous_revision: u32,
+    /// `started`, `progress`, `baking`, `rolling_back`, `completed`, `rolled_back`, `stalled`.
+    pub step: Text<'a>,
+    /// Share of the traffic that goes to the new revision.
+    pub new_weight_pct: Fixed<1>,
+    /// Desired count.
+    pub desired: u32,
+    /// New tasks not yet running.
+    pub new_pending: u32,
+    /// New tasks running.
+    pub new_running: u32,
+    /// New tasks healthy.
+    pub new_healthy: u32,
+    /// Old tasks running.
+    pub old_running: u32,
+    /// Old tasks healthy.
+    pub old_healthy: u32,
+    /// Tasks of the new revision that failed so far.
+    pub failed_tasks: u32,
+    /// What it waits for.
+    pub waits_for: Text<'a>,
+}
+
+/// A row of `costs.csv`: one item of one owner in one interval. Items without use have no row.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostRow<'a> {
+    /// Start of the interval.
+    pub time_s: Secs,
+    /// Length of the interval.
+    pub interval_s: Secs,
+    /// The item, for example `fargate_vcpu`, `alb_lcu`.
+    pub item: Text<'a>,
+    /// Service that pays, or `cluster`.
+    pub owner: Text<'a>,
+    /// Quantity, in `unit`.
+    pub quantity: Fixed<9>,
+    /// Unit of the quantity, for example `vCPU-h`.
+    pub unit: Text<'a>,
+    /// Price of one unit.
+    pub unit_price_usd: Money,
+    /// Quantity times price, after discounts.
+    pub cost_usd: Money,
+}

@@ -1,0 +1,540 @@
+//! `summary.json`: what one run showed, for people and programs.
+//!
+//! Durations are in seconds, latencies in milliseconds, money in dollars, shares in percent. Figures, cost
+//! and objectives leave the warm-up out, unless an item says otherwise.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// Name and version of the schema of `summary.json`.
+pub const SUMMARY_SCHEMA: &str = "simctl.result/1";
+
+/// A note of every result of one replication.
+pub const NOTE_SINGLE_REPLICATION: &str = "single replication: no interval";
+
+/// A note of every result without a calibration.
+pub const NOTE_UNCALIBRATED: &str = "uncalibrated: direction only";
+
+/// Most points that a [`Trend`] keeps.
+pub const TREND_POINTS: usize = 60;
+
+/// The summary of one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// [`SUMMARY_SCHEMA`].
+    pub schema: String,
+    /// What ran.
+    pub meta: Meta,
+    /// Every objective of the plan, in its order, with what was measured.
+    pub objectives: Vec<ObjectiveResult>,
+    /// Per service with latency or availability objectives: minutes in which one failed.
+    pub breach_minutes: IndexMap<String, u64>,
+    /// Figures of the services.
+    pub services: IndexMap<String, ServiceSummary>,
+    /// Times in which an objective did not hold, in order.
+    pub incidents: Vec<Incident>,
+    /// What it cost.
+    pub cost: CostSummary,
+    /// Number of decisions by controller.
+    pub decisions: IndexMap<String, u64>,
+    /// Hash of all facts of the run: equal for equal runs.
+    pub facts_hash: String,
+    /// Troubles by name.
+    pub diagnoses: Vec<Diagnosis>,
+    /// Prices used that are old or of low confidence.
+    pub weak_prices: Vec<WeakPrice>,
+    /// Blocks of the scenario that were read and not applied.
+    pub ignored: Vec<String>,
+    /// What the reader has to know to read the figures rightly.
+    pub notes: Vec<String>,
+}
+
+/// What ran.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Name of the scenario: its file name without the extension.
+    pub name: String,
+    /// Variant; `base` is the unpatched scenario.
+    pub variant: String,
+    /// Seed of the plan.
+    pub seed: u64,
+    /// Number of the replication, from 0.
+    pub replication: u32,
+    /// Hash of plan, replication and result version.
+    pub run_id: String,
+    /// Hash of the plan.
+    pub plan_hash: String,
+    /// Version of simctl.
+    pub simctl_version: String,
+    /// Date of the catalog's prices.
+    pub catalog_date: String,
+    /// Region whose prices hold.
+    pub region: String,
+    /// Simulated time, warm-up included.
+    pub duration_s: f64,
+    /// Warm-up, which the figures leave out.
+    pub warm_up_s: f64,
+    /// Length of a recorded interval.
+    pub interval_s: f64,
+    /// Civil instant of the start, RFC 3339.
+    pub start: String,
+    /// Events that the simulation handled.
+    pub events: u64,
+}
+
+/// Which side of its limit a measured value must be on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoundSense {
+    /// At most the limit.
+    #[default]
+    AtMost,
+    /// At least the limit.
+    AtLeast,
+}
+
+/// One objective and what was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObjectiveResult {
+    /// The service, or `cluster`.
+    pub subject: String,
+    /// The key, for example `latency_p99`.
+    pub key: String,
+    /// Which way the limit holds.
+    pub sense: BoundSense,
+    /// The limit, in `unit`.
+    pub limit: f64,
+    /// `ms`, `%`, `usd`, `usd/h` or `min`.
+    pub unit: String,
+    /// The measured value in `unit`; absent when there was nothing to measure.
+    pub measured: Option<f64>,
+    /// Whether it held; absent when there was nothing to measure.
+    pub held: Option<bool>,
+    /// A word on the measurement, for example that no request succeeded.
+    pub note: Option<String>,
+}
+
+/// Latency in milliseconds at the client. Percentiles are exact within the histogram's resolution.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many were measured.
+    pub count: u64,
+    /// Mean.
+    pub mean_ms: f64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 90th percentile.
+    pub p90_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// 99.9th percentile.
+    pub p999_ms: f64,
+    /// Largest.
+    pub max_ms: f64,
+}
+
+/// Counts of requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RequestCounts {
+    /// Begun by clients.
+    pub started: u64,
+    /// Answered well.
+    pub succeeded: u64,
+    /// Given up.
+    pub failed: u64,
+    /// Unfinished at the end; they count neither as success nor as failure.
+    pub unfinished: u64,
+    /// Attempts, first ones and retries.
+    pub attempts: u64,
+    /// Retries among them.
+    pub retries: u64,
+    /// Failed requests by the kind of their last attempt: `timeout`, `abandoned`, `target_error`, `balancer_error`.
+    pub failed_by_kind: IndexMap<String, u64>,
+    /// Answers and closings of the load balancer by code: `elb_460`, `elb_502`, `elb_503`, `elb_504`, `target_5xx`.
+    pub balancer_errors: IndexMap<String, u64>,
+}
+
+/// A short series for a sparkline: at most [`TREND_POINTS`] values, evenly spaced over the run, warm-up included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trend {
+    /// Time of the first value.
+    pub start_s: f64,
+    /// Distance of the values.
+    pub step_s: f64,
+    /// The values; absent where nothing was measured.
+    pub values: Vec<Option<f64>>,
+}
+
+/// The trends of a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trends {
+    /// Requests begun a second.
+    pub load_rps: Trend,
+    /// 99th percentile of latency: the largest of the intervals of a step.
+    pub latency_p99_ms: Trend,
+    /// Failed requests a second.
+    pub failed_rps: Trend,
+    /// Tasks running.
+    pub running: Trend,
+    /// CPU utilisation in truth.
+    pub cpu_used_pct: Trend,
+}
+
+/// Figures of one service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSummary {
+    /// Latency of requests that succeeded; absent when none did.
+    pub latency: Option<Latency>,
+    /// Latency of all attempts, failed ones included.
+    pub attempt_latency: Option<Latency>,
+    /// Counts of requests.
+    pub requests: RequestCounts,
+    /// Successes over finished requests; absent when none finished.
+    pub availability_pct: Option<f64>,
+    /// CPU utilisation in truth, mean over the run.
+    pub cpu_used_pct: Option<f64>,
+    /// Target of a CPU target tracking policy, in percent, for charts; absent without one.
+    pub cpu_target_pct: Option<f64>,
+    /// CPU that was burned for requests whose client had gone, in vCPU-seconds.
+    pub wasted_cpu_s: f64,
+    /// The same as a share of all CPU burned.
+    pub wasted_cpu_pct: f64,
+    /// Scaling and churn.
+    pub scaling: ScalingSummary,
+    /// Deployments, in order.
+    pub deployments: Vec<DeploymentSummary>,
+    /// Short series for the terminal.
+    pub trends: Trends,
+}
+
+/// Scaling and churn of one service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScalingSummary {
+    /// Times that the desired count was raised by scaling.
+    pub scale_outs: u64,
+    /// Times that it was lowered.
+    pub scale_ins: u64,
+    /// Scaling that was held back, by what: `cooldown`, `max_capacity`, `deployment`...
+    pub held_back: IndexMap<String, u64>,
+    /// Smallest number of tasks in RUNNING.
+    pub min_running: u32,
+    /// Largest number of tasks in RUNNING.
+    pub max_running: u32,
+    /// Mean number of tasks in RUNNING.
+    pub mean_running: f64,
+    /// Largest desired count.
+    pub max_desired: u32,
+    /// Tasks started.
+    pub tasks_started: u64,
+    /// Tasks stopped.
+    pub tasks_stopped: u64,
+    /// Tasks that stopped by a failure of their own.
+    pub tasks_failed: u64,
+}
+
+/// How a deployment ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum DeploymentOutcome {
+    /// All tasks run the new revision.
+    Completed,
+    /// The old revision was brought back.
+    RolledBack {
+        /// What failed the deployment.
+        reason: String,
+    },
+    /// It cannot go on by itself.
+    Stalled {
+        /// What holds it.
+        reason: String,
+    },
+    /// The simulation ended before it did.
+    #[default]
+    InProgress,
+}
+
+/// One deployment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeploymentSummary {
+    /// Number within the service, from 1.
+    pub number: u32,
+    /// The revision that it brings.
+    pub revision: u32,
+    /// Start.
+    pub started_s: f64,
+    /// End; absent while it goes on.
+    pub ended_s: Option<f64>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: DeploymentOutcome,
+    /// Tasks of the new revision that failed.
+    pub failed_tasks: u32,
+}
+
+/// Seconds of an incident by the link of the loop that they were spent in. The sum is the whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecoveryLinks {
+    /// From the start of the incident to the end of the first metric period that shows it.
+    pub detection_s: f64,
+    /// Until that point could be seen.
+    pub publication_s: f64,
+    /// Until the alarm had its points.
+    pub alarm_s: f64,
+    /// Until the scaler had decided and acted.
+    pub decision_s: f64,
+    /// Waiting for launch quotas and rates.
+    pub quota_s: f64,
+    /// Finding capacity and attaching the network.
+    pub node_s: f64,
+    /// Pulling the image.
+    pub pull_s: f64,
+    /// Starting containers and the application.
+    pub start_s: f64,
+    /// Until the task counted as healthy and had its share of the traffic.
+    pub health_s: f64,
+    /// Without a cause among these.
+    pub unattributed_s: f64,
+}
+
+impl RecoveryLinks {
+    /// The links in their order, with their names.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, f64); 10] {
+        [
+            ("detection", self.detection_s),
+            ("publication", self.publication_s),
+            ("alarm", self.alarm_s),
+            ("decision", self.decision_s),
+            ("quota", self.quota_s),
+            ("node", self.node_s),
+            ("pull", self.pull_s),
+            ("start", self.start_s),
+            ("health", self.health_s),
+            ("unattributed", self.unattributed_s),
+        ]
+    }
+
+    /// The whole.
+    #[must_use]
+    pub fn total_s(&self) -> f64 {
+        self.named().iter().map(|(_, s)| s).sum()
+    }
+}
+
+/// A time in which an objective of a service did not hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// The service.
+    pub service: String,
+    /// The objective that failed first.
+    pub objective: String,
+    /// Start of the first interval that broke it.
+    pub start_s: f64,
+    /// End; absent when it lasted until the end of the run.
+    pub end_s: Option<f64>,
+    /// Time to recover (or to the end of the run).
+    pub duration_s: f64,
+    /// The same by link.
+    pub links: RecoveryLinks,
+}
+
+/// What the run cost after the warm-up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostSummary {
+    /// Dollars.
+    pub total_usd: f64,
+    /// Dollars an hour.
+    pub per_hour_usd: f64,
+    /// Dollars in the warm-up, which the total leaves out.
+    pub warm_up_usd: f64,
+    /// By item, in the order of the bill.
+    pub items: Vec<CostItem>,
+    /// By service; what belongs to none is `cluster`.
+    pub by_service: IndexMap<String, f64>,
+    /// Dollars an hour by phase of the run, if it has phases: the lowest, the mean and the highest interval.
+    pub rate_usd_per_hour: Option<CostRate>,
+    /// Dollars of CPU burned for requests whose client had gone.
+    pub wasted_usd: f64,
+}
+
+/// Spread of the cost rate over the intervals of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostRate {
+    /// Lowest.
+    pub min: f64,
+    /// Highest.
+    pub max: f64,
+}
+
+/// One line of the bill.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostItem {
+    /// The item, for example `fargate_vcpu`.
+    pub item: String,
+    /// What a bill calls it, for example `Fargate vCPU`.
+    pub label: String,
+    /// Quantity, in `unit`.
+    pub quantity: f64,
+    /// Unit of the quantity.
+    pub unit: String,
+    /// Price of one unit before discounts.
+    pub unit_price_usd: f64,
+    /// Dollars after discounts.
+    pub cost_usd: f64,
+    /// Dollars an hour.
+    pub per_hour_usd: f64,
+}
+
+/// The kind of a diagnosis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiagnosisKind {
+    /// Tasks of a service start and fail again and again.
+    #[default]
+    RepeatedRestarts,
+    /// Images could not be pulled, or tasks did not start.
+    FailedStarts,
+    /// Tasks stayed unhealthy.
+    UnhealthyService,
+    /// Capacity was not to be had.
+    CapacityUnavailable,
+    /// Tasks were killed for memory.
+    OutOfMemory,
+    /// A deployment does not go on.
+    DeploymentStuck,
+    /// Scaling wanted more than it was allowed.
+    ScalingBlocked,
+    /// The desired count stayed at the maximum while objectives failed.
+    AtMaximumCapacity,
+    /// Retries made up much of the load.
+    RetryStorm,
+    /// A service quota of the account held launches back.
+    QuotaReached,
+    /// The load was more than the tasks can serve until the end.
+    Overload,
+}
+
+impl DiagnosisKind {
+    /// The name that is printed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RepeatedRestarts => "repeated restarts",
+            Self::FailedStarts => "failed starts",
+            Self::UnhealthyService => "unhealthy service",
+            Self::CapacityUnavailable => "capacity unavailable",
+            Self::OutOfMemory => "out of memory",
+            Self::DeploymentStuck => "deployment stuck",
+            Self::ScalingBlocked => "scaling blocked",
+            Self::AtMaximumCapacity => "at maximum capacity",
+            Self::RetryStorm => "retry storm",
+            Self::QuotaReached => "quota reached",
+            Self::Overload => "overload",
+        }
+    }
+}
+
+/// A trouble that the run met, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// Its kind.
+    pub kind: DiagnosisKind,
+    /// The service, or the capacity.
+    pub subject: String,
+    /// What happened, in a sentence with its figures.
+    pub text: String,
+    /// When it was first seen.
+    pub first_s: Option<f64>,
+    /// How often.
+    pub count: u64,
+}
+
+/// A price that the result depends on and that is old or uncertain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WeakPrice {
+    /// The item.
+    pub item: String,
+    /// Region of the price.
+    pub region: String,
+    /// Dollars a unit.
+    pub unit_price_usd: f64,
+    /// Date on which the price was seen.
+    pub date: String,
+    /// Confidence: `high`, `medium`, `low`.
+    pub confidence: String,
+    /// Why it is weak: `older than 180 days`, `low confidence`.
+    pub reason: String,
+    /// Dollars of the run that depend on it.
+    pub cost_usd: f64,
+}
+
+impl Summary {
+    /// How many objectives were missed.
+    #[must_use]
+    pub fn objectives_missed(&self) -> usize {
+        self.objectives.iter().filter(|o| o.held == Some(false)).count()
+    }
+
+    /// The text of `summary.json`: indented, floats without noise, a newline at the end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut value = serde_json::to_value(self).expect("a summary has only string keys and finite shapes");
+        super::tidy(&mut value);
+        let mut text = serde_json::to_string_pretty(&value).expect("a JSON value always prints");
+        text.push('\n');
+        text
+    }
+}
+
+impl Trend {
+    /// Folds values `step_s` apart, the first at `start_s`, into at most [`TREND_POINTS`] points with `fold`
+    /// (for example the largest or the mean of a group).
+    #[must_use]
+    pub fn fold(start_s: f64, step_s: f64, values: &[Option<f64>], fold: impl Fn(&[f64]) -> f64) -> Self {
+        let group = values.len().div_ceil(TREND_POINTS).max(1);
+        let points = values
+            .chunks(group)
+            .map(|chunk| {
+                let present: Vec<f64> = chunk.iter().flatten().copied().collect();
+                (!present.is_empty()).then(|| fold(&present))
+            })
+            .collect();
+        Self { start_s, step_s: step_s * group as f64, values: points }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_survives_json() {
+        let mut summary = Summary { schema: SUMMARY_SCHEMA.into(), ..Summary::default() };
+        summary.services.insert(
+            "web".into(),
+            ServiceSummary {
+                deployments: vec![DeploymentSummary {
+                    outcome: DeploymentOutcome::RolledBack { reason: "circuit breaker".into() },
+                    ..DeploymentSummary::default()
+                }],
+                wasted_cpu_s: 0.1 + 0.2,
+                ..ServiceSummary::default()
+            },
+        );
+        let text = summary.to_json();
+        assert!(text.contains("\"outcome\": \"rolled_back\"") && text.contains("\"wasted_cpu_s\": 0.3,"), "{text}");
+        let back: Summary = serde_json::from_str(&text).expect("reads back");
+        assert_eq!(back.to_json(), text);
+    }
+
+    #[test]
+    fn trends_stay_short() {
+        let values: Vec<Option<f64>> = (0..181).map(|i| (i % 2 == 0).then_some(f64::from(i))).collect();
+        let trend = Trend::fold(0.0, 10.0, &values, |x| x.iter().copied().fold(f64::MIN, f64::max));
+        assert!(trend.values.len() <= TREND_POINTS, "{}", trend.values.len());
+        assert_eq!(trend.step_s, 40.0);
+        assert_eq!(trend.values[0], Some(2.0));
+    }
+}

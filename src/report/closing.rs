@@ -1,0 +1,165 @@
+//! The sentence at the end of a summary, from a closed set of templates.
+
+use super::style::{counted, dollars, duration, key_words, value, value_beside};
+use crate::output::{BoundSense, DeploymentOutcome, DiagnosisKind, Incident, ObjectiveResult, Summary};
+
+/// Says in words why an objective was missed, how a deployment ended, or that all holds. None when no
+/// template fits: then nothing is claimed.
+#[must_use]
+pub fn closing_sentence(summary: &Summary) -> Option<String> {
+    let missed = summary.objectives.iter().find(|o| o.held == Some(false));
+    match missed {
+        Some(objective) => why_missed(summary, objective),
+        None => deployment_trouble(summary).or_else(|| all_hold(summary)),
+    }
+}
+
+/// Why an objective was missed. The order goes from causes that explain the others to those that remain.
+fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> {
+    let subject = &objective.subject;
+    let misses = format!(
+        "{subject} misses its {} target ({} {}, measured {})",
+        key_words(&objective.key),
+        if objective.sense == BoundSense::AtMost { "≤" } else { "≥" },
+        value(objective.limit, &objective.unit),
+        objective.measured.map_or_else(|| "nothing".into(), |m| value_beside(m, objective.limit, &objective.unit)),
+    );
+    if objective.key.starts_with("cost") {
+        let item = summary.cost.items.iter().max_by(|a, b| a.cost_usd.total_cmp(&b.cost_usd))?;
+        let share = item.cost_usd / summary.cost.total_usd * 100.0;
+        return (summary.cost.total_usd > 0.0).then(|| {
+            format!("{misses}; the largest item is {} with {} ({share:.0} %).", item.label, dollars(item.cost_usd))
+        });
+    }
+    let met = |kind| summary.diagnoses.iter().any(|d| d.kind == kind && d.subject == *subject);
+    let because = |cause: String| Some(format!("{misses} because {cause}."));
+    let service = summary.services.get(subject)?;
+    if let Some(d) = service.deployments.iter().find(|d| !matches!(d.outcome, DeploymentOutcome::Completed)) {
+        let struck = summary
+            .incidents
+            .iter()
+            .any(|i| i.service == *subject && i.start_s >= d.started_s && d.ended_s.is_none_or(|end| i.start_s <= end));
+        if struck {
+            return because(match &d.outcome {
+                DeploymentOutcome::RolledBack { reason } => {
+                    format!("the deployment of revision {} went wrong and was rolled back ({reason})", d.revision)
+                }
+                DeploymentOutcome::Stalled { reason } => {
+                    format!("the deployment of revision {} does not go on ({reason})", d.revision)
+                }
+                _ => format!("the deployment of revision {} was still going on", d.revision),
+            });
+        }
+    }
+    if met(DiagnosisKind::OutOfMemory) {
+        return because("tasks ran out of memory and were killed".into());
+    }
+    if met(DiagnosisKind::RepeatedRestarts) || met(DiagnosisKind::FailedStarts) {
+        return because(format!("tasks failed and had to be started again ({} failed)", service.scaling.tasks_failed));
+    }
+    if met(DiagnosisKind::RetryStorm) {
+        let share = service.requests.retries as f64 / service.requests.attempts.max(1) as f64 * 100.0;
+        return because(format!("retries kept its tasks overloaded: {share:.0} % of all attempts were retries"));
+    }
+    if met(DiagnosisKind::AtMaximumCapacity) {
+        return because(format!("scaling was held at its maximum of {} tasks", service.scaling.max_desired));
+    }
+    if met(DiagnosisKind::CapacityUnavailable)
+        || summary.diagnoses.iter().any(|d| d.kind == DiagnosisKind::CapacityUnavailable)
+    {
+        return because("capacity was not to be had when it was needed".into());
+    }
+    if met(DiagnosisKind::QuotaReached) {
+        return because("a quota of the account held launches back".into());
+    }
+    if met(DiagnosisKind::ScalingBlocked) {
+        return because("scaling was blocked when it was needed".into());
+    }
+    if let Some(cause) = worst_incident(summary, subject).and_then(slow_loop) {
+        return because(cause);
+    }
+    if met(DiagnosisKind::UnhealthyService) {
+        return because("too few of its tasks were healthy".into());
+    }
+    if met(DiagnosisKind::Overload) {
+        return because("the load was more than its tasks can serve".into());
+    }
+    None
+}
+
+/// The longest incident of a service.
+pub(crate) fn worst_incident<'a>(summary: &'a Summary, service: &str) -> Option<&'a Incident> {
+    summary.incidents.iter().filter(|i| i.service == service).max_by(|a, b| a.duration_s.total_cmp(&b.duration_s))
+}
+
+/// Which half of the loop was slow, if the incident is explained by the loop at all.
+fn slow_loop(incident: &Incident) -> Option<String> {
+    let l = &incident.links;
+    let signal = l.detection_s + l.publication_s + l.alarm_s + l.decision_s;
+    let launch = l.quota_s + l.node_s + l.pull_s + l.start_s + l.health_s;
+    let whole = l.total_s();
+    if whole <= 0.0 || (signal + launch) < 0.5 * whole {
+        return None;
+    }
+    Some(if signal >= launch {
+        format!(
+            "the load was {} old before scaling acted (detection {}, publication {}, alarm {}), and new tasks took {} more",
+            duration(signal),
+            duration(l.detection_s),
+            duration(l.publication_s),
+            duration(l.alarm_s),
+            duration(launch),
+        )
+    } else {
+        let (link, longest) = [
+            ("waiting for launch quotas", l.quota_s),
+            ("finding capacity", l.node_s),
+            ("pulling the image", l.pull_s),
+            ("starting", l.start_s),
+            ("becoming healthy", l.health_s),
+        ]
+        .into_iter()
+        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        format!(
+            "new tasks took {} to serve, {} of it {link}, after a signal of {}",
+            duration(launch),
+            duration(longest),
+            duration(signal)
+        )
+    })
+}
+
+fn deployment_trouble(summary: &Summary) -> Option<String> {
+    summary.services.iter().find_map(|(name, service)| {
+        service.deployments.iter().find_map(|d| match &d.outcome {
+            DeploymentOutcome::RolledBack { reason } => Some(format!(
+                "The deployment of revision {} of {name} was rolled back ({reason}){}.",
+                d.revision,
+                held_all_the_while(summary)
+            )),
+            DeploymentOutcome::Stalled { reason } => {
+                Some(format!("The deployment of revision {} of {name} does not go on: {reason}.", d.revision))
+            }
+            DeploymentOutcome::InProgress => {
+                Some(format!("The deployment of revision {} of {name} had not ended when the run did.", d.revision))
+            }
+            DeploymentOutcome::Completed => None,
+        })
+    })
+}
+
+fn held_all_the_while(summary: &Summary) -> &'static str {
+    if summary.objectives.iter().any(|o| o.held == Some(true)) { "; the objectives held all the same" } else { "" }
+}
+
+fn all_hold(summary: &Summary) -> Option<String> {
+    let held = summary.objectives.iter().filter(|o| o.held == Some(true)).count();
+    (held > 0 && held == summary.objectives.len()).then(|| {
+        let what = if held == 1 {
+            "The objective holds".into()
+        } else {
+            format!("All {} hold", counted(held as u64, "objective"))
+        };
+        format!("{what} for {}/h.", dollars(summary.cost.per_hour_usd))
+    })
+}

@@ -1,0 +1,296 @@
+//! From a plan to a world at time zero.
+
+use std::collections::VecDeque;
+
+use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
+use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
+use crate::billing::Meter;
+use crate::capacity::bucket::{MinuteLimit, TokenBucket};
+use crate::capacity::strategy::Strategy;
+use crate::catalog::Catalog;
+use crate::cluster::spread::Share;
+use crate::cluster::{Cluster, Command, Health, TaskStatus};
+use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
+use crate::output::RowSink;
+use crate::rollout::scheduler::SchedulerMemory;
+use crate::scaling::service::ScalingMemory;
+use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
+use crate::traffic::{DataPlane, RevisionEffect, TargetState};
+use crate::units::{Bytes, CapacityId, Cpu, ServiceId, ZoneId};
+
+/// A revision of a task definition, with what it inherits filled in.
+#[derive(Clone, Debug)]
+pub(super) struct RevisionRuntime {
+    pub(super) image_size: Bytes,
+    pub(super) startup: Law,
+    pub(super) effect: RevisionEffect,
+    pub(super) fails_to_start: f64,
+    pub(super) crashes_after: Option<Law>,
+    pub(super) fails_health_checks: f64,
+}
+
+impl RevisionRuntime {
+    pub(super) fn first(service: &Service) -> Self {
+        Self {
+            image_size: service.task.image.size,
+            startup: service.task.startup.law().clone(),
+            effect: RevisionEffect::default(),
+            fails_to_start: 0.0,
+            crashes_after: None,
+            fails_health_checks: 0.0,
+        }
+    }
+
+    /// The revision that replaces this one; what `change` leaves out stays.
+    pub(super) fn next(&self, change: &Revision) -> Self {
+        Self {
+            image_size: change.image_size.unwrap_or(self.image_size),
+            startup: change.startup.as_ref().map_or_else(|| self.startup.clone(), |l| l.law().clone()),
+            effect: RevisionEffect {
+                cpu_factor: change.cpu_time_factor,
+                wait_factor: change.wait_factor,
+                memory_factor: change.memory_factor,
+                error_rate: change.error_rate,
+            },
+            fails_to_start: change.fails_to_start,
+            crashes_after: change.crashes_after.as_ref().map(|l| l.law().clone()),
+            fails_health_checks: change.fails_health_checks,
+        }
+    }
+}
+
+/// Troubles of a service, counted for the diagnoses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trouble {
+    pub(super) no_capacity: u64,
+    pub(super) over_quota: u64,
+    pub(super) interruptions: u64,
+    pub(super) exits: u64,
+    pub(super) out_of_memory: u64,
+    pub(super) failed_starts: u64,
+    pub(super) unhealthy: u64,
+    pub(super) stuck: Option<(SimTime, String)>,
+}
+
+/// A capacity of the plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CapacityRuntime<'p> {
+    pub(super) name: &'p str,
+    pub(super) plan: &'p Capacity,
+}
+
+/// CPU that was used and reserved, summed over time, in vCPU-seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct CpuAccount {
+    pub(super) used: f64,
+    pub(super) reserved: f64,
+}
+
+/// A service of the plan while it runs.
+pub(super) struct ServiceRuntime<'p> {
+    pub(super) name: &'p str,
+    pub(super) plan: &'p Service,
+    pub(super) revisions: Vec<RevisionRuntime>,
+    pub(super) launch_root: u64,
+    pub(super) strategy: Strategy,
+    pub(super) sidecar_cpu: Cpu,
+    pub(super) launch_queue: VecDeque<crate::units::TaskId>,
+    pub(super) launch_rate: MinuteLimit,
+    pub(super) scheduler: SchedulerMemory,
+    /// Decides between tasks that are equal to the scheduler.
+    pub(super) tie_seed: u64,
+    pub(super) scaling: Option<ScalingMemory>,
+    pub(super) cpu: CpuAccount,
+    pub(super) cpu_at_sample: CpuAccount,
+    pub(super) cpu_at_interval: CpuAccount,
+    pub(super) memory_last: Option<f64>,
+    pub(super) windows: Vec<LbWindow>,
+    pub(super) watches: Vec<Watch>,
+    pub(super) scale_outs: Vec<ScaleOut>,
+    pub(super) image_bytes: Bytes,
+    pub(super) trouble: Trouble,
+    pub(super) deployments: Vec<super::deploy::DeploymentRuntime>,
+}
+
+impl<'p> Simulation<'p> {
+    /// Builds the world of a plan. Nothing is scheduled yet.
+    pub(super) fn build(
+        plan: &'p Plan,
+        inputs: &Inputs,
+        catalog: &Catalog,
+        options: RunOptions<'p>,
+        sink: &'p mut RowSink,
+    ) -> Result<Self, RunError> {
+        let streams = Streams::new(plan.simulation.seed, options.replication);
+        let data = DataPlane::new(plan, inputs, &streams)?;
+        let meter = Meter::new(plan, catalog)?;
+        let mut cluster = Cluster::new(plan.cluster.zones, plan.capacity.len() as u32);
+        let capacities: Vec<_> = plan.capacity.iter().map(|(name, plan)| CapacityRuntime { name, plan }).collect();
+        let mut services = Vec::new();
+        let mut alarms = Vec::new();
+        for (name, service) in &plan.services {
+            let configuration = &service.ecs.deployment_configuration;
+            let id = cluster.add_service(
+                service.desired_count,
+                configuration.minimum_healthy_percent,
+                configuration.maximum_percent,
+                service.ecs.stopping_counts,
+                service.task.cpu,
+            );
+            let mut runtime = service_runtime(plan, name, service, &streams)?;
+            AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
+            services.push(runtime);
+        }
+        let quotas = &plan.cluster.quotas;
+        let bucket = || TokenBucket::new(quotas.fargate_launch_burst, quotas.fargate_launch_rate);
+        let recorder = super::recorder::Recorder::new(plan, options, sink);
+        Ok(Self {
+            plan,
+            options,
+            queue: EventQueue::new(),
+            data,
+            cluster,
+            meter,
+            services,
+            capacities,
+            tasks: Vec::new(),
+            task_of_server: Vec::new(),
+            alarms,
+            account_queues: [VecDeque::new(), VecDeque::new()],
+            account_rates: [bucket(), bucket()],
+            vcpus_in_use: [Cpu::ZERO; 2],
+            recorder,
+            drained: crate::traffic::ServiceTotals::default(),
+            end: SimTime::ZERO + plan.simulation.duration,
+            warm_up: SimTime::ZERO + plan.simulation.warm_up,
+            events: 0,
+        })
+    }
+
+    /// Time zero: the desired tasks run and are healthy; everything periodic is scheduled.
+    pub(super) fn start(&mut self) {
+        for index in 0..self.services.len() {
+            self.place_initial_tasks(ServiceId::from(index));
+        }
+        if self.warm_up.as_nanos() == 0 {
+            self.meter.start_counting(SimTime::ZERO);
+        } else {
+            self.queue.schedule(self.warm_up, Phase::Record, ControlEvent::WarmUpEnds.into());
+        }
+        let first = |period: SimDuration| SimTime::ZERO + period;
+        self.queue.schedule(first(super::scale::SAMPLE_PERIOD), Phase::Scrape, ControlEvent::Sample.into());
+        self.queue.schedule(first(self.plan.simulation.interval), Phase::Record, ControlEvent::Interval.into());
+        self.queue.schedule(first(SimDuration::from_secs(60)), Phase::Record, ControlEvent::Minute.into());
+        for (index, action) in self.plan.actions.values().enumerate() {
+            let at = match action {
+                Action::Deploy(a) => a.at,
+                Action::DesiredCount(a) => a.at,
+                Action::Suspend(a) => a.at,
+            };
+            self.queue.schedule(SimTime::ZERO + at, Phase::Decision, ControlEvent::Action(index as u32).into());
+        }
+        for (index, capacity) in self.capacities.iter().enumerate() {
+            for (which, reclaim) in capacity.plan.spot().iter().flat_map(|s| s.reclaims.iter().enumerate()) {
+                let event = ControlEvent::Reclaim(index as u16, which as u16);
+                self.queue.schedule(SimTime::ZERO + reclaim.at, Phase::State, event.into());
+            }
+        }
+        self.start_alarms();
+        self.data.start(&mut self.queue);
+    }
+
+    fn place_initial_tasks(&mut self, service: ServiceId) {
+        let desired = self.cluster.service(service).desired;
+        let zones = self.plan.cluster.zones;
+        let zone_of = (0..desired).map(|i| i % zones);
+        let strategy = &self.services[service.index()].strategy;
+        let split = strategy.split(desired);
+        let capacity_of: Vec<CapacityId> = strategy
+            .shares()
+            .iter()
+            .zip(split)
+            .flat_map(|(share, n)| std::iter::repeat_n(share.capacity, n as usize))
+            .collect();
+        for (zone, capacity) in zone_of.zip(capacity_of) {
+            self.place_running_task(service, capacity, ZoneId(zone));
+        }
+    }
+
+    /// A task that has run for long when the simulation starts.
+    fn place_running_task(&mut self, service: ServiceId, capacity: CapacityId, zone: ZoneId) {
+        let now = self.queue.now();
+        let Some(task) = self.try_apply(Command::StartTask { service, deployment: 0, capacity, zone }) else { return };
+        self.tasks[task.index()].started_by = "initial";
+        self.apply(Command::Launched { task });
+        self.apply(Command::Advance { task, to: TaskStatus::Pending });
+        self.apply(Command::Advance { task, to: TaskStatus::Activating });
+        self.apply(Command::PullEnded { task });
+        self.meter.task_pull_started(task, service, capacity, now);
+        let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
+        self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
+        self.apply(Command::Advance { task, to: TaskStatus::Running });
+        self.add_server(task);
+        self.tasks[task.index()].sick = false;
+        self.apply(Command::Ready { task });
+        self.serve(task);
+        self.schedule_interruption(task);
+        if let Some(server) = self.tasks[task.index()].server
+            && self.services[service.index()].plan.load_balancer.is_some()
+        {
+            self.tasks[task.index()].registered = true;
+            self.data.register(&mut self.queue, server);
+            self.data.set_target(&mut self.queue, server, TargetState::Healthy);
+            self.tasks[task.index()].target.start_healthy();
+        }
+        self.tasks[task.index()].container.start_healthy();
+        self.apply(Command::SetHealth { task, health: Health::Healthy });
+        self.begin_checks(task, false);
+        self.begin_checks(task, true);
+    }
+
+    pub(super) fn schedule_timer_if_due(&mut self, timer: Timer, at: SimTime, phase: Phase) {
+        if at <= self.end {
+            self.queue.set_timer(timer, at, phase);
+        }
+    }
+}
+
+fn service_runtime<'p>(
+    plan: &Plan,
+    name: &'p str,
+    service: &'p Service,
+    streams: &Streams,
+) -> Result<ServiceRuntime<'p>, RunError> {
+    let shares = service
+        .capacity
+        .iter()
+        .filter_map(|(capacity, item)| {
+            let capacity = CapacityId::from(plan.capacity.get_index_of(capacity)?);
+            Some(Share { capacity, base: item.base, weight: item.weight })
+        })
+        .collect();
+    let strategy = Strategy::new(shares).map_err(|why| RunError::Strategy { service: name.to_string(), why })?;
+    Ok(ServiceRuntime {
+        name,
+        plan: service,
+        revisions: vec![RevisionRuntime::first(service)],
+        launch_root: streams.root(&format!("launch/{name}")),
+        strategy,
+        sidecar_cpu: service.task.containers.values().map(|c| c.cpu_burn).sum(),
+        launch_queue: VecDeque::new(),
+        launch_rate: MinuteLimit::new(plan.cluster.quotas.service_launch_rate_per_minute),
+        scheduler: SchedulerMemory::default(),
+        tie_seed: streams.root(&format!("scheduler/{name}")),
+        scaling: service.scaling.as_ref().map(ScalingMemory::new),
+        cpu: CpuAccount::default(),
+        cpu_at_sample: CpuAccount::default(),
+        cpu_at_interval: CpuAccount::default(),
+        memory_last: None,
+        windows: Vec::new(),
+        watches: Vec::new(),
+        scale_outs: Vec::new(),
+        image_bytes: Bytes::ZERO,
+        trouble: Trouble::default(),
+        deployments: Vec::new(),
+    })
+}

@@ -1,0 +1,91 @@
+//! The closed set of events of a simulation.
+
+use crate::traffic::TrafficEvent;
+use crate::units::{ServiceId, TaskId};
+
+/// A one-shot event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// The data plane's own.
+    Traffic(TrafficEvent),
+    /// The control plane's and the recorder's.
+    Control(ControlEvent),
+}
+
+impl From<TrafficEvent> for Event {
+    #[inline]
+    fn from(event: TrafficEvent) -> Self {
+        Self::Traffic(event)
+    }
+}
+
+impl From<ControlEvent> for Event {
+    #[inline]
+    fn from(event: ControlEvent) -> Self {
+        Self::Control(event)
+    }
+}
+
+/// What the control plane and the recorder schedule once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlEvent {
+    /// The 20-second sample of CPU and memory.
+    Sample,
+    /// The end of a recorded interval.
+    Interval,
+    /// The end of a minute: objectives are judged by the minute.
+    Minute,
+    /// The end of the warm-up.
+    WarmUpEnds,
+    /// A timed action of the scenario, by its position.
+    Action(u32),
+    /// An alarm calls the scaling service, by the alarm's position.
+    AlarmAction(u32),
+    /// Spot capacity is taken back: capacity and position in its list.
+    Reclaim(u16, u16),
+    /// A registration reaches the load balancer.
+    Registered(TaskId),
+    /// A deregistration reaches the load balancer.
+    Deregistered(TaskId),
+}
+
+/// The owner of a timer; each owner has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Timer {
+    /// The next step of a task's start.
+    Start(TaskId),
+    /// The next step of a task's stop.
+    Stop(TaskId),
+    /// A container of a task exits by itself.
+    Exit(TaskId),
+    /// Spot capacity under a task is taken back.
+    Spot(TaskId),
+    /// The next health check of a task's target.
+    TargetCheck(TaskId),
+    /// The next health check of a task's main container.
+    ContainerCheck(TaskId),
+    /// An instant at which the scheduler's belief about a task may change by itself.
+    Settle(TaskId),
+    /// The service scheduler looks at a service.
+    Scheduler(ServiceId),
+    /// The tasks of a service that wait for the scheduler's launch rate.
+    ServiceLaunches(ServiceId),
+    /// The tasks that wait for the account's launch rate: 0 on demand, 1 Spot.
+    AccountLaunches(u8),
+    /// An alarm is evaluated, by its position.
+    Alarm(u32),
+    /// A scheduled action of a service: service and position.
+    Scheduled(ServiceId, u16),
+    /// Deployment alarms are polled.
+    DeploymentAlarms(ServiceId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_takes_sixteen_bytes_at_most() {
+        assert!(size_of::<Event>() <= 16, "{}", size_of::<Event>());
+    }
+}

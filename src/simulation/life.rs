@@ -1,0 +1,594 @@
+//! The life of a task: launch slot, capacity, image, containers, and the way out.
+
+use super::start::{draw_time, plan_start, pull_time, purpose};
+use super::{ControlEvent, Simulation, Timer};
+use crate::cluster::{Command, Fact, StopCode, TaskStatus};
+use crate::kernel::{Draw, Phase, SimDuration, SimTime};
+use crate::scenario::model::{Capacity, Fargate, FargateSpot, Outage, Reclaim};
+use crate::traffic::{ServerSpec, TargetState};
+use crate::units::{CapacityId, Cpu, ServerId, ServiceId, TaskId};
+
+/// What [`Timer::Start`] does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum StartStep {
+    #[default]
+    None,
+    FindCapacity,
+    Pending,
+    Pulled,
+    Running,
+    Ready,
+    Fail,
+}
+
+/// What [`Timer::Stop`] does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) enum StopStep {
+    #[default]
+    None,
+    DrainEnds,
+    Exit,
+    Gone,
+}
+
+/// What of a task is not the control plane's business.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TaskRuntime {
+    pub(super) draw: u64,
+    pub(super) server: Option<ServerId>,
+    pub(super) start: StartStep,
+    pub(super) stop: StopStep,
+    pub(super) ready_after: SimDuration,
+    pub(super) exits_after: Option<SimDuration>,
+    pub(super) capacity_attempts: u32,
+    /// Registered with the balancer (from the moment the registration took effect).
+    pub(super) registered: bool,
+    pub(super) deregistering: bool,
+    pub(super) target: super::checks::TargetMemory,
+    pub(super) container: super::checks::ContainerMemory,
+    /// The revision made this task fail every health check.
+    pub(super) sick: bool,
+    pub(super) kill_at: SimTime,
+    pub(super) cpu_seen: f64,
+    pub(super) cpu_total: f64,
+    pub(super) requests: u64,
+    pub(super) reserved_from: SimTime,
+    pub(super) started_by: &'static str,
+    /// The scale-out that asked for this launch, by its position in the service's list.
+    pub(super) cause: Option<u32>,
+    pub(super) stop_reason: String,
+    pub(super) deactivating: Option<SimTime>,
+    pub(super) stopping: Option<SimTime>,
+}
+
+impl Capacity {
+    /// The launch settings, whichever market it is.
+    pub(super) fn launch(&self) -> &Fargate {
+        match self {
+            Self::Fargate(f) => f,
+            Self::FargateSpot(f) => &f.launch,
+        }
+    }
+
+    pub(super) fn spot(&self) -> Option<&FargateSpot> {
+        match self {
+            Self::Fargate(_) => None,
+            Self::FargateSpot(f) => Some(f),
+        }
+    }
+}
+
+fn out(outages: &[Outage], zone: u32, now: SimTime) -> bool {
+    outages.iter().any(|o| {
+        let from = SimTime::ZERO + o.at;
+        now >= from && now < from + o.duration && (o.zones.is_empty() || o.zones.contains(&zone))
+    })
+}
+
+impl Simulation<'_> {
+    fn draw_of(&self, task: TaskId) -> Draw {
+        Draw::new(self.tasks[task.index()].draw)
+    }
+
+    fn capacity_of(&self, task: TaskId) -> &'_ Capacity {
+        self.capacities[self.cluster.task(task).capacity.index()].plan
+    }
+
+    /// A task was created: it joins those that wait for a launch slot.
+    pub(super) fn enqueue_launch(&mut self, task: TaskId) {
+        let service = self.cluster.task(task).service;
+        self.services[service.index()].launch_queue.push_back(task);
+        self.pump_service_launches(service);
+    }
+
+    /// Passes on as many launches of a service as its rate allows.
+    pub(super) fn pump_service_launches(&mut self, service: ServiceId) {
+        let now = self.queue.now();
+        while let Some(&task) = self.services[service.index()].launch_queue.front() {
+            if self.cluster.task(task).stop_code.is_none() {
+                if let Err(next) = self.services[service.index()].launch_rate.take(now) {
+                    self.queue.set_timer(Timer::ServiceLaunches(service), next, Phase::State);
+                    return;
+                }
+                let kind = usize::from(self.capacity_of(task).spot().is_some());
+                self.account_queues[kind].push_back(task);
+                self.pump_account_launches(kind);
+            }
+            self.services[service.index()].launch_queue.pop_front();
+        }
+    }
+
+    /// Passes on as many launches as the account's token bucket allows.
+    pub(super) fn pump_account_launches(&mut self, kind: usize) {
+        let now = self.queue.now();
+        while let Some(&task) = self.account_queues[kind].front() {
+            if self.cluster.task(task).stop_code.is_none() {
+                if let Err(next) = self.account_rates[kind].take(now) {
+                    self.queue.set_timer(Timer::AccountLaunches(kind as u8), next, Phase::State);
+                    return;
+                }
+                self.apply(Command::Launched { task });
+                self.find_capacity(task);
+            }
+            self.account_queues[kind].pop_front();
+        }
+    }
+
+    /// Looks for a micro-VM for a task.
+    fn find_capacity(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let draw = self.draw_of(task);
+        let (zone, capacity) = {
+            let t = self.cluster.task(task);
+            (t.zone.0, t.capacity)
+        };
+        let plan = self.capacities[capacity.index()].plan;
+        let launch = plan.launch();
+        let runtime = &mut self.tasks[task.index()];
+        runtime.capacity_attempts += 1;
+        let chance = draw.of(purpose::CAPACITY).of(u64::from(runtime.capacity_attempts)).unit();
+        let quota = match plan.spot() {
+            Some(_) => self.plan.cluster.quotas.fargate_spot_vcpus,
+            None => self.plan.cluster.quotas.fargate_on_demand_vcpus,
+        };
+        let service = self.cluster.task(task).service;
+        let cpu = self.services[service.index()].plan.task.cpu;
+        let kind = usize::from(plan.spot().is_some());
+        let over_quota = self.vcpus_in_use[kind] + cpu > Cpu::from_vcpus(u64::from(quota));
+        if out(&launch.outages, zone, now) || chance < launch.unavailable || over_quota {
+            let s = &mut self.services[service.index()];
+            if over_quota {
+                s.trouble.over_quota += 1;
+            } else {
+                s.trouble.no_capacity += 1;
+            }
+            self.tasks[task.index()].start = StartStep::FindCapacity;
+            self.queue.set_timer(Timer::Start(task), now + launch.retry_delay, Phase::State);
+            return;
+        }
+        self.vcpus_in_use[kind] += cpu;
+        let wait = draw_time(launch.provisioning.law(), draw, purpose::PROVISIONING)
+            + draw_time(launch.eni_attach.law(), draw, purpose::ENI);
+        self.tasks[task.index()].start = StartStep::Pending;
+        self.queue.set_timer(Timer::Start(task), now + wait, Phase::State);
+    }
+
+    /// The start timer of a task rang.
+    pub(super) fn on_start(&mut self, task: TaskId) {
+        let step = std::mem::take(&mut self.tasks[task.index()].start);
+        match step {
+            StartStep::None => {}
+            StartStep::FindCapacity => self.find_capacity(task),
+            StartStep::Pending => self.on_pending(task),
+            StartStep::Pulled => self.on_pulled(task),
+            StartStep::Running => self.on_running(task),
+            StartStep::Ready => self.on_ready(task),
+            StartStep::Fail => {
+                self.end_task(task, StopCode::TaskFailedToStart);
+            }
+        }
+    }
+
+    fn on_pending(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        self.apply(Command::Advance { task, to: TaskStatus::Pending });
+        self.apply(Command::Advance { task, to: TaskStatus::Activating });
+        let t = self.cluster.task(task);
+        let (service, revision, capacity) = (t.service, t.revision, t.capacity);
+        self.meter.task_pull_started(task, service, capacity, now);
+        let launch = self.capacities[capacity.index()].plan.launch();
+        let s = &self.services[service.index()];
+        let r = &s.revisions[revision as usize];
+        let spec = &s.plan.task;
+        let sidecars = spec.containers.values().map(|c| (c.image.size, c.image.lazy_share));
+        let images = sidecars.chain([(r.image_size, spec.image.lazy_share)]);
+        let pull = pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth);
+        let runtime = &mut self.tasks[task.index()];
+        if Draw::new(runtime.draw).of(purpose::FAILS_TO_START).unit() < r.fails_to_start {
+            runtime.start = StartStep::Fail;
+            runtime.stop_reason = "the image or the configuration of the revision is bad".into();
+        } else {
+            runtime.start = StartStep::Pulled;
+        }
+        let bytes = spec.containers.values().map(|c| c.image.size).sum::<crate::units::Bytes>() + r.image_size;
+        self.services[service.index()].image_bytes += bytes;
+        self.queue.set_timer(Timer::Start(task), now + pull, Phase::State);
+    }
+
+    fn on_pulled(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        self.apply(Command::PullEnded { task });
+        let t = self.cluster.task(task);
+        let s = &self.services[t.service.index()];
+        let r = &s.revisions[t.revision as usize];
+        let launch = self.capacities[t.capacity.index()].plan.launch();
+        let draw = Draw::new(self.tasks[task.index()].draw);
+        let start = plan_start(&s.plan.task, &r.startup, launch.container_start.law(), draw);
+        let crash = r
+            .crashes_after
+            .as_ref()
+            .map(|law| draw_time(law, draw, purpose::CRASH) + start.running)
+            .filter(|_| start.fails.is_none());
+        let runtime = &mut self.tasks[task.index()];
+        if let Some((at, why)) = start.fails {
+            runtime.start = StartStep::Fail;
+            runtime.stop_reason = why;
+            self.queue.set_timer(Timer::Start(task), now + at, Phase::State);
+            return;
+        }
+        runtime.ready_after = start.ready - start.running;
+        runtime.exits_after =
+            [start.exits, crash].into_iter().flatten().min().map(|at| at.saturating_sub(start.running));
+        runtime.container.checks_from = now + start.main_started;
+        runtime.start = StartStep::Running;
+        self.queue.set_timer(Timer::Start(task), now + start.running, Phase::State);
+    }
+
+    fn on_running(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        self.apply(Command::Advance { task, to: TaskStatus::Running });
+        self.add_server(task);
+        let runtime = &mut self.tasks[task.index()];
+        if let Some(after) = runtime.exits_after {
+            self.queue.set_timer(Timer::Exit(task), now + after, Phase::State);
+        }
+        runtime.start = StartStep::Ready;
+        let ready = now + runtime.ready_after;
+        self.queue.set_timer(Timer::Start(task), ready, Phase::State);
+        self.schedule_interruption(task);
+        self.begin_checks(task, false);
+        let service = self.cluster.task(task).service;
+        if let Some(lb) = &self.services[service.index()].plan.load_balancer {
+            let at = now + lb.registration_delay;
+            self.queue.schedule(at, Phase::State, ControlEvent::Registered(task).into());
+        }
+        self.refresh_health(task);
+    }
+
+    /// Puts a task's server into the data plane, its application not yet answering.
+    pub(super) fn add_server(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let t = self.cluster.task(task);
+        let s = &self.services[t.service.index()];
+        let spec = &s.plan.task;
+        let revision = &s.revisions[t.revision as usize];
+        let draw = Draw::new(self.tasks[task.index()].draw);
+        let sidecar_memory = spec.containers.values().map(|c| c.memory_burn).sum::<crate::units::Bytes>();
+        let server = self.data.add_server(
+            &mut self.queue,
+            ServerSpec {
+                service: t.service,
+                cpu: spec.cpu,
+                model: spec.cpu_model,
+                memory: spec.memory,
+                memory_idle: spec.memory_idle + sidecar_memory,
+                concurrency: spec.concurrency,
+                accept_queue: spec.accept_queue,
+                effect: revision.effect,
+            },
+        );
+        let burn = spec.startup_cpu + s.sidecar_cpu;
+        self.data.set_ready(server, false);
+        self.data.set_background(&mut self.queue, server, burn);
+        let sick = draw.of(purpose::FAILS_CHECKS).unit() < revision.fails_health_checks;
+        let runtime = &mut self.tasks[task.index()];
+        runtime.server = Some(server);
+        runtime.sick = sick;
+        runtime.cpu_seen = 0.0;
+        runtime.reserved_from = now;
+        if server.index() >= self.task_of_server.len() {
+            self.task_of_server.resize(server.index() + 1, None);
+        }
+        self.task_of_server[server.index()] = Some(task);
+    }
+
+    fn on_ready(&mut self, task: TaskId) {
+        self.apply(Command::Ready { task });
+        self.serve(task);
+    }
+
+    /// The application of a task answers from now on.
+    pub(super) fn serve(&mut self, task: TaskId) {
+        let service = self.cluster.task(task).service;
+        let sidecars = self.services[service.index()].sidecar_cpu;
+        if let Some(server) = self.tasks[task.index()].server {
+            self.data.set_ready(server, true);
+            self.data.set_background(&mut self.queue, server, sidecars);
+        }
+    }
+
+    /// Draws when Spot capacity under a task is taken back.
+    pub(super) fn schedule_interruption(&mut self, task: TaskId) {
+        let Some(spot) = self.capacity_of(task).spot() else { return };
+        if spot.interruptions_per_hour > 0.0 {
+            let mean = 3600.0 / spot.interruptions_per_hour;
+            let after = -mean * libm::log(self.draw_of(task).of(purpose::SPOT).unit());
+            let at = self.queue.now() + SimDuration::from_secs_f64(after);
+            if at <= self.end {
+                self.queue.set_timer(Timer::Spot(task), at, Phase::State);
+            }
+        }
+    }
+
+    /// The notice of a Spot interruption: SIGTERM and deregistration at once, the end at the latest with the notice.
+    pub(super) fn on_interruption(&mut self, task: TaskId) {
+        let t = self.cluster.task(task);
+        if t.stop_code.is_some() {
+            return;
+        }
+        let service = t.service;
+        self.services[service.index()].trouble.interruptions += 1;
+        self.tasks[task.index()].stop_reason = "Your Spot Task was interrupted.".into();
+        self.end_task(task, StopCode::SpotInterruption);
+    }
+
+    /// A reclaim of the scenario: the drawn share of running Spot tasks gets its notice.
+    pub(super) fn on_reclaim(&mut self, capacity: CapacityId, which: usize) {
+        let Some(reclaim) = self.capacities[capacity.index()].plan.spot().and_then(|s| s.reclaims.get(which)) else {
+            return;
+        };
+        let Reclaim { share, zones, .. } = reclaim.clone();
+        let hit: Vec<TaskId> = self
+            .cluster
+            .services()
+            .iter()
+            .flat_map(|s| s.tasks.iter().copied())
+            .filter(|&id| {
+                let t = self.cluster.task(id);
+                t.capacity == capacity
+                    && t.status == TaskStatus::Running
+                    && t.stop_code.is_none()
+                    && (zones.is_empty() || zones.contains(&t.zone.0))
+                    && self.draw_of(id).of(purpose::RECLAIM).of(which as u64).unit() < share
+            })
+            .collect();
+        for task in hit {
+            self.on_interruption(task);
+        }
+    }
+
+    /// The world ends a task.
+    pub(super) fn end_task(&mut self, task: TaskId, code: StopCode) {
+        if self.cluster.task(task).stop_code.is_none() {
+            self.apply(Command::TaskEnds { task, code });
+        }
+    }
+
+    /// A task is to go: its timers change from start to stop.
+    pub(super) fn on_stops(&mut self, task: TaskId, code: StopCode) {
+        let now = self.queue.now();
+        for timer in [Timer::Start(task), Timer::Exit(task), Timer::Spot(task), Timer::Settle(task)] {
+            self.queue.cancel_timer(timer);
+        }
+        self.queue.cancel_timer(Timer::ContainerCheck(task));
+        let status = self.cluster.task(task).status;
+        if status < TaskStatus::Running {
+            self.execution_ends(task);
+            return;
+        }
+        match code {
+            StopCode::EssentialContainerExited | StopCode::OutOfMemory => {
+                if let Some(server) = self.tasks[task.index()].server {
+                    self.data.kill(&mut self.queue, server);
+                }
+                self.begin_deregistration(task);
+                self.execution_ends(task);
+            }
+            StopCode::SpotInterruption => {
+                self.begin_deregistration(task);
+                let notice = self.capacity_of(task).spot().map_or(SimDuration::ZERO, |s| s.notice);
+                self.begin_stopping(task, now + notice);
+            }
+            _ => {
+                if self.begin_deregistration(task) {
+                    self.apply(Command::Advance { task, to: TaskStatus::Deactivating });
+                    let service = self.cluster.task(task).service;
+                    let wait = self.services[service.index()]
+                        .plan
+                        .load_balancer
+                        .as_ref()
+                        .map_or(SimDuration::ZERO, |lb| lb.deregistration_propagation + lb.deregistration_delay);
+                    let runtime = &mut self.tasks[task.index()];
+                    runtime.deactivating = Some(now);
+                    runtime.stop = StopStep::DrainEnds;
+                    self.queue.set_timer(Timer::Stop(task), now + wait, Phase::State);
+                } else {
+                    self.begin_stopping(task, SimTime::MAX);
+                }
+            }
+        }
+    }
+
+    /// Tells the balancer that a target leaves; true if it has one.
+    fn begin_deregistration(&mut self, task: TaskId) -> bool {
+        let service = self.cluster.task(task).service;
+        let runtime = &mut self.tasks[task.index()];
+        let Some(lb) = &self.services[service.index()].plan.load_balancer else { return false };
+        if !runtime.registered || runtime.deregistering {
+            return false;
+        }
+        runtime.deregistering = true;
+        let at = self.queue.now() + lb.deregistration_propagation;
+        self.queue.schedule(at, Phase::State, ControlEvent::Deregistered(task).into());
+        true
+    }
+
+    /// The load balancer has taken notice of a registration.
+    pub(super) fn on_registered(&mut self, task: TaskId) {
+        if self.cluster.task(task).stop_code.is_some() {
+            return;
+        }
+        let Some(server) = self.tasks[task.index()].server else { return };
+        self.tasks[task.index()].registered = true;
+        self.data.register(&mut self.queue, server);
+        self.data.set_target(&mut self.queue, server, TargetState::Initial);
+        self.begin_checks(task, true);
+    }
+
+    /// The load balancer has taken notice of a deregistration.
+    pub(super) fn on_deregistered(&mut self, task: TaskId) {
+        self.queue.cancel_timer(Timer::TargetCheck(task));
+        let Some(server) = self.tasks[task.index()].server else { return };
+        if self.cluster.task(task).status >= TaskStatus::Deprovisioning {
+            self.leave_balancer(task, server);
+            self.drop_server(task, server);
+        } else {
+            self.data.set_target(&mut self.queue, server, TargetState::Draining);
+        }
+    }
+
+    fn leave_balancer(&mut self, task: TaskId, server: ServerId) {
+        let runtime = &mut self.tasks[task.index()];
+        if runtime.registered {
+            runtime.registered = false;
+            self.data.deregister(&mut self.queue, server);
+        }
+    }
+
+    fn drop_server(&mut self, task: TaskId, server: ServerId) {
+        self.tasks[task.index()].server = None;
+        self.task_of_server[server.index()] = None;
+        self.data.remove_server(&mut self.queue, server);
+    }
+
+    /// SIGTERM: no new connections; what is in flight may finish until the stop timeout.
+    fn begin_stopping(&mut self, task: TaskId, latest: SimTime) {
+        let now = self.queue.now();
+        self.apply(Command::Advance { task, to: TaskStatus::Stopping });
+        let service = self.cluster.task(task).service;
+        let timeout = self.services[service.index()].plan.task.stop_timeout;
+        let runtime = &mut self.tasks[task.index()];
+        runtime.stopping = Some(now);
+        runtime.kill_at = (now + timeout).min(latest);
+        runtime.stop = StopStep::Exit;
+        let (kill_at, server) = (runtime.kill_at, runtime.server);
+        self.queue.set_timer(Timer::Stop(task), kill_at, Phase::State);
+        if let Some(server) = server {
+            self.data.set_background(&mut self.queue, server, Cpu::ZERO);
+            self.data.stop_accepting(&mut self.queue, server);
+            if self.data.outstanding(server) == 0 {
+                self.on_idle(task);
+            }
+        }
+    }
+
+    /// A stopping task has nothing left to do: it exits after its own shutdown work.
+    pub(super) fn on_idle(&mut self, task: TaskId) {
+        let t = self.cluster.task(task);
+        let runtime = &self.tasks[task.index()];
+        if t.status != TaskStatus::Stopping || runtime.stop != StopStep::Exit {
+            return;
+        }
+        let law = self.services[t.service.index()].plan.task.shutdown.law();
+        let at = self.queue.now() + draw_time(law, Draw::new(runtime.draw), purpose::SHUTDOWN);
+        let at = at.min(runtime.kill_at);
+        self.queue.set_timer(Timer::Stop(task), at, Phase::State);
+    }
+
+    /// The stop timer of a task rang.
+    pub(super) fn on_stop(&mut self, task: TaskId) {
+        match std::mem::take(&mut self.tasks[task.index()].stop) {
+            StopStep::None => {}
+            StopStep::DrainEnds => {
+                if let Some(server) = self.tasks[task.index()].server {
+                    self.data.cut(&mut self.queue, server);
+                    self.leave_balancer(task, server);
+                }
+                self.begin_stopping(task, SimTime::MAX);
+            }
+            StopStep::Exit => {
+                if let Some(server) = self.tasks[task.index()].server
+                    && self.data.outstanding(server) > 0
+                {
+                    self.data.kill(&mut self.queue, server);
+                }
+                self.execution_ends(task);
+            }
+            StopStep::Gone => self.apply(Command::Advance { task, to: TaskStatus::Stopped }),
+        }
+    }
+
+    /// The containers of a task have ended: billing stops, its place is taken away.
+    fn execution_ends(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let t = self.cluster.task(task);
+        let (service, capacity, was) = (t.service, t.capacity, t.status);
+        self.account_cpu(task);
+        if was >= TaskStatus::Activating {
+            self.meter.task_stopped(task, now);
+        }
+        let held = was >= TaskStatus::Pending || self.tasks[task.index()].start == StartStep::Pending;
+        if held {
+            let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
+            let cpu = self.services[service.index()].plan.task.cpu;
+            self.vcpus_in_use[kind] = self.vcpus_in_use[kind].saturating_sub(cpu);
+        }
+        self.tasks[task.index()].start = StartStep::None;
+        self.apply(Command::Advance { task, to: TaskStatus::Deprovisioning });
+        if let Some(server) = self.tasks[task.index()].server {
+            let waits_for_balancer = self.tasks[task.index()].deregistering && self.tasks[task.index()].registered;
+            if waits_for_balancer {
+                // Still a target: connections to it are refused until the balancer notices.
+                self.data.set_ready(server, false);
+            } else {
+                self.leave_balancer(task, server);
+                self.drop_server(task, server);
+            }
+        }
+        let law = self.capacities[capacity.index()].plan.launch().deprovisioning.law();
+        let after = draw_time(law, self.draw_of(task), purpose::DEPROVISIONING);
+        self.tasks[task.index()].stop = StopStep::Gone;
+        self.queue.set_timer(Timer::Stop(task), now + after, Phase::State);
+    }
+
+    /// A container of a task exited by itself.
+    pub(super) fn on_exit(&mut self, task: TaskId) {
+        let service = self.cluster.task(task).service;
+        self.services[service.index()].trouble.exits += 1;
+        self.tasks[task.index()].stop_reason = "Essential container in task exited".into();
+        self.end_task(task, StopCode::EssentialContainerExited);
+    }
+
+    /// The kernel of a task's node killed it for want of memory.
+    pub(super) fn on_out_of_memory(&mut self, server: ServerId) {
+        let Some(task) = self.task_of_server.get(server.index()).copied().flatten() else { return };
+        let service = self.cluster.task(task).service;
+        self.services[service.index()].trouble.out_of_memory += 1;
+        self.tasks[task.index()].stop_reason = "OutOfMemoryError: Container killed due to memory usage".into();
+        self.end_task(task, StopCode::OutOfMemory);
+    }
+
+    /// What follows from a fact about a task, in the world.
+    pub(super) fn follow(&mut self, fact: &Fact) {
+        match *fact {
+            Fact::TaskCreated(task) => {
+                let t = self.cluster.task(task);
+                let root = self.services[t.service.index()].launch_root;
+                let draw = Draw::new(root).of(t.launch).bits();
+                self.tasks.push(TaskRuntime { draw, ..TaskRuntime::default() });
+            }
+            Fact::TaskStops(task, code) => self.on_stops(task, code),
+            _ => {}
+        }
+    }
+}

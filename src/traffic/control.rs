@@ -1,0 +1,319 @@
+//! What the control side does to servers and targets, and what it reads.
+
+use super::balancer::{Target, TargetState};
+use super::request::{NONE, Request, Stage};
+use super::server::{Server, ServerSpec, running};
+use super::totals::{Failure, Queueing};
+use super::{Agenda, DataPlane, Notice, ServiceTotals, TrafficEvent};
+use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::units::{Bytes, Cpu, ServerId, ServiceId};
+
+impl DataPlane {
+    /// Adds a task server. It is not ready, and its balancer does not know it.
+    pub fn add_server(&mut self, q: &mut impl Agenda, spec: ServerSpec) -> ServerId {
+        let server = Server::new(&spec, q.now().as_nanos());
+        let id = match self.free_servers.pop() {
+            Some(id) => {
+                self.servers[id as usize] = server;
+                id
+            }
+            None => {
+                self.servers.push(server);
+                self.targets.of.push(Target::NEW);
+                self.targets.outstanding.push(0);
+                (self.servers.len() - 1) as u32
+            }
+        };
+        self.targets.of[id as usize] = Target::NEW;
+        self.targets.outstanding[id as usize] = 0;
+        ServerId(id)
+    }
+
+    /// Changes the speed of a server: 1 is normal, 0 stands still.
+    pub fn set_speed(&mut self, q: &mut impl Agenda, server: ServerId, speed: f64) {
+        self.change(q, server, |s| s.cpu.set_speed(speed));
+    }
+
+    /// Sets the constant CPU demand beside the requests (start-up, sidecars), which shares the task's CPU with them;
+    /// zero ends it.
+    pub fn set_background(&mut self, q: &mut impl Agenda, server: ServerId, cpu: Cpu) {
+        self.change(q, server, |s| s.cpu.set_background(cpu));
+    }
+
+    fn change(&mut self, q: &mut impl Agenda, server: ServerId, change: impl FnOnce(&mut Server)) {
+        let s = &mut self.servers[server.index()];
+        s.cpu.advance(q.now().as_nanos());
+        change(s);
+        self.reschedule(q, server.0);
+    }
+
+    /// Says whether the application answers. Before, connections are refused (502).
+    pub fn set_ready(&mut self, server: ServerId, ready: bool) {
+        self.servers[server.index()].ready = ready;
+    }
+
+    /// Sends a health check: CPU work in the task that has to be answered within `timeout`. The answer is a
+    /// [`Notice::Probe`] with the same `token`; a refused connection fails at once.
+    pub fn probe(
+        &mut self,
+        q: &mut impl Agenda,
+        server: ServerId,
+        cpu_time: SimDuration,
+        timeout: SimDuration,
+        token: u64,
+    ) {
+        let now = q.now();
+        let s = &self.servers[server.index()];
+        let full = s.held >= s.concurrency;
+        if !s.open() || (full && s.queued >= s.accept_queue) {
+            self.notices.push(Notice::Probe { server, token, ok: false });
+            return;
+        }
+        let service = s.service;
+        let at = self.requests.insert(Request {
+            seed: token,
+            born: cpu_time.as_nanos(),
+            sent: now.as_nanos(),
+            mark: 0.0,
+            memory: 0,
+            server: server.0,
+            generation: 0,
+            caller: NONE,
+            class: NONE,
+            service,
+            attempt: 0,
+            stage: Stage::Backoff,
+            orphan: false,
+        });
+        let event = TrafficEvent::ProbeTimeout { request: at, generation: self.requests[at].generation };
+        q.schedule(now + timeout, Phase::State, event);
+        if full {
+            self.queue(q, server.0, at);
+        } else {
+            self.services[service as usize].observe(now.as_nanos(), 0, 1);
+            self.servers[server.index()].cpu.advance(now.as_nanos());
+            self.work_on(q, server.0, at);
+            self.reschedule(q, server.0);
+        }
+    }
+
+    /// SIGTERM: new connections are refused, what is inside is finished; then [`Notice::Idle`], at once when nothing is
+    /// inside.
+    pub fn stop_accepting(&mut self, _q: &mut impl Agenda, server: ServerId) {
+        let s = &mut self.servers[server.index()];
+        if s.accepting {
+            s.accepting = false;
+            self.check_idle(server.0);
+        }
+    }
+
+    /// The end of a task: everything in it is lost (502 to clients) and its CPU stops.
+    pub fn kill(&mut self, q: &mut impl Agenda, server: ServerId) {
+        self.lose_all(q, server.0);
+    }
+
+    /// Gives the slot of a server back; what is still inside is lost. The id must not be used any more.
+    pub fn remove_server(&mut self, q: &mut impl Agenda, server: ServerId) {
+        if !self.servers[server.index()].alive {
+            return;
+        }
+        self.lose_all(q, server.0);
+        self.deregister(q, server);
+        self.servers[server.index()].alive = false;
+        self.free_servers.push(server.0);
+    }
+
+    /// Requests inside a server: worked on, waiting, or in its accept queue; those that nobody waits for and health
+    /// checks included.
+    #[must_use]
+    pub fn outstanding(&self, server: ServerId) -> u32 {
+        self.servers[server.index()].inside()
+    }
+
+    /// CPU used by a server since it was added, in vCPU-seconds: requests, abandoned work, health checks, background.
+    #[must_use]
+    pub fn cpu_used(&self, now: SimTime, server: ServerId) -> f64 {
+        self.servers[server.index()].cpu.used(now.as_nanos())
+    }
+
+    /// Of this, CPU spent on attempts whose answer nobody got, in vCPU-seconds, counted when the attempt ends.
+    #[must_use]
+    pub fn cpu_wasted(&self, server: ServerId) -> f64 {
+        self.servers[server.index()].wasted / 1e9
+    }
+
+    /// Memory in use.
+    #[must_use]
+    pub fn memory_used(&self, server: ServerId) -> Bytes {
+        Bytes::new(self.servers[server.index()].memory)
+    }
+
+    /// Makes a server known to its balancer, in state [`TargetState::Initial`]: no traffic yet.
+    pub fn register(&mut self, _q: &mut impl Agenda, server: ServerId) {
+        if !self.targets.of[server.index()].registered() {
+            let service = self.servers[server.index()].service;
+            self.services[service as usize].balancer.register(&mut self.targets, server.0);
+        }
+    }
+
+    /// Changes the state of a registered server at its balancer.
+    pub fn set_target(&mut self, q: &mut impl Agenda, server: ServerId, state: TargetState) {
+        if self.targets.of[server.index()].registered() {
+            let service = self.servers[server.index()].service;
+            let now = q.now().as_nanos();
+            self.services[service as usize].balancer.set_state(&mut self.targets, server.0, state, now);
+        }
+    }
+
+    /// The deregistration delay is over: requests that are still under way through the balancer get a 502; the task works
+    /// on for nobody.
+    pub fn cut(&mut self, q: &mut impl Agenda, server: ServerId) {
+        if self.targets.outstanding[server.index()] == 0 {
+            return;
+        }
+        let now = q.now().as_nanos();
+        for at in self.inside(server.0) {
+            let r = self.requests[at];
+            if r.class == NONE || r.orphan {
+                continue;
+            }
+            let service = &mut self.services[r.service as usize];
+            service.balancer.less(&mut self.targets, server.0);
+            service.totals.elb_502 += 1;
+            let seen = now.saturating_add(service.travel(r.seed, r.attempt));
+            self.failed(q, at, Failure::BadGateway, seen, true);
+        }
+    }
+
+    /// The balancer forgets a server.
+    pub fn deregister(&mut self, _q: &mut impl Agenda, server: ServerId) {
+        if self.targets.of[server.index()].registered() {
+            let service = self.servers[server.index()].service;
+            self.services[service as usize].balancer.deregister(&mut self.targets, server.0);
+        }
+    }
+
+    /// Takes what the control side has to be told, in the order in which it happened.
+    pub fn notices(&mut self) -> impl Iterator<Item = Notice> + '_ {
+        self.notices.drain(..)
+    }
+
+    /// True when there is something in [`DataPlane::notices`].
+    #[inline]
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// Adds what happened to the requests of a service since the last time, up to `now`.
+    pub fn drain_totals(&mut self, now: SimTime, service: ServiceId, into: &mut ServiceTotals) {
+        let s = &mut self.services[service.index()];
+        s.observe(now.as_nanos(), 0, 0);
+        s.totals.in_flight = s.in_flight;
+        let connections = s.totals.attempts as f64 * s.connections_per_request + s.connection_carry;
+        s.totals.new_connections = connections as u64;
+        s.connection_carry = connections - s.totals.new_connections as f64;
+        into.merge(&s.totals);
+        // Until here only failures were recorded for all.
+        into.latency_all.merge(&s.totals.latency);
+        s.totals.reset();
+    }
+
+    /// Requests of a service that have begun and not ended, those between two attempts included.
+    #[must_use]
+    pub fn in_flight(&self, service: ServiceId) -> u64 {
+        self.services[service.index()].in_flight
+    }
+
+    /// Requests that wait in the accept queues of a service's tasks.
+    #[must_use]
+    pub fn queued(&self, service: ServiceId) -> u64 {
+        let own = |s: &&Server| s.alive && s.service == service.0;
+        self.servers.iter().filter(own).map(|s| u64::from(s.queued)).sum()
+    }
+
+    /// Switches the exact queueing statistics of a service on ([`ServiceTotals::queueing`]). They cost nothing
+    /// while they are off. To be called before anything has happened.
+    pub fn enable_queueing(&mut self, service: ServiceId) {
+        self.services[service.index()].totals.queueing = Some(Box::<Queueing>::default());
+    }
+
+    /// The records inside a server: on the CPU, in the accept queue, waiting outside of the CPU, in a fixed order.
+    fn inside(&self, server: u32) -> Vec<u32> {
+        let s = &self.servers[server as usize];
+        let mut all: Vec<u32> = s.jobs.all(running(&self.requests)).iter().map(|j| j.request).collect();
+        let queue = s.queue.iter().filter(|&&(at, generation)| {
+            self.requests.current(at, generation).is_some_and(|r| r.stage == Stage::Queued)
+        });
+        all.extend(queue.map(|e| e.0));
+        // Those that wait are in no list of the server: rare enough for a scan that stops when all are found.
+        let waiting = (s.held - s.running) as usize;
+        let waits = |&at: &u32| {
+            let r = &self.requests[at];
+            r.stage == Stage::Waiting && r.server == server
+        };
+        all.extend((0..self.requests.len()).filter(waits).take(waiting));
+        all
+    }
+
+    /// The requests in a server need more memory than there is; `at` is the one that was too much.
+    pub(super) fn out_of_memory(&mut self, q: &mut impl Agenda, server: u32, at: u32) {
+        let service = self.servers[server as usize].service;
+        self.services[service as usize].totals.out_of_memory += 1;
+        self.notices.push(Notice::OutOfMemory { server: ServerId(server) });
+        self.services[service as usize].observe(q.now().as_nanos(), 0, -1);
+        let r = self.requests[at];
+        self.lose(q, server, at, r);
+        self.lose_all(q, server);
+    }
+
+    /// Everything in a server is lost; it serves no more.
+    fn lose_all(&mut self, q: &mut impl Agenda, server: u32) {
+        let now = q.now().as_nanos();
+        let inside = self.inside(server);
+        let s = &mut self.servers[server as usize];
+        s.cpu.advance(now);
+        s.accepting = false;
+        s.ready = false;
+        let attained = s.cpu.attained;
+        let (queued, held) = (s.queued as i32, s.held as i32);
+        s.queue.clear();
+        s.jobs.drain(|_| false);
+        (s.queued, s.held, s.running) = (0, 0, 0);
+        s.memory = s.memory_idle;
+        s.cpu.stop();
+        let service = s.service;
+        self.services[service as usize].observe(now, -queued, -queued - held);
+        for at in inside {
+            let r = self.requests[at];
+            let spent = match r.stage {
+                Stage::Running => self.work(&r, server) - (r.mark - attained),
+                Stage::Waiting => self.work(&r, server),
+                _ => 0.0,
+            };
+            if r.class != NONE {
+                self.waste(server, r.service, spent);
+            }
+            self.lose(q, server, at, r);
+        }
+        self.reschedule(q, server);
+    }
+
+    /// An attempt is lost with its server.
+    fn lose(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request) {
+        if r.class == NONE {
+            if !r.orphan {
+                self.notices.push(Notice::Probe { server: ServerId(server), token: r.seed, ok: false });
+            }
+            self.requests.remove(at);
+        } else if r.orphan {
+            self.requests.remove(at);
+        } else {
+            let service = &mut self.services[r.service as usize];
+            service.balancer.less(&mut self.targets, server);
+            service.totals.elb_502 += 1;
+            let seen = q.now().as_nanos().saturating_add(service.travel(r.seed, r.attempt));
+            self.failed(q, at, Failure::BadGateway, seen, false);
+        }
+    }
+}

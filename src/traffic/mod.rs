@@ -1,0 +1,244 @@
+//! Floor 4: the data plane. Requests arrive, a load balancer sends them to task servers, they share a CPU, are
+//! answered or lost, and their clients try again.
+//!
+//! This is the only code that runs once per request; everything above it reads [`ServiceTotals`] and never a single
+//! request. [`DataPlane`] owns all of its state and schedules its own events ([`TrafficEvent`]) through an [`Agenda`];
+//! the control side adds and changes servers and targets, and is told what it has to know by [`Notice`]s.
+//!
+//! # What is modelled, and how
+//!
+//! * A *request* gets one seed when it begins; class, work, waiting, memory and every later draw are functions of it,
+//!   so the same request does the same work whatever serves it, and a retry keeps it.
+//! * A request reaches the task at the instant it is sent; the whole network time (there and back) lies on the
+//!   answer's way. The client sees an answer when it has travelled, and its time-out counts until then.
+//! * In the task a request first does all its CPU work, then waits outside of the CPU. It holds a slot and its memory
+//!   in both phases; in the accept queue it holds neither.
+//! * A client that gives up (time-out), and a balancer that does (idle time-out), leave the attempt behind: the task works
+//!   on it, unless the client cancels. Its CPU then counts as wasted.
+//! * Patience runs only in the accept queue; a client that has lost it does not come back.
+//! * A health check is a request like others: it takes a slot, waits in the accept queue, is refused when that is
+//!   full, and fails when its answer comes late. It passes the balancer's routing by.
+
+mod arrivals;
+mod balancer;
+mod client;
+mod control;
+mod curve;
+mod histogram;
+mod jobs;
+mod path;
+mod plan;
+mod processor;
+mod request;
+mod sampler;
+mod server;
+mod totals;
+
+use std::collections::VecDeque;
+use std::hash::Hash;
+
+use crate::kernel::{EventQueue, Phase, SimTime, Stream};
+
+pub use balancer::TargetState;
+pub use histogram::Histogram;
+pub use plan::TrafficError;
+pub use server::{RevisionEffect, ServerSpec};
+pub use totals::{Failure, Failures, Notice, Queueing, ServiceTotals};
+
+use arrivals::Process;
+use balancer::{Balancer, Targets};
+use client::ClientRules;
+use request::Slab;
+use sampler::Sampler;
+use server::Server;
+
+/// What the data plane schedules for itself. An event that names a record carries its generation and is dropped when
+/// the record has moved on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficEvent {
+    /// The next request of an open source.
+    Arrival {
+        /// Which source.
+        source: u32,
+    },
+    /// A user of a closed population has thought and sends a request.
+    Think {
+        /// Which user.
+        user: u32,
+    },
+    /// The oldest attempt of a service may have waited long enough.
+    Deadline {
+        /// Which service.
+        service: u32,
+    },
+    /// A request's waiting outside of the CPU, or its time at an external target group, is over.
+    WaitEnd {
+        /// Its record.
+        request: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+    /// A backoff is over.
+    Retry {
+        /// Its record.
+        request: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+    /// Patience in an accept queue is over.
+    Patience {
+        /// Its record.
+        request: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+    /// The client's time-out ends while the answer is still on its way.
+    Late {
+        /// Its record.
+        request: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+    /// A health check should have been answered by now.
+    ProbeTimeout {
+        /// Its record.
+        request: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+}
+
+/// Where the data plane puts its future events.
+pub trait Agenda {
+    /// The current instant.
+    fn now(&self) -> SimTime;
+    /// Schedules a one-shot event.
+    fn schedule(&mut self, at: SimTime, phase: Phase, event: TrafficEvent);
+    /// Sets or moves the next completion of a server.
+    fn set_completion(&mut self, server: u32, at: SimTime);
+    /// Takes the next completion of a server back.
+    fn cancel_completion(&mut self, server: u32);
+}
+
+impl<E: Copy + From<TrafficEvent>, T: Copy + Hash + Eq> Agenda for EventQueue<E, T> {
+    #[inline]
+    fn now(&self) -> SimTime {
+        EventQueue::now(self)
+    }
+
+    #[inline]
+    fn schedule(&mut self, at: SimTime, phase: Phase, event: TrafficEvent) {
+        EventQueue::schedule(self, at, phase, E::from(event));
+    }
+
+    #[inline]
+    fn set_completion(&mut self, server: u32, at: SimTime) {
+        EventQueue::set_completion(self, server, at);
+    }
+
+    #[inline]
+    fn cancel_completion(&mut self, server: u32) {
+        EventQueue::cancel_completion(self, server);
+    }
+}
+
+/// The data plane of one simulation.
+#[derive(Clone, Debug)]
+pub struct DataPlane {
+    services: Vec<ServiceState>,
+    classes: Vec<Class>,
+    sources: Vec<Source>,
+    users: Vec<User>,
+    populations: Vec<Population>,
+    servers: Vec<Server>,
+    free_servers: Vec<u32>,
+    targets: Targets,
+    requests: Slab,
+    notices: Vec<Notice>,
+}
+
+/// A class of requests, ready for the request path. Times in nanoseconds.
+#[derive(Clone, Debug)]
+struct Class {
+    cpu: Sampler,
+    wait: Option<Sampler>,
+    memory: Option<Sampler>,
+    request_bytes: u64,
+    response_bytes: u64,
+    error_rate: f64,
+}
+
+/// A target group beside the service's own, or the service's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    Main,
+    External,
+    Empty,
+}
+
+#[derive(Clone, Debug)]
+struct ServiceState {
+    totals: ServiceTotals,
+    balancer: Balancer,
+    /// Target groups with the upper end of their share, when there are others beside the main one.
+    groups: Vec<(f64, Group)>,
+    client: ClientRules,
+    patience: Option<Sampler>,
+    network: Sampler,
+    /// Time from sending until the client or the balancer gives up, nanoseconds.
+    limit: u64,
+    /// It is the client who gives up first.
+    client_limit: bool,
+    /// Attempts in the order of sending: deadlines lie a constant time behind, so one event suffices for all.
+    ring: VecDeque<(u32, u32)>,
+    armed: bool,
+    first_class: u32,
+    /// Upper ends of the classes' shares, the last one left out.
+    class_shares: Vec<f64>,
+    in_flight: u64,
+    connections_per_request: f64,
+    connection_carry: f64,
+    observed: Observed,
+}
+
+/// What the optional queueing statistics look at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Observed {
+    since: u64,
+    queued: u32,
+    inside: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    service: u32,
+    /// Root of the seeds of its requests.
+    root: u64,
+    count: u64,
+    process: Process,
+    stream: Stream,
+}
+
+/// A closed population.
+#[derive(Clone, Debug)]
+struct Population {
+    service: u32,
+    think: Sampler,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct User {
+    population: u32,
+    seed: u64,
+    cycle: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_small() {
+        assert!(size_of::<TrafficEvent>() <= 12);
+    }
+}

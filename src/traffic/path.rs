@@ -1,0 +1,631 @@
+//! The way of a request, from arrival to answer: the hot code.
+
+use super::request::{NONE, Request, Stage};
+use super::server::running;
+use super::totals::Failure;
+use super::{Agenda, DataPlane, Group, Notice, ServiceState, TrafficEvent};
+use crate::kernel::{Draw, Phase, SimTime};
+use crate::units::ServerId;
+
+/// What a draw of a request is for. Those of an attempt are combined with its number.
+mod purpose {
+    pub(super) const CLASS: u64 = 1;
+    pub(super) const WORK: u64 = 2;
+    pub(super) const WAIT: u64 = 3;
+    pub(super) const MEMORY: u64 = 4;
+    pub(super) const GROUP: u64 = 5;
+    pub(super) const TARGET: u64 = 6;
+    pub(super) const ERROR: u64 = 7;
+    pub(super) const NETWORK: u64 = 8;
+    pub(super) const BACKOFF: u64 = 9;
+    pub(super) const PATIENCE: u64 = 10;
+}
+
+/// The draw of a request for a purpose, the same in every attempt.
+#[inline]
+fn drawn(seed: u64, purpose: u64) -> Draw {
+    Draw::new(seed).of(purpose)
+}
+
+/// The draw of an attempt for a purpose.
+#[inline]
+fn attempt_draw(seed: u64, purpose: u64, attempt: u16) -> Draw {
+    Draw::new(seed).of(purpose | (u64::from(attempt) + 1) << 8)
+}
+
+#[inline]
+fn instant(nanos: u64) -> SimTime {
+    SimTime::from_nanos(nanos)
+}
+
+impl DataPlane {
+    /// Schedules the first arrival of every source.
+    pub fn start(&mut self, q: &mut impl Agenda) {
+        for source in 0..self.sources.len() as u32 {
+            self.schedule_arrival(q, source);
+        }
+        let now = q.now().as_nanos();
+        for user in 0..self.users.len() as u32 {
+            self.think(q, user, now);
+        }
+    }
+
+    /// Lets an event happen that the data plane scheduled for this instant.
+    #[inline]
+    pub fn handle(&mut self, q: &mut impl Agenda, event: TrafficEvent) {
+        match event {
+            TrafficEvent::Arrival { source } => {
+                self.schedule_arrival(q, source);
+                let s = &mut self.sources[source as usize];
+                let seed = Draw::new(s.root).of(s.count).bits();
+                s.count += 1;
+                let service = s.service;
+                self.begin(q, service, seed, NONE);
+            }
+            TrafficEvent::Think { user } => {
+                let u = self.users[user as usize];
+                // Even keys are think times, odd ones requests.
+                let seed = Draw::new(u.seed).of(2 * u.cycle + 1).bits();
+                self.begin(q, self.populations[u.population as usize].service, seed, user);
+            }
+            TrafficEvent::Deadline { service } => self.deadline(q, service),
+            TrafficEvent::WaitEnd { request, generation } => {
+                if let Some(&r) = self.requests.current(request, generation) {
+                    self.wait_end(q, request, r);
+                }
+            }
+            TrafficEvent::Retry { request, generation } => {
+                if self.requests.current(request, generation).is_some_and(|r| r.stage == Stage::Backoff) {
+                    self.send(q, request);
+                }
+            }
+            TrafficEvent::Patience { request, generation } => {
+                if let Some(&r) = self.requests.current(request, generation)
+                    && r.stage == Stage::Queued
+                    && !r.orphan
+                {
+                    self.lose_patience(q, request, r);
+                }
+            }
+            TrafficEvent::Late { request, generation } => {
+                if self.requests.current(request, generation).is_some_and(|r| r.stage == Stage::Late) {
+                    self.failed(q, request, Failure::Timeout, q.now().as_nanos(), false);
+                }
+            }
+            TrafficEvent::ProbeTimeout { request, generation } => {
+                if let Some(&r) = self.requests.current(request, generation)
+                    && !r.orphan
+                {
+                    self.requests[request].orphan = true;
+                    self.notices.push(Notice::Probe { server: ServerId(r.server), token: r.seed, ok: false });
+                }
+            }
+        }
+    }
+
+    fn schedule_arrival(&mut self, q: &mut impl Agenda, source: u32) {
+        let s = &mut self.sources[source as usize];
+        if let Some(at) = s.process.next(&mut s.stream) {
+            q.schedule(at, Phase::Arrival, TrafficEvent::Arrival { source });
+        }
+    }
+
+    /// A user has seen the end of a request at `when` and thinks.
+    fn think(&mut self, q: &mut impl Agenda, user: u32, when: u64) {
+        let u = &mut self.users[user as usize];
+        u.cycle += 1;
+        let (seed, cycle) = (u.seed, u.cycle);
+        let think = self.populations[u.population as usize].think.nanos(|| Draw::new(seed).of(2 * cycle));
+        q.schedule(instant(when.saturating_add(think)), Phase::Arrival, TrafficEvent::Think { user });
+    }
+
+    /// A request begins.
+    fn begin(&mut self, q: &mut impl Agenda, service: u32, seed: u64, caller: u32) {
+        let now = q.now().as_nanos();
+        let s = &mut self.services[service as usize];
+        let mut class = s.first_class;
+        if !s.class_shares.is_empty() {
+            let u = drawn(seed, purpose::CLASS).unit();
+            class += s.class_shares.iter().take_while(|&&end| end <= u).count() as u32;
+        }
+        s.totals.started += 1;
+        s.in_flight += 1;
+        if let Some(budget) = &mut s.client.budget {
+            budget.first(now);
+        }
+        let request = self.requests.insert(Request {
+            seed,
+            born: now,
+            sent: now,
+            mark: 0.0,
+            memory: 0,
+            server: NONE,
+            generation: 0,
+            caller,
+            class,
+            service,
+            attempt: 0,
+            stage: Stage::Backoff,
+            orphan: false,
+        });
+        self.send(q, request);
+    }
+
+    /// An attempt is sent to the balancer.
+    fn send(&mut self, q: &mut impl Agenda, at: u32) {
+        let now = q.now().as_nanos();
+        let r = &mut self.requests[at];
+        r.sent = now;
+        let (seed, attempt, generation) = (r.seed, r.attempt, r.generation);
+        let class = &self.classes[r.class as usize];
+        let service = &mut self.services[r.service as usize];
+        service.totals.attempts += 1;
+        service.totals.request_bytes += class.request_bytes;
+        let mut target = None;
+        if service.group(seed, attempt) == Group::Main {
+            target = service.balancer.pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt));
+        } else if service.group(seed, attempt) == Group::External {
+            let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
+            let wait = class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)));
+            r.stage = Stage::External;
+            service.watch(q, now, at, generation, r.service, &self.requests);
+            let done = instant(now.saturating_add((work + wait + 0.5) as u64));
+            q.schedule(done, Phase::Completion, TrafficEvent::WaitEnd { request: at, generation });
+            return;
+        }
+        let Some(server) = target else {
+            service.totals.elb_503 += 1;
+            let seen = now.saturating_add(service.travel(seed, attempt));
+            self.failed(q, at, Failure::Unavailable, seen, false);
+            return;
+        };
+        service.totals.routed += 1;
+        let s = &mut self.servers[server as usize];
+        let full = s.held >= s.concurrency;
+        if !s.open() || (full && s.queued >= s.accept_queue) {
+            service.totals.refused += 1;
+            service.totals.elb_502 += 1;
+            let seen = now.saturating_add(service.travel(seed, attempt));
+            self.failed(q, at, Failure::BadGateway, seen, false);
+            return;
+        }
+        r.server = server;
+        service.balancer.more(&mut self.targets, server);
+        let id = r.service;
+        if full {
+            self.queue(q, server, at);
+        }
+        let service = &mut self.services[id as usize];
+        service.watch(q, now, at, generation, id, &self.requests);
+        if !full {
+            service.observe(now, 0, 1);
+            self.servers[server as usize].cpu.advance(now);
+            self.work_on(q, server, at);
+            self.reschedule(q, server);
+        }
+    }
+
+    /// Puts an attempt into the accept queue of its server.
+    pub(super) fn queue(&mut self, q: &mut impl Agenda, server: u32, at: u32) {
+        let now = q.now().as_nanos();
+        let r = &mut self.requests[at];
+        r.stage = Stage::Queued;
+        let (seed, attempt, generation, id, probe) = (r.seed, r.attempt, r.generation, r.service, r.class == NONE);
+        self.servers[server as usize].enqueue(at, generation, &self.requests);
+        let service = &mut self.services[id as usize];
+        service.observe(now, 1, 1);
+        if let Some(queueing) = &mut service.totals.queueing {
+            queueing.queued += u64::from(!probe);
+        }
+        if let (Some(patience), false) = (&service.patience, probe) {
+            let end = now.saturating_add(patience.nanos(|| attempt_draw(seed, purpose::PATIENCE, attempt)));
+            q.schedule(instant(end), Phase::State, TrafficEvent::Patience { request: at, generation });
+        }
+    }
+
+    /// The CPU work of an attempt in a server, nanoseconds of one vCPU at normal speed.
+    #[inline]
+    pub(super) fn work(&self, r: &Request, server: u32) -> f64 {
+        if r.class == NONE {
+            return r.born as f64;
+        }
+        let class = &self.classes[r.class as usize];
+        class.cpu.draw(|| drawn(r.seed, purpose::WORK)) * self.servers[server as usize].cpu_factor
+    }
+
+    /// Gives an attempt a slot and the CPU. The server's time must be accounted until now; its completion is not
+    /// set again.
+    #[inline]
+    pub(super) fn work_on(&mut self, q: &mut impl Agenda, server: u32, at: u32) {
+        let work = self.work(&self.requests[at], server);
+        let r = &mut self.requests[at];
+        let s = &mut self.servers[server as usize];
+        if r.class != NONE
+            && let Some(memory) = &self.classes[r.class as usize].memory
+        {
+            let seed = r.seed;
+            let bytes = memory.draw(|| drawn(seed, purpose::MEMORY)) * s.effect.memory_factor;
+            r.memory = bytes as u64;
+            if s.memory.saturating_add(r.memory) > s.memory_limit {
+                r.memory = 0;
+                self.out_of_memory(q, server, at);
+                return;
+            }
+            s.memory += r.memory;
+        }
+        if let Some(queueing) = &mut self.services[r.service as usize].totals.queueing
+            && r.class != NONE
+        {
+            let wait = if r.stage == Stage::Queued { q.now().as_nanos() - r.sent } else { 0 };
+            queueing.accepted += 1;
+            queueing.wait.record(wait);
+            queueing.wait_square_s2 += (wait as f64 / 1e9).powi(2);
+        }
+        r.stage = Stage::Running;
+        r.mark = s.cpu.attained + work;
+        s.held += 1;
+        s.running += 1;
+        s.jobs.insert(super::jobs::Job { mark: r.mark, request: at, generation: r.generation });
+    }
+
+    /// A slot has become free: the next of the accept queue takes it.
+    #[inline]
+    fn next_in(&mut self, q: &mut impl Agenda, server: u32) {
+        let s = &mut self.servers[server as usize];
+        s.held -= 1;
+        if let Some(next) = s.dequeue(&self.requests) {
+            let now = q.now().as_nanos();
+            let r = &self.requests[next];
+            let service = &mut self.services[r.service as usize];
+            service.observe(now, -1, 0);
+            if r.class != NONE {
+                service.totals.waited += 1;
+                service.totals.waited_nanos += u128::from(now - r.sent);
+            }
+            self.work_on(q, server, next);
+        } else {
+            self.check_idle(server);
+        }
+    }
+
+    /// Tells that a server that accepts nothing more is empty.
+    pub(super) fn check_idle(&mut self, server: u32) {
+        let s = &self.servers[server as usize];
+        if s.alive && !s.accepting && s.inside() == 0 {
+            self.notices.push(Notice::Idle { server: ServerId(server) });
+        }
+    }
+
+    /// Sets the next completion of a server whose time is accounted until now.
+    #[inline]
+    pub(super) fn reschedule(&mut self, q: &mut impl Agenda, server: u32) {
+        let s = &mut self.servers[server as usize];
+        s.cpu.set_requests(s.running);
+        let due = s.jobs.first().and_then(|job| s.cpu.finish(job.mark)).unwrap_or(u64::MAX);
+        if due != s.due {
+            s.due = due;
+            if due == u64::MAX {
+                q.cancel_completion(server);
+            } else {
+                q.set_completion(server, instant(due));
+            }
+        }
+    }
+
+    /// The completion lane rang for this server: a request has done its CPU work.
+    pub fn complete(&mut self, q: &mut impl Agenda, server: u32) {
+        let now = q.now().as_nanos();
+        let Some(s) = self.servers.get_mut(server as usize) else { return };
+        s.due = u64::MAX;
+        s.cpu.advance(now);
+        let Some(job) = s.jobs.pop(running(&self.requests)) else { return };
+        s.cpu.reached(job.mark);
+        s.running -= 1;
+        let at = job.request;
+        let r = &mut self.requests[at];
+        if r.class != NONE
+            && let Some(law) = &self.classes[r.class as usize].wait
+        {
+            let seed = r.seed;
+            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * s.effect.wait_factor;
+            if wait >= 0.5 {
+                r.stage = Stage::Waiting;
+                let end = now.saturating_add((wait + 0.5) as u64);
+                let event = TrafficEvent::WaitEnd { request: at, generation: r.generation };
+                q.schedule(instant(end), Phase::Completion, event);
+                self.reschedule(q, server);
+                return;
+            }
+        }
+        let r = *r;
+        self.leave(q, server, at, r);
+        self.reschedule(q, server);
+    }
+
+    /// A wait outside of the CPU, or the time at an external group, is over.
+    fn wait_end(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+        match r.stage {
+            Stage::External => self.answer(q, at, r),
+            Stage::Waiting => {
+                let server = r.server;
+                self.servers[server as usize].cpu.advance(q.now().as_nanos());
+                self.leave(q, server, at, r);
+                self.reschedule(q, server);
+            }
+            _ => {}
+        }
+    }
+
+    /// A request has done all it has to do in its server.
+    #[inline]
+    fn leave(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request) {
+        let now = q.now().as_nanos();
+        self.servers[server as usize].memory -= r.memory;
+        self.services[r.service as usize].observe(now, 0, -1);
+        if r.class == NONE {
+            if !r.orphan {
+                self.notices.push(Notice::Probe { server: ServerId(server), token: r.seed, ok: true });
+            }
+            self.requests.remove(at);
+        } else if r.orphan {
+            let work = self.work(&r, server);
+            self.waste(server, r.service, work);
+            self.requests.remove(at);
+        } else {
+            self.answer(q, at, r);
+        }
+        self.next_in(q, server);
+    }
+
+    /// Work that nobody got anything of, in vCPU-nanoseconds.
+    pub(super) fn waste(&mut self, server: u32, service: u32, work: f64) {
+        self.servers[server as usize].wasted += work;
+        self.services[service as usize].totals.cpu_wasted += work / 1e9;
+    }
+
+    /// A target answers an attempt that somebody waits for.
+    #[inline]
+    fn answer(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+        let now = q.now().as_nanos();
+        let class = &self.classes[r.class as usize];
+        let service = &mut self.services[r.service as usize];
+        let mut errors = class.error_rate;
+        if r.server != NONE {
+            service.balancer.less(&mut self.targets, r.server);
+            let own = self.servers[r.server as usize].effect.error_rate;
+            errors += own - errors * own;
+        }
+        let error = errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
+        let totals = &mut service.totals;
+        totals.response.record(now - r.sent);
+        totals.response_bytes += class.response_bytes;
+        if let Some(queueing) = &mut totals.queueing {
+            queueing.sojourn_square_s2 += ((now - r.sent) as f64 / 1e9).powi(2);
+        }
+        if error {
+            totals.target_5xx += 1;
+        } else {
+            totals.responses_2xx += 1;
+        }
+        let seen = now.saturating_add(service.travel(r.seed, r.attempt));
+        if let Some(timeout) = service.client.timeout
+            && seen > r.sent.saturating_add(timeout)
+        {
+            let slot = &mut self.requests[at];
+            slot.stage = Stage::Late;
+            slot.server = NONE;
+            let event = TrafficEvent::Late { request: at, generation: slot.generation };
+            q.schedule(instant(r.sent.saturating_add(timeout)), Phase::State, event);
+        } else if error {
+            self.failed(q, at, Failure::ServerError, seen, false);
+        } else {
+            service.totals.succeeded += 1;
+            service.in_flight -= 1;
+            service.totals.latency.record(seen - r.born);
+            self.requests.remove(at);
+            if r.caller != NONE {
+                self.think(q, r.caller, seen);
+            }
+        }
+    }
+
+    /// An attempt has failed; its client sees it at `seen`, and tries again or not. With `keep` the record
+    /// stays with its server, which works on for nobody.
+    pub(super) fn failed(&mut self, q: &mut impl Agenda, at: u32, why: Failure, seen: u64, keep: bool) {
+        let r = self.requests[at];
+        let service = &mut self.services[r.service as usize];
+        let mut again = why != Failure::Abandoned && r.attempt < service.client.retries;
+        if again
+            && let Some(budget) = &mut service.client.budget
+            && !budget.take(q.now().as_nanos())
+        {
+            service.totals.retries_denied += 1;
+            again = false;
+        }
+        if again {
+            service.totals.retries += 1;
+            let attempt = r.attempt + 1;
+            let wait = service.client.backoff(attempt, attempt_draw(r.seed, purpose::BACKOFF, attempt));
+            let next = Request { attempt, stage: Stage::Backoff, server: NONE, memory: 0, ..r };
+            let to = if keep {
+                self.requests[at].orphan = true;
+                self.requests.insert(next)
+            } else {
+                // Whatever was scheduled for the old attempt is stale.
+                self.requests[at] = Request { generation: r.generation.wrapping_add(1), ..next };
+                at
+            };
+            let event = TrafficEvent::Retry { request: to, generation: self.requests[to].generation };
+            q.schedule(instant(seen.saturating_add(wait)), Phase::Arrival, event);
+            return;
+        }
+        service.totals.failed.count(why);
+        service.in_flight -= 1;
+        // Successes are added when the totals are read.
+        service.totals.latency_all.record(seen - r.born);
+        if keep {
+            self.requests[at].orphan = true;
+        } else {
+            self.requests.remove(at);
+        }
+        if r.caller != NONE {
+            self.think(q, r.caller, seen);
+        }
+    }
+
+    /// Looks at the oldest attempts of a service: those whose time is over are given up.
+    fn deadline(&mut self, q: &mut impl Agenda, id: u32) {
+        let now = q.now().as_nanos();
+        self.services[id as usize].armed = false;
+        while let Some(&(at, generation)) = self.services[id as usize].ring.front() {
+            let service = &mut self.services[id as usize];
+            let Some(&r) = self.requests.current(at, generation).filter(|r| awaited(r)) else {
+                service.ring.pop_front();
+                continue;
+            };
+            let due = r.sent.saturating_add(service.limit);
+            if due > now {
+                service.armed = true;
+                q.schedule(instant(due), Phase::State, TrafficEvent::Deadline { service: id });
+                return;
+            }
+            service.ring.pop_front();
+            self.give_up(q, at, r);
+        }
+    }
+
+    /// The client's time-out or the balancer's idle time-out has come before the answer.
+    fn give_up(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+        let now = q.now().as_nanos();
+        let service = &mut self.services[r.service as usize];
+        let (why, seen) = if service.client_limit {
+            service.totals.client_gone_460 += 1;
+            (Failure::Timeout, now)
+        } else {
+            service.totals.elb_504 += 1;
+            (Failure::GatewayTimeout, now.saturating_add(service.travel(r.seed, r.attempt)))
+        };
+        let cancel = service.client.cancel;
+        if r.stage == Stage::External {
+            self.failed(q, at, why, seen, false);
+            return;
+        }
+        service.balancer.less(&mut self.targets, r.server);
+        self.failed(q, at, why, seen, !cancel);
+        if cancel {
+            self.withdraw(q, at, r);
+        }
+    }
+
+    fn lose_patience(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+        let now = q.now().as_nanos();
+        let service = &mut self.services[r.service as usize];
+        service.totals.client_gone_460 += 1;
+        service.balancer.less(&mut self.targets, r.server);
+        self.failed(q, at, Failure::Abandoned, now, false);
+        self.withdraw(q, at, r);
+    }
+
+    /// Takes an attempt out of its server. `r` is its record as it was; the slot has already moved on, so what
+    /// the server still holds of it is stale.
+    fn withdraw(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+        let now = q.now().as_nanos();
+        let service = &mut self.services[r.service as usize];
+        let s = &mut self.servers[r.server as usize];
+        if r.stage == Stage::Queued {
+            s.queued -= 1;
+            service.observe(now, -1, -1);
+            if let Some(queueing) = &mut service.totals.queueing {
+                queueing.accepted += 1;
+                queueing.wait_of_lost_nanos += u128::from(now - r.sent);
+            }
+            self.check_idle(r.server);
+            return;
+        }
+        service.observe(now, 0, -1);
+        s.cpu.advance(now);
+        s.memory -= r.memory;
+        let mut spent = self.work(&r, r.server);
+        let s = &mut self.servers[r.server as usize];
+        if r.stage == Stage::Running {
+            spent -= r.mark - s.cpu.attained;
+            s.running -= 1;
+            s.jobs.remove(at, running(&self.requests));
+        }
+        self.waste(r.server, r.service, spent);
+        self.next_in(q, r.server);
+        self.reschedule(q, r.server);
+    }
+}
+
+/// Somebody waits for the answer of this attempt.
+#[inline]
+fn awaited(r: &Request) -> bool {
+    !r.orphan && matches!(r.stage, Stage::Queued | Stage::Running | Stage::Waiting | Stage::External)
+}
+
+impl ServiceState {
+    /// The target group of an attempt.
+    #[inline]
+    fn group(&self, seed: u64, attempt: u16) -> Group {
+        if self.groups.is_empty() {
+            return Group::Main;
+        }
+        let u = attempt_draw(seed, purpose::GROUP, attempt).unit();
+        self.groups.iter().find(|g| u < g.0).map_or(Group::Empty, |g| g.1)
+    }
+
+    /// Network time of an attempt, nanoseconds.
+    #[inline]
+    pub(super) fn travel(&self, seed: u64, attempt: u16) -> u64 {
+        self.network.nanos(|| attempt_draw(seed, purpose::NETWORK, attempt))
+    }
+
+    /// Makes sure that somebody looks when the time of this attempt is over.
+    #[inline]
+    fn watch(
+        &mut self,
+        q: &mut impl Agenda,
+        now: u64,
+        at: u32,
+        generation: u32,
+        id: u32,
+        requests: &super::request::Slab,
+    ) {
+        if self.limit == u64::MAX {
+            return;
+        }
+        // The ring holds little more than what is in flight: answered attempts at its front are dropped.
+        for _ in 0..2 {
+            match self.ring.front() {
+                Some(&(a, g)) if !requests.current(a, g).is_some_and(awaited) => self.ring.pop_front(),
+                _ => break,
+            };
+        }
+        self.ring.push_back((at, generation));
+        if !self.armed {
+            self.armed = true;
+            let due = instant(now.saturating_add(self.limit));
+            q.schedule(due, Phase::State, TrafficEvent::Deadline { service: id });
+        }
+    }
+
+    /// The numbers in the accept queues and in the servers change.
+    #[inline]
+    pub(super) fn observe(&mut self, now: u64, queued: i32, inside: i32) {
+        if let Some(queueing) = &mut self.totals.queueing {
+            let o = &mut self.observed;
+            let length = now - o.since;
+            o.since = now;
+            queueing.observed_nanos += u128::from(length);
+            queueing.queue_area += u128::from(length) * u128::from(o.queued);
+            let n = o.inside as usize;
+            if queueing.in_system.len() <= n {
+                queueing.in_system.resize(n + 1, 0);
+            }
+            queueing.in_system[n] += length;
+            o.queued = o.queued.saturating_add_signed(queued);
+            o.inside = o.inside.saturating_add_signed(inside);
+        }
+    }
+}

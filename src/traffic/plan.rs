@@ -1,0 +1,218 @@
+//! Building the data plane of a plan.
+
+use std::collections::VecDeque;
+
+use super::arrivals::{Process, RateProcess, RecordedProcess, TraceProcess};
+use super::balancer::{Balancer, Targets};
+use super::client::ClientRules;
+use super::curve::RateCurve;
+use super::request::Slab;
+use super::sampler::Sampler;
+use super::{Class, DataPlane, Group, Observed, Population, ServiceState, ServiceTotals, Source, User};
+use crate::kernel::{Draw, Law, SimDuration, Streams};
+use crate::scenario::model::{Algorithm, Inputs, LoadBalancer, Plan, Service, TimeLaw};
+
+/// Seconds to nanoseconds.
+const NANOS: f64 = 1e9;
+
+/// Why a plan's traffic cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrafficError {
+    /// A file that the plan names is not among the inputs.
+    #[error("services.{service}.traffic: the file {file:?} was not read")]
+    MissingInput {
+        /// The service.
+        service: String,
+        /// The name that the plan gives.
+        file: String,
+    },
+    /// A value has no meaning.
+    #[error("services.{service}.{address}: {what}")]
+    Invalid {
+        /// The service.
+        service: String,
+        /// The address inside the service.
+        address: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+fn law(time: &TimeLaw) -> Sampler {
+    Sampler::new(time.law(), NANOS)
+}
+
+fn optional(law: &Law, unit: f64) -> Option<Sampler> {
+    Some(Sampler::new(law, unit)).filter(|s| !s.is_zero())
+}
+
+/// Upper ends of shares, in proportion to weights.
+fn shares(weights: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
+    let total: f64 = weights.clone().sum();
+    weights
+        .scan(0.0, |sum, w| {
+            *sum += w;
+            Some(*sum / total)
+        })
+        .collect()
+}
+
+impl DataPlane {
+    /// The data plane of a plan: its services, classes, clients, sources and balancers, without any server.
+    ///
+    /// # Errors
+    /// When an input file is missing or a value of the traffic, the request classes or the load balancer makes no sense.
+    pub fn new(plan: &Plan, inputs: &Inputs, streams: &Streams) -> Result<Self, TrafficError> {
+        let mut plane = Self {
+            services: Vec::new(),
+            classes: Vec::new(),
+            sources: Vec::new(),
+            users: Vec::new(),
+            populations: Vec::new(),
+            servers: Vec::new(),
+            free_servers: Vec::new(),
+            targets: Targets::default(),
+            requests: Slab::default(),
+            notices: Vec::new(),
+        };
+        let time_of_day = plan.simulation.start.as_second().rem_euclid(86_400);
+        let time_of_day = SimDuration::from_secs(time_of_day.unsigned_abs());
+        for (name, service) in &plan.services {
+            let invalid = |address, what: String| TrafficError::Invalid { service: name.clone(), address, what };
+            plane.add_service(service, invalid)?;
+            plane.add_sources(name, service, inputs, streams, time_of_day, invalid)?;
+        }
+        Ok(plane)
+    }
+
+    fn add_service(
+        &mut self,
+        service: &Service,
+        invalid: impl Fn(&'static str, String) -> TrafficError,
+    ) -> Result<(), TrafficError> {
+        let first_class = self.classes.len() as u32;
+        for class in service.requests.values() {
+            if !(class.weight.is_finite() && class.weight >= 0.0) {
+                return Err(invalid("requests", "a weight is negative or not finite".into()));
+            }
+            self.classes.push(Class {
+                cpu: law(&class.cpu_time),
+                wait: optional(class.wait.law(), NANOS),
+                memory: optional(class.memory.law(), 1.0),
+                request_bytes: class.request_bytes.get(),
+                response_bytes: class.response_bytes.get(),
+                error_rate: class.error_rate,
+            });
+        }
+        let mut class_shares = shares(service.requests.values().map(|c| c.weight));
+        if class_shares.last().is_some_and(|s| s.is_nan()) {
+            return Err(invalid("requests", "the weights of all classes are zero".into()));
+        }
+        class_shares.pop();
+
+        let default;
+        let lb = match &service.load_balancer {
+            Some(lb) => lb,
+            None => {
+                default = LoadBalancer::default();
+                &default
+            }
+        };
+        let mut groups = Vec::new();
+        if !lb.target_groups.is_empty() {
+            let own = lb.target_groups.get("main").map_or(1, |g| g.weight);
+            let others = lb.target_groups.iter().filter(|(name, _)| *name != "main");
+            groups.push((f64::from(own), Group::Main));
+            groups.extend(
+                others.map(|(_, g)| (f64::from(g.weight), if g.external { Group::External } else { Group::Empty })),
+            );
+            let ends = shares(groups.iter().map(|g| g.0));
+            if ends.last().is_some_and(|s| s.is_nan()) {
+                return Err(invalid("load_balancer.target_groups", "the weights of all target groups are zero".into()));
+            }
+            for (group, end) in groups.iter_mut().zip(ends) {
+                group.0 = end;
+            }
+        }
+        if lb.algorithm == Algorithm::PowerOfChoices && lb.choices == 0 {
+            return Err(invalid("load_balancer.choices", "at least one target must be looked at".into()));
+        }
+        let client = ClientRules::new(&service.client);
+        let idle = lb.idle_timeout.as_nanos();
+        let client_limit = client.timeout.is_some_and(|t| t <= idle);
+        self.services.push(ServiceState {
+            totals: ServiceTotals::default(),
+            balancer: Balancer::new(lb.algorithm, lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets),
+            groups,
+            patience: service.client.patience.as_ref().map(law),
+            network: law(&lb.network_latency),
+            limit: client.timeout.unwrap_or(u64::MAX).min(idle),
+            client_limit,
+            client,
+            ring: VecDeque::new(),
+            armed: false,
+            first_class,
+            class_shares,
+            in_flight: 0,
+            connections_per_request: lb.connections_per_request.max(0.0),
+            connection_carry: 0.0,
+            observed: Observed::default(),
+        });
+        Ok(())
+    }
+
+    fn add_sources(
+        &mut self,
+        name: &str,
+        service: &Service,
+        inputs: &Inputs,
+        streams: &Streams,
+        time_of_day: SimDuration,
+        invalid: impl Fn(&'static str, String) -> TrafficError,
+    ) -> Result<(), TrafficError> {
+        let traffic = &service.traffic;
+        let id = (self.services.len() - 1) as u32;
+        let before = (self.sources.len(), self.users.len());
+        let mut add = |source: &str, process: Process| {
+            self.sources.push(Source {
+                service: id,
+                root: streams.root(&format!("requests/{name}/{source}")),
+                count: 0,
+                process,
+                stream: streams.stream(&format!("arrivals/{name}/{source}")),
+            });
+        };
+        let curve =
+            RateCurve::new(&traffic.rate, traffic.shapes.values(), time_of_day).map_err(|e| invalid("traffic", e))?;
+        if !curve.is_zero() {
+            let process = RateProcess::new(curve, &traffic.arrivals).map_err(|e| invalid("traffic.arrivals", e))?;
+            add("rate", Process::Rate(process));
+        }
+        let missing = |file: &str| TrafficError::MissingInput { service: name.to_owned(), file: file.to_owned() };
+        if let Some(trace) = &traffic.trace {
+            let rows = inputs.traces.get(&trace.file).ok_or_else(|| missing(&trace.file))?;
+            let process = TraceProcess::new(trace, rows.clone()).map_err(|e| invalid("traffic.trace", e))?;
+            add("trace", Process::Trace(process));
+        }
+        if let Some(recorded) = &traffic.recorded {
+            let instants = inputs.recordings.get(&recorded.file).ok_or_else(|| missing(&recorded.file))?;
+            let process =
+                RecordedProcess::new(recorded, instants.clone()).map_err(|e| invalid("traffic.recorded", e))?;
+            add("recorded", Process::Recorded(process));
+        }
+        if let Some(users) = &traffic.users {
+            let population = self.populations.len() as u32;
+            self.populations.push(Population { service: id, think: law(&users.think) });
+            let root = Draw::new(streams.root(&format!("users/{name}")));
+            self.users.extend((0..users.count).map(|i| User {
+                population,
+                seed: root.of(u64::from(i)).bits(),
+                cycle: 0,
+            }));
+        }
+        if service.requests.is_empty() && before != (self.sources.len(), self.users.len()) {
+            return Err(invalid("requests", "the service has traffic but no request class".into()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! The records of requests, in a slab that reuses its slots.
+
+/// No index.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Where an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Stage {
+    /// The slot is free.
+    Free,
+    /// In the accept queue of its server.
+    Queued,
+    /// On the CPU of its server.
+    Running,
+    /// In its server, waiting outside of the CPU.
+    Waiting,
+    /// At an external target group.
+    External,
+    /// Between two attempts.
+    Backoff,
+    /// Answered, but the client's time-out ends before the answer reaches it.
+    Late,
+}
+
+/// One attempt at a request: 64 bytes, one cache line.
+///
+/// The record of an attempt whose client has gone stays with its server as an orphan; a retry then gets a record of its
+/// own with the same seed. Its deadline is `sent` plus the service's limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    /// From which every draw of the request comes. For a probe: the caller's token.
+    pub(super) seed: u64,
+    /// When the request began (its first attempt), nanoseconds.
+    pub(super) born: u64,
+    /// When this attempt was sent, nanoseconds.
+    pub(super) sent: u64,
+    /// Attained service of the server at which the CPU work ends.
+    pub(super) mark: f64,
+    /// Memory held in the server, bytes.
+    pub(super) memory: u64,
+    pub(super) server: u32,
+    /// Grows whenever an event for the record has become stale.
+    pub(super) generation: u32,
+    /// Who waits for the answer: a user of a closed population, or [`NONE`] for an open source.
+    pub(super) caller: u32,
+    /// The class over all services; [`NONE`] for a health check.
+    pub(super) class: u32,
+    pub(super) service: u32,
+    /// 0 for the first.
+    pub(super) attempt: u16,
+    pub(super) stage: Stage,
+    /// Nobody waits for the answer any more.
+    pub(super) orphan: bool,
+}
+
+/// The slab. Freed slots are reused last in, first out, which keeps them in the cache.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slab {
+    slots: Vec<Request>,
+    free: Vec<u32>,
+}
+
+impl Slab {
+    /// Takes a slot; the generation of the record continues that of the slot.
+    #[inline]
+    pub(super) fn insert(&mut self, mut request: Request) -> u32 {
+        match self.free.pop() {
+            Some(at) => {
+                let slot = &mut self.slots[at as usize];
+                request.generation = slot.generation;
+                *slot = request;
+                at
+            }
+            None => {
+                request.generation = 0;
+                self.slots.push(request);
+                (self.slots.len() - 1) as u32
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, at: u32) {
+        let slot = &mut self.slots[at as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.stage = Stage::Free;
+        self.free.push(at);
+    }
+
+    /// The record, if it still is of that generation.
+    #[inline]
+    pub(super) fn current(&self, at: u32, generation: u32) -> Option<&Request> {
+        self.slots.get(at as usize).filter(|r| r.generation == generation && r.stage != Stage::Free)
+    }
+
+    /// Slots in use and free, for scans.
+    pub(super) fn len(&self) -> u32 {
+        self.slots.len() as u32
+    }
+}
+
+impl std::ops::Index<u32> for Slab {
+    type Output = Request;
+    #[inline]
+    fn index(&self, at: u32) -> &Request {
+        &self.slots[at as usize]
+    }
+}
+
+impl std::ops::IndexMut<u32> for Slab {
+    #[inline]
+    fn index_mut(&mut self, at: u32) -> &mut Request {
+        &mut self.slots[at as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_cache_line() {
+        assert_eq!(size_of::<Request>(), 64);
+    }
+}
