@@ -70,6 +70,7 @@ impl Check<'_> {
                     "the service has none",
                 );
             }
+            M::AlbRequestCountPerTarget => {}
             _ if t.target_value > 100.0 => {
                 self.error(
                     "S1010",
