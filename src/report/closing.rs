@@ -57,6 +57,12 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
     if met(DiagnosisKind::RepeatedRestarts) || met(DiagnosisKind::FailedStarts) {
         return because(format!("tasks failed and had to be started again ({} failed)", service.scaling.tasks_failed));
     }
+    let failed = service.scaling.tasks_failed;
+    if met(DiagnosisKind::UnhealthyService) && failed * 2 >= u64::from(service.scaling.max_running.max(1)) {
+        return because(format!(
+            "tasks failed their health checks under the load and were replaced ({failed} of them)"
+        ));
+    }
     if met(DiagnosisKind::RetryStorm) {
         let share = service.requests.retries as f64 / service.requests.attempts.max(1) as f64 * 100.0;
         return because(format!("retries kept its tasks overloaded: {share:.0} % of all attempts were retries"));
@@ -102,12 +108,15 @@ fn slow_loop(incident: &Incident) -> Option<String> {
         return None;
     }
     Some(if signal >= launch {
+        let parts: Vec<String> = l.named()[..4]
+            .iter()
+            .filter(|(_, s)| *s >= 0.5)
+            .map(|(link, s)| format!("{link} {}", duration(*s)))
+            .collect();
         format!(
-            "the load was {} old before scaling acted (detection {}, publication {}, alarm {}), and new tasks took {} more",
+            "the load was {} old before scaling acted ({}), and new tasks took {} more",
             duration(signal),
-            duration(l.detection_s),
-            duration(l.publication_s),
-            duration(l.alarm_s),
+            parts.join(", "),
             duration(launch),
         )
     } else {
