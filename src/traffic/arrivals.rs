@@ -28,6 +28,17 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Requests expected between two instants, nanoseconds; `None` for recorded ones.
+    pub(super) fn expected(&self, from: f64, to: f64) -> Option<f64> {
+        match self {
+            Self::Rate(p) => Some(p.curve.between(from, to)),
+            Self::Trace(p) => Some(p.cumulative(to) - p.cumulative(from)),
+            Self::Recorded(_) => None,
+        }
+    }
+}
+
 /// Gaps between arrivals in the time of the cumulative rate: of mean one.
 #[derive(Clone, Debug)]
 enum Gaps {
@@ -156,6 +167,26 @@ impl TraceProcess {
         if i + 1 < self.rows.len() { at(i + 1) } else { 2.0 * at(i) - at(i - 1) }
     }
 
+    /// Requests expected from the start of the simulation until `t`, nanoseconds.
+    fn cumulative(&self, t: f64) -> f64 {
+        let last = self.row_end(self.rows.len() - 1);
+        let whole = (last - self.from) * self.time_scale;
+        let upto = |t: f64| -> f64 {
+            let end = self.from + t / self.time_scale;
+            let of_row = |(i, row): (usize, &TraceRow)| {
+                let (start, stop) = (row.at.as_nanos() as f64, self.row_end(i));
+                let inside = end.min(stop) - start.max(self.from);
+                row.requests * self.scale * (inside.max(0.0) / (stop - start))
+            };
+            self.rows.iter().enumerate().map(of_row).sum()
+        };
+        if !self.repeat {
+            return upto(t);
+        }
+        let rounds = (t / whole).floor();
+        rounds * upto(whole) + upto(t - rounds * whole)
+    }
+
     /// Goes to the next interval; false at the end of the trace.
     fn next_interval(&mut self) -> bool {
         if self.row == self.rows.len() {
@@ -260,8 +291,7 @@ mod tests {
     }
 
     fn constant(rps: f64, arrivals: &Arrivals) -> Process {
-        let curve =
-            RateCurve::new(&[RatePoint { at: SimDuration::ZERO, rps }], [].iter(), SimDuration::ZERO).unwrap();
+        let curve = RateCurve::new(&[RatePoint { at: SimDuration::ZERO, rps }], [].iter(), SimDuration::ZERO).unwrap();
         Process::Rate(RateProcess::new(curve, arrivals).unwrap())
     }
 
@@ -303,8 +333,7 @@ mod tests {
 
     #[test]
     fn an_exact_trace_gives_the_numbers() {
-        let process =
-            |t: &Trace, c: &[f64]| Process::Trace(TraceProcess::new(t, rows(c)).expect("a valid trace"));
+        let process = |t: &Trace, c: &[f64]| Process::Trace(TraceProcess::new(t, rows(c)).expect("a valid trace"));
         let t = all(process(&trace(Placement::Exact, 1.0), &[3.0, 0.0, 500.0, 1.0]), 1, 10_000);
         assert_eq!(per_interval(&t, 5), [3, 0, 500, 1, 0]);
         assert!(t.windows(2).all(|w| w[0] <= w[1]));
@@ -315,12 +344,12 @@ mod tests {
         let t = all(process(&trace(Placement::Exact, 0.5), &[3.0; 4]), 1, 100);
         assert_eq!(per_interval(&t, 4), [1, 2, 1, 2]);
         // Twice as fast, from the middle of the first interval, again and again.
-        let again = Trace {
-            time_scale: 0.5,
-            from: SimDuration::from_secs(5),
-            repeat: true,
-            ..trace(Placement::Exact, 1.0)
-        };
+        let again =
+            Trace { time_scale: 0.5, from: SimDuration::from_secs(5), repeat: true, ..trace(Placement::Exact, 1.0) };
+        let expected = process(&again, &[8.0, 6.0]);
+        for (to, n) in [(2.5, 4.0), (5.0, 7.0), (7.5, 10.0), (15.0, 20.0)] {
+            assert!((expected.expected(0.0, to * 1e9).unwrap() - n).abs() < 1e-9);
+        }
         let t = all(process(&again, &[8.0, 6.0]), 1, 25);
         let in_ranges: Vec<usize> = [(0.0, 2.5), (2.5, 7.5), (7.5, 10.0), (10.0, 15.0)]
             .iter()

@@ -146,8 +146,7 @@ impl Balancer {
         self.dirty = false;
         let next = self.turn;
         self.members.retain(|&(s, rank)| targets.of[s as usize].rank == rank);
-        let healthy =
-            self.members.iter().filter(|m| targets.of[m.0 as usize].state == TargetState::Healthy).count();
+        let healthy = self.members.iter().filter(|m| targets.of[m.0 as usize].state == TargetState::Healthy).count();
         let open = healthy < self.minimum_healthy.max(1) as usize;
         self.active.clear();
         self.slow = 0;

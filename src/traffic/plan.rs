@@ -142,12 +142,7 @@ impl DataPlane {
         let client_limit = client.timeout.is_some_and(|t| t <= idle);
         self.services.push(ServiceState {
             totals: ServiceTotals::default(),
-            balancer: Balancer::new(
-                lb.algorithm,
-                lb.choices,
-                lb.slow_start.as_nanos(),
-                lb.minimum_healthy_targets,
-            ),
+            balancer: Balancer::new(lb.algorithm, lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets),
             groups,
             patience: service.client.patience.as_ref().map(law),
             network: law(&lb.network_latency),
@@ -187,8 +182,8 @@ impl DataPlane {
                 stream: streams.stream(&format!("arrivals/{name}/{source}")),
             });
         };
-        let curve = RateCurve::new(&traffic.rate, traffic.shapes.values(), time_of_day)
-            .map_err(|e| invalid("traffic", e))?;
+        let curve =
+            RateCurve::new(&traffic.rate, traffic.shapes.values(), time_of_day).map_err(|e| invalid("traffic", e))?;
         if !curve.is_zero() {
             let process = RateProcess::new(curve, &traffic.arrivals).map_err(|e| invalid("traffic.arrivals", e))?;
             add("rate", Process::Rate(process));
@@ -201,7 +196,8 @@ impl DataPlane {
         }
         if let Some(recorded) = &traffic.recorded {
             let instants = inputs.recordings.get(&recorded.file).ok_or_else(|| missing(&recorded.file))?;
-            let process = RecordedProcess::new(recorded, instants.clone()).map_err(|e| invalid("traffic.recorded", e))?;
+            let process =
+                RecordedProcess::new(recorded, instants.clone()).map_err(|e| invalid("traffic.recorded", e))?;
             add("recorded", Process::Recorded(process));
         }
         if let Some(users) = &traffic.users {

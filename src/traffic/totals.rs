@@ -66,12 +66,7 @@ impl Failures {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.timeout
-            + self.unavailable
-            + self.bad_gateway
-            + self.gateway_timeout
-            + self.server_error
-            + self.abandoned
+        self.timeout + self.unavailable + self.bad_gateway + self.gateway_timeout + self.server_error + self.abandoned
     }
 
     pub(super) fn count(&mut self, why: Failure) {
@@ -266,7 +261,7 @@ impl ServiceTotals {
     }
 
     /// Sets all counts to zero and keeps the memory of the histograms.
-    pub(super) fn clear(&mut self) {
+    pub fn reset(&mut self) {
         let (mut latency, mut latency_all, mut response) = (
             std::mem::take(&mut self.latency),
             std::mem::take(&mut self.latency_all),
