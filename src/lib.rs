@@ -4,12 +4,18 @@
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
 //! `placement`, `capacity`; `output`; `simulation`; `experiment`; `report`; `cli`.
 
+pub mod billing;
+pub mod capacity;
 pub mod catalog;
 pub mod cluster;
 pub mod kernel;
 pub mod output;
+pub mod placement;
 pub mod report;
+pub mod rollout;
+pub mod scaling;
 pub mod scenario;
+pub mod simulation;
 pub mod telemetry;
 pub mod traffic;
 pub mod units;

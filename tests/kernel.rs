@@ -200,10 +200,10 @@ proptest! {
     #[test]
     fn quantiles_rise(a in any::<u64>(), b in any::<u64>()) {
         let (low, high) = (unit_f64(a.min(b)), unit_f64(a.max(b)));
-        for (name, law) in laws() {
+        for (name, law) in LAWS.iter() {
             let (x, y) = (law.quantile(low), law.quantile(high));
             prop_assert!(x.is_finite() && x >= 0.0, "{} gives {} at {}", name, x, low);
-            if name != "hyperexponential" {
+            if *name != "hyperexponential" {
                 prop_assert!(x <= y, "{}: {} at {}, {} at {}", name, x, low, y, high);
             }
         }
@@ -238,7 +238,7 @@ fn floating_seconds_saturate_and_never_go_negative() {
 }
 
 /// One law of each kind, with ordinary parameters.
-fn laws() -> Vec<(&'static str, Law)> {
+static LAWS: std::sync::LazyLock<Vec<(&str, Law)>> = std::sync::LazyLock::new(|| {
     vec![
         ("constant", Law::Constant(0.25)),
         ("uniform", Law::Uniform { min: 0.1, max: 0.4 }),
@@ -254,7 +254,7 @@ fn laws() -> Vec<(&'static str, Law)> {
         ("erlang", Law::gamma(4.0, 0.1).unwrap()),
         ("empirical", Law::empirical(vec![3.0, 1.0, 1.5, 9.0, 2.0]).unwrap()),
     ]
-}
+});
 
 #[test]
 fn normal_quantiles_agree_with_statrs() {
@@ -365,7 +365,7 @@ fn laws_agree_with_rand_distr() {
         ("erlang", from(&mut |r| rand_distr::Gamma::new(4.0, 0.025).unwrap().sample(r))),
     ];
     for (name, theirs) in samples {
-        let law = laws().into_iter().find(|l| l.0 == name).unwrap().1;
+        let law = &LAWS.iter().find(|l| l.0 == name).unwrap().1;
         let mut stream = Streams::new(1, 0).stream(name);
         let ours: Vec<f64> = (0..N).map(|_| law.quantile(stream.unit())).collect();
         let d = distance(ours, theirs);
@@ -376,7 +376,7 @@ fn laws_agree_with_rand_distr() {
 #[test]
 fn means_are_those_of_the_draws() {
     const N: usize = 400_000;
-    for (name, law) in laws() {
+    for (name, law) in LAWS.iter() {
         // Stratified draws: one in each of N equal cells, so the mean converges fast.
         let mut stream = Streams::new(2, 0).stream(name);
         let total: f64 = (0..N).map(|i| law.quantile((i as f64 + stream.unit()) / N as f64)).sum();
@@ -415,6 +415,26 @@ fn means_and_variations_given_are_had() {
     }
 }
 
+#[test]
+fn draws_of_two_purposes_are_even_and_independent() {
+    // Requests numbered in a row, two purposes each: pairs on a grid of 32 by 32.
+    const CELLS: usize = 32;
+    const N: usize = 1_000_000;
+    for (first, second) in [(0, 1), (1, 2), (7, 1 << 40)] {
+        let root = Draw::new(Streams::new(3, 0).root("requests/web"));
+        let mut counts = vec![0_u32; CELLS * CELLS];
+        for request in 0..N as u64 {
+            let born = root.of(request);
+            let cell = |purpose| (born.of(purpose).unit() * CELLS as f64) as usize;
+            counts[cell(first) * CELLS + cell(second)] += 1;
+        }
+        let expected = N as f64 / counts.len() as f64;
+        let chi2: f64 = counts.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum();
+        let freedom = (counts.len() - 1) as f64;
+        assert!((chi2 - freedom).abs() < 5.0 * (2.0 * freedom).sqrt(), "purposes {first}, {second}: chi2 {chi2}");
+    }
+}
+
 /// Fixed bits: a difference here means that results are no longer comparable with those of an
 /// earlier version or of another platform.
 #[test]
@@ -430,10 +450,10 @@ fn golden_bits_of_streams_and_draws() {
 #[test]
 fn golden_bits_of_laws() {
     let mut drifted = Vec::new();
-    for (name, law) in laws() {
+    for (name, law) in LAWS.iter() {
         let mut stream = Streams::new(42, 0).stream(name);
         let got: Vec<u64> = (0..10).map(|_| law.quantile(stream.unit()).to_bits()).collect();
-        let expected = GOLDEN_LAWS.iter().find(|g| g.0 == name);
+        let expected = GOLDEN_LAWS.iter().find(|g| g.0 == *name);
         if expected.is_none_or(|e| e.1[..] != got[..]) {
             drifted.push(format!("(\"{name}\", {got:#018x?}),"));
         }

@@ -18,6 +18,9 @@ pub use price::{Price, PriceError};
 pub use search::Row;
 pub use sizes::FargateSize;
 
+/// The day on which the embedded tables were put together.
+pub const COLLECTED: &str = "2026-11-21";
+
 /// Processor architecture, as prices tell it apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Arch {
@@ -322,7 +325,17 @@ impl Catalog {
     /// Rows of every table that contain all words of `text`, in any case; all rows for an empty text.
     #[must_use]
     pub fn search(&self, text: &str) -> Vec<Row> {
-        search::rows(self, text)
+        search::rows(self, text, None)
+    }
+
+    /// Like [`Catalog::search`], with the prices that hold in one region: its own listings, and those of
+    /// the neighbours that stand in.
+    ///
+    /// # Errors
+    /// [`CatalogError::UnknownRegion`].
+    pub fn search_in(&self, region: &str, text: &str) -> Result<Vec<Row>, CatalogError> {
+        self.check_region(region)?;
+        Ok(search::rows(self, text, Some(region)))
     }
 
     fn insert(&mut self, point: PricePoint) {

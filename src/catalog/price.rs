@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::units::Usd;
+
 /// Dollars for one unit, as whole pico-dollars: every listed price is exact (a per-second storage price
 /// has ten decimals, one more than a nano-dollar holds). At most about 9.2 million dollars.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -51,6 +53,26 @@ impl Price {
     #[must_use]
     pub fn dollars(self) -> f64 {
         self.0 as f64 / Self::PER_DOLLAR as f64
+    }
+
+    /// This price times a whole number, for example a price per second times 3,600; `None` when it is too large.
+    #[must_use]
+    pub fn times(self, n: u64) -> Option<Self> {
+        self.0.checked_mul(i64::try_from(n).ok()?).map(Self)
+    }
+
+    /// This price in nano-dollars, rounded half to even: for a column of money.
+    #[must_use]
+    pub fn to_usd(self) -> Usd {
+        let (quotient, remainder) = (self.0.div_euclid(1_000), self.0.rem_euclid(1_000));
+        let up = remainder > 500 || (remainder == 500 && quotient % 2 != 0);
+        Usd::from_nanos(quotient + i64::from(up))
+    }
+
+    /// From an amount of money for one unit; `None` above the largest price.
+    #[must_use]
+    pub fn from_usd(usd: Usd) -> Option<Self> {
+        usd.nanos().checked_mul(1_000).map(Self)
     }
 
     /// This price less a share given in millionths (200,000 is 20 %), rounded half to even to a

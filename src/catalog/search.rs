@@ -1,6 +1,6 @@
 //! One flat view over all tables, for people who look something up.
 
-use super::Catalog;
+use super::{Catalog, PricePoint};
 
 /// A row of any table.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
@@ -25,7 +25,38 @@ pub struct Row {
     pub source_title: String,
 }
 
-pub(super) fn rows(catalog: &Catalog, text: &str) -> Vec<Row> {
+fn price_row(catalog: &Catalog, p: &PricePoint) -> Row {
+    let place = match p.listed_in == p.region {
+        true => p.region.clone(),
+        false => format!("{} (from {})", p.region, p.listed_in),
+    };
+    Row {
+        table: "price",
+        place,
+        subject: format!("{} {}", p.service, p.item),
+        value: p.price.to_string(),
+        unit: format!("USD/{}", p.unit),
+        as_of: p.as_of.map(|a| a.to_string()).unwrap_or_default(),
+        confidence: p.confidence.word().to_string(),
+        source: p.source.clone(),
+        source_title: catalog.source(&p.source).0.to_string(),
+    }
+}
+
+/// All prices, or those that hold in one region, stand-ins included.
+fn prices(catalog: &Catalog, region: Option<&str>) -> Vec<Row> {
+    let Some(region) = region else {
+        return catalog.prices().map(|p| price_row(catalog, p)).collect();
+    };
+    let in_region = |service: &str, item: &str| catalog.price(region, service, item).map(|p| price_row(catalog, &p));
+    let mut rows = Vec::new();
+    for service in catalog.services() {
+        rows.extend(catalog.items_of(service).filter_map(|item| in_region(service, item)));
+    }
+    rows
+}
+
+pub(super) fn rows(catalog: &Catalog, text: &str, region: Option<&str>) -> Vec<Row> {
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     let hit = |row: &Row| {
         let line =
@@ -34,20 +65,7 @@ pub(super) fn rows(catalog: &Catalog, text: &str) -> Vec<Row> {
                 .to_lowercase();
         words.iter().all(|w| line.contains(w.as_str()))
     };
-    let mut rows = Vec::new();
-    for p in catalog.prices() {
-        rows.push(Row {
-            table: "price",
-            place: p.region.clone(),
-            subject: format!("{} {}", p.service, p.item),
-            value: p.price.to_string(),
-            unit: format!("USD/{}", p.unit),
-            as_of: p.as_of.map(|a| a.to_string()).unwrap_or_default(),
-            confidence: p.confidence.word().to_string(),
-            source: p.source.clone(),
-            source_title: catalog.source(&p.source).0.to_string(),
-        });
-    }
+    let mut rows = prices(catalog, region);
     for s in catalog.fargate_sizes() {
         rows.push(Row {
             table: "fargate size",

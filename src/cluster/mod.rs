@@ -6,6 +6,7 @@
 
 mod door;
 pub mod health;
+pub mod spread;
 mod state;
 pub mod target_health;
 pub mod task_status;

@@ -4,11 +4,11 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Div, Mul, Sub, SubAssign};
 
 /// An instant of simulated time: nanoseconds since the start of the simulation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct SimTime(u64);
 
 /// A length of simulated time in nanoseconds, never negative. At most about 584 years.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct SimDuration(u64);
 
 const NANOS: u64 = 1_000_000_000;
@@ -25,10 +25,10 @@ impl SimTime {
         Self(nanos)
     }
 
-    /// The instant `secs` whole seconds after the start.
+    /// The instant `secs` whole seconds after the start; too large becomes [`SimTime::MAX`].
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
-        Self(secs * NANOS)
+        Self(secs.saturating_mul(NANOS))
     }
 
     /// Nanoseconds since the start.
@@ -86,25 +86,25 @@ impl SimDuration {
     /// A length of `n` microseconds.
     #[must_use]
     pub const fn from_micros(n: u64) -> Self {
-        Self(n * 1_000)
+        Self(n.saturating_mul(1_000))
     }
 
     /// A length of `n` milliseconds.
     #[must_use]
     pub const fn from_millis(n: u64) -> Self {
-        Self(n * 1_000_000)
+        Self(n.saturating_mul(1_000_000))
     }
 
     /// A length of `n` seconds.
     #[must_use]
     pub const fn from_secs(n: u64) -> Self {
-        Self(n * NANOS)
+        Self(n.saturating_mul(NANOS))
     }
 
     /// A length of `n` minutes.
     #[must_use]
     pub const fn from_mins(n: u64) -> Self {
-        Self(n * 60 * NANOS)
+        Self(n.saturating_mul(60 * NANOS))
     }
 
     /// A length of `s` seconds, rounded to the nearest nanosecond; negative and NaN become zero,

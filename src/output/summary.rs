@@ -195,6 +195,8 @@ pub struct ServiceSummary {
     pub availability_pct: Option<f64>,
     /// CPU utilisation in truth, mean over the run.
     pub cpu_used_pct: Option<f64>,
+    /// Target of a CPU target tracking policy, in percent, for charts; absent without one.
+    pub cpu_target_pct: Option<f64>,
     /// CPU that was burned for requests whose client had gone, in vCPU-seconds.
     pub wasted_cpu_s: f64,
     /// The same as a share of all CPU burned.

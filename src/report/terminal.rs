@@ -463,4 +463,4 @@ fn notes(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -159,7 +159,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|c| (strsim::jaro_winkler(&wanted, &plain(c)), strsim::damerau_levenshtein(&wanted, &plain(c)), c))
-        .filter(|(likeness, edits, c)| *likeness > 0.86 || (*edits <= 2 && c.len() > 3))
+        .filter(|(likeness, edits, c)| *likeness > 0.86 || *edits <= (c.len() / 3).clamp(1, 3))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, _, c)| c)
 }

@@ -5,16 +5,16 @@ use std::collections::VecDeque;
 use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
 use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
 use crate::billing::Meter;
-use crate::capacity::bucket::{MinuteLimiter, TokenBucket};
+use crate::capacity::bucket::{MinuteLimit, TokenBucket};
+use crate::capacity::strategy::Strategy;
 use crate::catalog::Catalog;
+use crate::cluster::spread::Share;
 use crate::cluster::{Cluster, Command, Health, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
-use crate::placement::zones;
 use crate::rollout::scheduler::SchedulerMemory;
 use crate::scaling::service::ScalingMemory;
 use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
-use crate::telemetry::Mean;
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, ServiceId, ZoneId};
 
@@ -92,17 +92,17 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) plan: &'p Service,
     pub(super) revisions: Vec<RevisionRuntime>,
     pub(super) launch_root: u64,
-    pub(super) strategy: Vec<crate::capacity::strategy::StrategyItem>,
+    pub(super) strategy: Strategy,
     pub(super) sidecar_cpu: Cpu,
     pub(super) launch_queue: VecDeque<crate::units::TaskId>,
-    pub(super) launch_rate: MinuteLimiter,
+    pub(super) launch_rate: MinuteLimit,
     pub(super) scheduler: SchedulerMemory,
+    /// Decides between tasks that are equal to the scheduler.
+    pub(super) tie_seed: u64,
     pub(super) scaling: Option<ScalingMemory>,
     pub(super) cpu: CpuAccount,
     pub(super) cpu_at_sample: CpuAccount,
     pub(super) cpu_at_interval: CpuAccount,
-    pub(super) cpu_mean: Mean,
-    pub(super) memory_mean: Mean,
     pub(super) memory_last: Option<f64>,
     pub(super) windows: Vec<LbWindow>,
     pub(super) watches: Vec<Watch>,
@@ -137,7 +137,7 @@ impl<'p> Simulation<'p> {
                 service.ecs.stopping_counts,
                 service.task.cpu,
             );
-            let mut runtime = service_runtime(plan, name, service, &streams);
+            let mut runtime = service_runtime(plan, name, service, &streams)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
             services.push(runtime);
         }
@@ -147,7 +147,6 @@ impl<'p> Simulation<'p> {
         Ok(Self {
             plan,
             options,
-            streams,
             queue: EventQueue::new(),
             data,
             cluster,
@@ -202,24 +201,17 @@ impl<'p> Simulation<'p> {
 
     fn place_initial_tasks(&mut self, service: ServiceId) {
         let desired = self.cluster.service(service).desired;
-        let zone_targets = zones::target_per_zone(desired, self.plan.cluster.zones);
-        let mut zone_of: Vec<u32> = Vec::new();
-        let mut left = zone_targets;
-        while zone_of.len() < desired as usize {
-            for (zone, n) in left.iter_mut().enumerate() {
-                if *n > 0 {
-                    *n -= 1;
-                    zone_of.push(zone as u32);
-                }
-            }
-        }
-        let split = crate::capacity::strategy::split(desired, &self.services[service.index()].strategy);
-        let mut capacity_of = Vec::new();
-        for (item, n) in split.iter().enumerate() {
-            let id = self.services[service.index()].strategy[item].capacity;
-            capacity_of.extend(std::iter::repeat_n(id, *n as usize));
-        }
-        for (zone, capacity) in zone_of.into_iter().zip(capacity_of) {
+        let zones = self.plan.cluster.zones;
+        let zone_of = (0..desired).map(|i| i % zones);
+        let strategy = &self.services[service.index()].strategy;
+        let split = strategy.split(desired);
+        let capacity_of: Vec<CapacityId> = strategy
+            .shares()
+            .iter()
+            .zip(split)
+            .flat_map(|(share, n)| std::iter::repeat_n(share.capacity, n as usize))
+            .collect();
+        for (zone, capacity) in zone_of.zip(capacity_of) {
             self.place_running_task(service, capacity, ZoneId(zone));
         }
     }
@@ -263,20 +255,22 @@ impl<'p> Simulation<'p> {
     }
 }
 
-fn service_runtime<'p>(plan: &Plan, name: &'p str, service: &'p Service, streams: &Streams) -> ServiceRuntime<'p> {
-    let strategy = service
+fn service_runtime<'p>(
+    plan: &Plan,
+    name: &'p str,
+    service: &'p Service,
+    streams: &Streams,
+) -> Result<ServiceRuntime<'p>, RunError> {
+    let shares = service
         .capacity
         .iter()
         .filter_map(|(capacity, item)| {
-            let index = plan.capacity.get_index_of(capacity)?;
-            Some(crate::capacity::strategy::StrategyItem {
-                capacity: CapacityId::from(index),
-                base: item.base,
-                weight: item.weight,
-            })
+            let capacity = CapacityId::from(plan.capacity.get_index_of(capacity)?);
+            Some(Share { capacity, base: item.base, weight: item.weight })
         })
         .collect();
-    ServiceRuntime {
+    let strategy = Strategy::new(shares).map_err(|why| RunError::Strategy { service: name.to_string(), why })?;
+    Ok(ServiceRuntime {
         name,
         plan: service,
         revisions: vec![RevisionRuntime::first(service)],
@@ -284,14 +278,13 @@ fn service_runtime<'p>(plan: &Plan, name: &'p str, service: &'p Service, streams
         strategy,
         sidecar_cpu: service.task.containers.values().map(|c| c.cpu_burn).sum(),
         launch_queue: VecDeque::new(),
-        launch_rate: MinuteLimiter::new(plan.cluster.quotas.service_launch_rate_per_minute),
+        launch_rate: MinuteLimit::new(plan.cluster.quotas.service_launch_rate_per_minute),
         scheduler: SchedulerMemory::default(),
+        tie_seed: streams.root(&format!("scheduler/{name}")),
         scaling: service.scaling.as_ref().map(ScalingMemory::new),
         cpu: CpuAccount::default(),
         cpu_at_sample: CpuAccount::default(),
         cpu_at_interval: CpuAccount::default(),
-        cpu_mean: Mean::default(),
-        memory_mean: Mean::default(),
         memory_last: None,
         windows: Vec::new(),
         watches: Vec::new(),
@@ -299,5 +292,5 @@ fn service_runtime<'p>(plan: &Plan, name: &'p str, service: &'p Service, streams
         image_bytes: Bytes::ZERO,
         trouble: Trouble::default(),
         deployments: Vec::new(),
-    }
+    })
 }

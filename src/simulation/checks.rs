@@ -6,6 +6,7 @@ use crate::cluster::health::{ContainerHealthMemory, Health, container_check};
 use crate::cluster::target_health::{TargetHealthMemory, TargetState as Verdict, target_check};
 use crate::cluster::{Command, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
+use crate::rollout::health::{Check, TaskChecks, TaskVerdict, verdict};
 use crate::traffic::TargetState;
 use crate::units::TaskId;
 
@@ -124,11 +125,7 @@ impl Simulation<'_> {
         self.refresh_health(task);
     }
 
-    /// Works out what the scheduler believes of a task, and when that may change without a new check.
-    ///
-    /// Healthy: the container check has passed and the target is healthy, each where there is one;
-    /// with neither, 40 s after RUNNING. Unhealthy: one of them failed, outside of the grace period.
-    /// Source: ECS developer guide, rolling update deployments.
+    /// Works out what the scheduler believes of a task, and when time alone will change it.
     pub(super) fn refresh_health(&mut self, task: TaskId) {
         let now = self.queue.now();
         let t = self.cluster.task(task);
@@ -136,40 +133,31 @@ impl Simulation<'_> {
             return;
         }
         let plan = self.services[t.service.index()].plan;
-        let started = t.times.started.unwrap_or(now);
         let runtime = &self.tasks[task.index()];
-        let target = plan.load_balancer.as_ref().map(|_| match runtime.target.memory.state {
-            Verdict::Healthy => Health::Healthy,
-            Verdict::Unhealthy => Health::Unhealthy,
-            _ => Health::Unknown,
-        });
-        let container = plan.task.health_check.as_ref().map(|_| runtime.container.memory.health);
-        let grace_ends = started + SimDuration::from_secs(u64::from(plan.ecs.health_check_grace_period_seconds));
-        let settled = started + SimDuration::from_secs(u64::from(plan.ecs.seconds_running_before_healthy));
-        let verdicts = [target, container];
-        let failed = verdicts.contains(&Some(Health::Unhealthy));
-        let initial = t.times.requested == SimTime::ZERO && t.times.healthy.is_some() && runtime.started_by == "initial";
-        let health = if failed {
-            if now < grace_ends {
-                self.schedule_timer_if_due(Timer::Settle(task), grace_ends, Phase::State);
-                // Inside the grace period a failed check is not acted on; it does not make a task healthy either.
-                Health::Unknown
-            } else {
+        let checks = TaskChecks {
+            running_since: t.times.started,
+            container: plan.task.health_check.as_ref().map(|_| runtime.container.memory.health),
+            target: plan.load_balancer.as_ref().map(|_| runtime.target.memory.state),
+        };
+        let grace = SimDuration::from_secs(u64::from(plan.ecs.health_check_grace_period_seconds));
+        let settled = SimDuration::from_secs(u64::from(plan.ecs.seconds_running_before_healthy));
+        let before = t.health;
+        let (verdict, next) = verdict(&checks, now, grace, settled);
+        if let Some(at) = next {
+            self.schedule_timer_if_due(Timer::Settle(task), at, Phase::State);
+        }
+        let health = match verdict {
+            TaskVerdict::NotYet => Health::Unknown,
+            TaskVerdict::Healthy => Health::Healthy,
+            TaskVerdict::Unhealthy(check) => {
+                self.tasks[task.index()].stop_reason = match check {
+                    Check::Container => "Task failed container health checks".into(),
+                    Check::LoadBalancer => "Task failed ELB health checks".into(),
+                };
                 Health::Unhealthy
             }
-        } else if verdicts == [None, None] {
-            if now >= settled || initial {
-                Health::Healthy
-            } else {
-                self.schedule_timer_if_due(Timer::Settle(task), settled, Phase::State);
-                Health::Unknown
-            }
-        } else if verdicts.into_iter().flatten().all(|v| v == Health::Healthy) {
-            Health::Healthy
-        } else {
-            Health::Unknown
         };
-        if health != t.health {
+        if health != before {
             self.apply(Command::SetHealth { task, health });
         }
     }

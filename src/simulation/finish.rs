@@ -2,8 +2,6 @@
 
 use super::recorder::{LATENCY_KEYS, ServiceRecord, availability, holds, latency_s};
 use super::{RunError, RunOutcome, Simulation};
-use indexmap::IndexMap;
-
 use crate::cluster::DeploymentOutcome as Ended;
 use crate::kernel::SimTime;
 use crate::output::{
@@ -11,7 +9,8 @@ use crate::output::{
     Latency, Meta, ObjectiveResult, RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends,
     WeakPrice,
 };
-use crate::scenario::model::{Bound, Objectives, Sense};
+use crate::scaling::target_tracking;
+use crate::scenario::model::{Bound, Metric, Objectives, ScalingPolicy, Sense, Service};
 use crate::traffic::{Histogram, ServiceTotals};
 use crate::units::{ServiceId, TaskId};
 
@@ -109,15 +108,12 @@ impl Simulation<'_> {
             .filter(|(s, _)| self.plan.objectives.get(s.name).is_some_and(judged_by_the_minute))
             .map(|(s, r)| (s.name.to_string(), r.breach_minutes))
             .collect();
-        let weak_prices = self.weak_prices(&cost);
+        let weak_prices = self.weak_prices();
         let mut diagnoses = Vec::new();
         for index in 0..self.services.len() {
             self.diagnose(index, &mut diagnoses);
         }
-        let mut notes = vec![
-            "single replication: no interval".to_string(),
-            "uncalibrated: direction only".to_string(),
-        ];
+        let mut notes = vec!["single replication: no interval".to_string(), "uncalibrated: direction only".to_string()];
         for refusal in &self.recorder.refusals {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
         }
@@ -149,7 +145,7 @@ impl Simulation<'_> {
             run_id: run_id(self.options.plan_hash, self.options.replication),
             plan_hash: self.options.plan_hash.to_string(),
             simctl_version: env!("CARGO_PKG_VERSION").to_string(),
-            catalog_date: crate::catalog::Catalog::embedded().date().to_string(),
+            catalog_date: crate::catalog::COLLECTED.to_string(),
             region: self.plan.cluster.region.clone(),
             duration_s: self.end.as_secs_f64(),
             warm_up_s: self.warm_up.as_secs_f64(),
@@ -181,6 +177,7 @@ impl Simulation<'_> {
             requests: requests(t),
             availability_pct: availability(t),
             cpu_used_pct: crate::telemetry::utilization::percent(r.cpu_used, r.cpu_reserved),
+            cpu_target_pct: cpu_target(self.services[index].plan),
             wasted_cpu_s: t.cpu_wasted,
             wasted_cpu_pct: wasted_pct,
             scaling: scaling_summary(r),
@@ -192,44 +189,41 @@ impl Simulation<'_> {
     fn cost_summary(&self) -> CostSummary {
         let hours = self.counted_hours();
         let per_hour = |usd: f64| if hours > 0.0 { usd / hours } else { 0.0 };
-        let lines = self.meter.totals();
-        let total = self.meter.total().dollars();
-        let mut items: Vec<CostItem> = Vec::new();
-        let mut by_service: IndexMap<String, f64> = IndexMap::new();
-        for line in &lines {
-            let usd = line.usd.dollars();
-            let owner = line.service.map_or("cluster", |s| self.services[s.index()].name);
-            *by_service.entry(owner.to_string()).or_insert(0.0) += usd;
-            let name = line.item.name();
-            match items.iter_mut().find(|i| i.item == name) {
-                Some(item) => {
-                    item.quantity += line.quantity;
-                    item.cost_usd += usd;
-                    item.per_hour_usd = per_hour(item.cost_usd);
-                }
-                None => items.push(CostItem {
-                    item: name.to_string(),
-                    label: line.item.label().to_string(),
-                    quantity: line.quantity,
-                    unit: line.item.unit().to_string(),
-                    unit_price_usd: line.unit_price.dollars(),
-                    cost_usd: usd,
-                    per_hour_usd: per_hour(usd),
-                }),
-            }
-        }
+        let totals = self.meter.totals();
+        let total = totals.usd.dollars();
+        let items = totals
+            .items
+            .iter()
+            .map(|line| CostItem {
+                item: line.item.name().to_string(),
+                label: line.item.label().to_string(),
+                quantity: line.quantity,
+                unit: line.unit.to_string(),
+                unit_price_usd: line.list_price.dollars(),
+                cost_usd: line.usd.dollars(),
+                per_hour_usd: per_hour(line.usd.dollars()),
+            })
+            .collect();
+        let by_service = totals
+            .by_service
+            .iter()
+            .map(|(service, usd)| {
+                let name = service.map_or("cluster", |s| self.services[s.index()].name);
+                (name.to_string(), usd.dollars())
+            })
+            .collect();
         // What a wasted vCPU-second cost: the service's vCPU price for it.
         let wasted = self
             .recorder
             .services
             .iter()
             .enumerate()
-            .map(|(i, r)| r.whole.cpu_wasted * self.vcpu_price_per_hour(i) / 3600.0)
+            .map(|(i, r)| r.whole.cpu_wasted * self.meter.vcpu_price_per_hour(ServiceId::from(i)) / 3600.0)
             .sum();
         CostSummary {
             total_usd: total,
             per_hour_usd: per_hour(total),
-            warm_up_usd: 0.0,
+            warm_up_usd: totals.before_counting.dollars(),
             items,
             by_service,
             rate_usd_per_hour: self.recorder.cost_min.map(|min| CostRate { min, max: self.recorder.cost_max }),
@@ -238,27 +232,20 @@ impl Simulation<'_> {
     }
 
     /// Prices that the bill depends on and that are old or unsure.
-    fn weak_prices(&self, cost: &CostSummary) -> Vec<WeakPrice> {
+    fn weak_prices(&self) -> Vec<WeakPrice> {
         self.meter
             .weak_prices()
             .into_iter()
             .map(|w| WeakPrice {
-                item: w.item.name().to_string(),
-                subject: w.subject,
-                value: w.value,
-                source: w.source,
-                reason: w.weakness.to_string(),
-                cost_usd: cost.items.iter().filter(|i| i.item == w.item.name()).map(|i| i.cost_usd).sum(),
+                item: w.item.label().to_string(),
+                region: w.region,
+                unit_price_usd: w.unit_price_usd,
+                date: w.as_of,
+                confidence: w.confidence,
+                reason: w.reason,
+                cost_usd: w.cost.dollars(),
             })
             .collect()
-    }
-
-    /// What a vCPU of a service costs an hour, on its first capacity.
-    fn vcpu_price_per_hour(&self, service: usize) -> f64 {
-        self.services[service]
-            .strategy
-            .first()
-            .map_or(0.0, |item| self.meter.vcpu_price_per_hour(ServiceId::from(service), item.capacity).dollars())
     }
 
     fn objectives(&self, cost: &CostSummary) -> Vec<ObjectiveResult> {
@@ -282,24 +269,25 @@ impl Simulation<'_> {
         cost: f64,
         results: &mut Vec<ObjectiveResult>,
     ) {
-        let mut add = |key: &str, unit: &str, scale: f64, bound: Option<Bound>, measured: Option<f64>, note: Option<&str>| {
-            let Some(bound) = bound else { return };
-            let held = measured.map(|m| holds(bound.sense, m, bound.value));
-            results.push(ObjectiveResult {
-                subject: subject.to_string(),
-                key: key.to_string(),
-                sense: match bound.sense {
-                    Sense::AtMost => BoundSense::AtMost,
-                    Sense::AtLeast => BoundSense::AtLeast,
-                },
-                limit: bound.value * scale,
-                unit: unit.to_string(),
-                measured: measured.map(|m| m * scale),
-                // An objective on requests that all failed is missed, not unmeasured.
-                held: held.or_else(|| note.map(|_| false)),
-                note: note.map(ToString::to_string),
-            });
-        };
+        let mut add =
+            |key: &str, unit: &str, scale: f64, bound: Option<Bound>, measured: Option<f64>, note: Option<&str>| {
+                let Some(bound) = bound else { return };
+                let held = measured.map(|m| holds(bound.sense, m, bound.value));
+                results.push(ObjectiveResult {
+                    subject: subject.to_string(),
+                    key: key.to_string(),
+                    sense: match bound.sense {
+                        Sense::AtMost => BoundSense::AtMost,
+                        Sense::AtLeast => BoundSense::AtLeast,
+                    },
+                    limit: bound.value * scale,
+                    unit: unit.to_string(),
+                    measured: measured.map(|m| m * scale),
+                    // An objective on requests that all failed is missed, not unmeasured.
+                    held: held.or_else(|| note.map(|_| false)),
+                    note: note.map(ToString::to_string),
+                });
+            };
         if let Some(r) = record {
             let none = (r.whole.finished() > 0 && r.whole.succeeded == 0).then_some("no request succeeded");
             for (key, quantile, bound) in LATENCY_KEYS {
@@ -376,10 +364,8 @@ impl Simulation<'_> {
         if let Some((at, why)) = &t.stuck {
             add(DiagnosisKind::DeploymentStuck, 1, Some(*at), why.clone());
         }
-        let blocked: u64 = ["deployment", "suspended", "not_all_ready"]
-            .iter()
-            .filter_map(|name| r.held_back.get(*name))
-            .sum();
+        let blocked: u64 =
+            ["deployment", "suspended", "not_all_ready"].iter().filter_map(|name| r.held_back.get(*name)).sum();
         if blocked > 0 {
             let named: Vec<String> = r.held_back.iter().map(|(name, n)| format!("{name} {n}")).collect();
             add(
@@ -395,7 +381,10 @@ impl Simulation<'_> {
                 DiagnosisKind::AtMaximumCapacity,
                 1,
                 None,
-                format!("for {:.0} s an objective failed while the service stood at its max_capacity of {max}", r.at_max_broken_s),
+                format!(
+                    "for {:.0} s an objective failed while the service stood at its max_capacity of {max}",
+                    r.at_max_broken_s
+                ),
             );
         }
         let retries = r.whole.retries;
@@ -408,7 +397,8 @@ impl Simulation<'_> {
             );
         }
         let finished = r.whole.finished();
-        let unanswered = r.whole.failed.timeout + r.whole.failed.abandoned + r.whole.failed.bad_gateway + r.whole.in_flight;
+        let unanswered =
+            r.whole.failed.timeout + r.whole.failed.abandoned + r.whole.failed.bad_gateway + r.whole.in_flight;
         let busy = crate::telemetry::utilization::percent(r.cpu_used, r.cpu_reserved);
         if busy.is_some_and(|b| b > 95.0) && unanswered * 100 > finished {
             add(
@@ -422,6 +412,18 @@ impl Simulation<'_> {
             );
         }
     }
+}
+
+/// The target of a CPU target tracking policy.
+fn cpu_target(service: &Service) -> Option<f64> {
+    service.scaling.iter().flat_map(|s| s.policies.values()).find_map(|policy| match policy {
+        ScalingPolicy::TargetTracking(t)
+            if target_tracking::metric(t.predefined_metric_type) == Metric::CpuUtilization =>
+        {
+            Some(t.target_value)
+        }
+        _ => None,
+    })
 }
 
 fn judged_by_the_minute(o: &Objectives) -> bool {
@@ -449,9 +451,7 @@ pub(super) fn outcome(ended: &Ended, stalled: Option<&str>, rolled_back: bool) -
         Ended::Completed => DeploymentOutcome::Completed,
         Ended::Failed(reason) if rolled_back => DeploymentOutcome::RolledBack { reason: reason.clone() },
         Ended::Failed(reason) => DeploymentOutcome::Stalled { reason: reason.clone() },
-        Ended::Superseded => {
-            DeploymentOutcome::Stalled { reason: "another deployment took its place".to_string() }
-        }
+        Ended::Superseded => DeploymentOutcome::Stalled { reason: "another deployment took its place".to_string() },
         Ended::InProgress => match stalled {
             Some(reason) => DeploymentOutcome::Stalled { reason: reason.to_string() },
             None => DeploymentOutcome::InProgress,

@@ -131,11 +131,6 @@ impl IncidentTracker {
             Closed { objective: open.objective, start: open.start, end, recovered }
         })
     }
-
-    /// When the open incident began.
-    pub(super) fn open_since(&self) -> Option<SimTime> {
-        self.open.as_ref().map(|o| o.start)
-    }
 }
 
 #[cfg(test)]
@@ -185,7 +180,8 @@ mod tests {
 
     #[test]
     fn before_a_replacement_is_asked_for_nothing_is_attributed() {
-        let chain = LaunchChain { requested_at: s(50), launched_at: Some(s(60)), healthy_at: s(90), ..LaunchChain::default() };
+        let chain =
+            LaunchChain { requested_at: s(50), launched_at: Some(s(60)), healthy_at: s(90), ..LaunchChain::default() };
         let links = attribute(s(10), s(100), Some(&chain));
         assert_eq!((links.unattributed_s, links.quota_s, links.health_s), (50.0, 10.0, 30.0));
     }

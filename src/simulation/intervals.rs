@@ -10,6 +10,7 @@ use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::output::{CostRow, Fixed, Incident, Millis, NodeRow, Secs, ServiceRow, TaskRow};
+use crate::rollout::scheduler::TaskEventKind;
 use crate::telemetry::utilization;
 use crate::traffic::ServiceTotals;
 use crate::units::{Bytes, ServiceId, TaskId};
@@ -25,11 +26,6 @@ pub(super) struct Counts {
 
 fn secs(at: Option<SimTime>) -> Option<Secs> {
     at.map(Secs::from)
-}
-
-/// A unit price to the nearest nano-dollar, for the tables.
-pub(super) fn to_usd(price: crate::catalog::Price) -> crate::units::Usd {
-    crate::units::Usd::from_nanos((price.picos() + 500) / 1000)
 }
 
 /// Zones are shown as letters, as the console does.
@@ -88,7 +84,7 @@ impl Simulation<'_> {
     pub(super) fn drain(&mut self, service: ServiceId) {
         let mut fresh = std::mem::take(&mut self.drained);
         fresh.reset();
-        self.data.drain_totals(service, &mut fresh);
+        self.data.drain_totals(self.queue.now(), service, &mut fresh);
         let index = service.index();
         let record = &mut self.recorder.services[index];
         record.interval.merge(&fresh);
@@ -104,15 +100,19 @@ impl Simulation<'_> {
     /// Hands what costs money to the meter.
     fn charge(&mut self, service: ServiceId, t: &ServiceTotals) {
         let s = &mut self.services[service.index()];
+        let through = t.request_bytes + t.response_bytes;
+        let zones = f64::from(self.plan.cluster.zones);
+        let cross = self.plan.billing.cross_zone_share.unwrap_or(1.0 - 1.0 / zones);
         let logs = s.plan.task.log_bytes_per_request.get() * t.routed;
         let image = std::mem::take(&mut s.image_bytes).get();
         let meter = &mut self.meter;
-        // The meter makes connections of requests by the plan's share itself.
-        meter.add(service, UsageKind::AlbRequests, t.attempts);
-        meter.add(service, UsageKind::AlbRequestBytes, t.request_bytes);
-        meter.add(service, UsageKind::AlbResponseBytes, t.response_bytes);
+        meter.add(service, UsageKind::LoadBalancerRequests, t.attempts);
+        meter.add(service, UsageKind::LoadBalancerNewConnections, t.new_connections);
+        meter.add(service, UsageKind::LoadBalancerBytes, through);
+        meter.add(service, UsageKind::CrossZoneBytes, (through as f64 * cross) as u64);
+        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes);
         meter.add(service, UsageKind::LogBytes, logs);
-        meter.add(service, UsageKind::ImageBytes, image);
+        meter.add(service, UsageKind::ImagePullBytes, image);
     }
 
     /// The end of a recorded interval.
@@ -151,7 +151,7 @@ impl Simulation<'_> {
     fn close_cost_interval(&mut self, start: SimTime, now: SimTime) -> Vec<crate::units::Usd> {
         let length = now.since(start);
         let mut of_service = vec![crate::units::Usd::ZERO; self.services.len()];
-        let lines = self.meter.close_interval(now);
+        let lines = self.meter.close_interval(start, now);
         let mut total = crate::units::Usd::ZERO;
         for line in &lines {
             total += line.usd;
@@ -165,8 +165,8 @@ impl Simulation<'_> {
                 item: line.item.name().into(),
                 owner: owner.into(),
                 quantity: Fixed(line.quantity),
-                unit: line.item.unit().into(),
-                unit_price_usd: to_usd(line.unit_price).into(),
+                unit: line.unit.into(),
+                unit_price_usd: line.unit_price.to_usd().into(),
                 cost_usd: line.usd.into(),
             });
             self.recorder.keep_failure(written);
@@ -349,6 +349,10 @@ impl Simulation<'_> {
         let service = t.service;
         match *fact {
             Fact::TaskHealth(_, Health::Healthy) if t.times.healthy == Some(self.queue.now()) => {
+                if t.times.requested > SimTime::ZERO {
+                    self.tell_scheduler(task, TaskEventKind::Healthy);
+                }
+                let t = self.cluster.task(task);
                 let chain = self.chain_of(t);
                 let record = &mut self.recorder.services[service.index()];
                 record.tasks_started += u64::from(t.times.requested > SimTime::ZERO);
@@ -357,9 +361,21 @@ impl Simulation<'_> {
                     record.chains.drain(..5_000);
                 }
                 record.chains.push(chain);
-                self.note_deployment_task(task, true);
+            }
+            Fact::TaskStatus(_, TaskStatus::Running) if t.times.requested > SimTime::ZERO => {
+                self.tell_scheduler(task, TaskEventKind::Running);
             }
             Fact::TaskStops(_, code) => {
+                match code {
+                    StopCode::TaskFailedToStart => {
+                        let launched = t.times.launched.unwrap_or(t.times.requested);
+                        self.tell_scheduler(task, TaskEventKind::FailedToStart { launched });
+                    }
+                    StopCode::EssentialContainerExited | StopCode::OutOfMemory if t.times.healthy.is_none() => {
+                        self.tell_scheduler(task, TaskEventKind::ExitedBeforeHealthy);
+                    }
+                    _ => {}
+                }
                 let failed = matches!(
                     code,
                     StopCode::TaskFailedToStart
@@ -374,7 +390,7 @@ impl Simulation<'_> {
                 record.tasks_stopped += 1;
                 record.tasks_failed += u64::from(failed);
                 if failed {
-                    self.note_deployment_task(task, false);
+                    self.note_deployment_failure(task);
                 }
             }
             _ => {}
@@ -407,7 +423,7 @@ impl Simulation<'_> {
         let s = &self.services[t.service.index()];
         let capacity = &self.capacities[t.capacity.index()];
         let zone = zone_letter(t.zone.0);
-        let cost = runtime.cost.or_else(|| self.meter.task_cost(task)).unwrap_or_default();
+        let cost = self.meter.task_cost(task);
         let times = &t.times;
         let stop_code = t.stop_code.map_or("", StopCode::name);
         if self.recorder.sink.writes() {
@@ -443,9 +459,8 @@ impl Simulation<'_> {
             let spec = &s.plan.task;
             let mib = Bytes::get(spec.memory) >> 20;
             let node_type = format!("fargate {}/{mib}", spec.cpu.units());
-            let ran = times
-                .started
-                .map(|from| times.execution_stopped.unwrap_or(self.queue.now()).since(from).as_secs_f64());
+            let ran =
+                times.started.map(|from| times.execution_stopped.unwrap_or(self.queue.now()).since(from).as_secs_f64());
             let cpu = ran.and_then(|r| utilization::percent(runtime.cpu_total, r * spec.cpu.vcpus()));
             let written = self.recorder.sink.node(&NodeRow {
                 node: task.0,
@@ -453,12 +468,10 @@ impl Simulation<'_> {
                 node_type: node_type.into(),
                 zone: zone.as_str().into(),
                 market: if capacity.plan.spot().is_some() { "spot".into() } else { "on_demand".into() },
-                price_usd_per_hour: to_usd(self.meter.task_price_per_hour(t.service, t.capacity)).into(),
+                price_usd_per_hour: self.meter.task_price_per_hour(t.service, t.capacity).into(),
                 launched_s: secs(times.launched),
                 ready_s: secs(times.started),
-                launch_to_ready_s: times
-                    .launched
-                    .and_then(|from| times.started.map(|to| Secs::from(to.since(from)))),
+                launch_to_ready_s: times.launched.and_then(|from| times.started.map(|to| Secs::from(to.since(from)))),
                 billed_from_s: secs(times.pull_started),
                 billed_until_s: secs(times.execution_stopped.filter(|_| times.pull_started.is_some())),
                 cpu_used_pct: cpu.map(Fixed),

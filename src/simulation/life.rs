@@ -52,7 +52,6 @@ pub(super) struct TaskRuntime {
     pub(super) cpu_seen: f64,
     pub(super) cpu_total: f64,
     pub(super) requests: u64,
-    pub(super) cost: Option<crate::units::Usd>,
     pub(super) reserved_from: SimTime,
     pub(super) started_by: &'static str,
     /// The scale-out that asked for this launch, by its position in the service's list.
@@ -286,7 +285,6 @@ impl Simulation<'_> {
                 concurrency: spec.concurrency,
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
-                seed: draw.of(purpose::SERVER).bits(),
             },
         );
         let burn = spec.startup_cpu + s.sidecar_cpu;
@@ -537,7 +535,7 @@ impl Simulation<'_> {
         let (service, capacity, was) = (t.service, t.capacity, t.status);
         self.account_cpu(task);
         if was >= TaskStatus::Activating {
-            self.tasks[task.index()].cost = Some(self.meter.task_stopped(task, now));
+            self.meter.task_stopped(task, now);
         }
         let held = was >= TaskStatus::Pending || self.tasks[task.index()].start == StartStep::Pending;
         if held {

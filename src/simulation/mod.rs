@@ -18,12 +18,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use event::{ControlEvent, Event, Timer};
+pub use finish::{RESULT_VERSION, run_id};
 
 use crate::billing::{BillingError, Meter};
 use crate::capacity::bucket::TokenBucket;
+use crate::capacity::strategy::StrategyError;
 use crate::catalog::Catalog;
 use crate::cluster::{Cluster, Command, Fact};
-use crate::kernel::{EventQueue, Fired, Phase, SimTime, Streams};
+use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
 use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Notice, ServiceTotals, TrafficError};
@@ -52,14 +54,7 @@ pub struct RunOptions<'a> {
 
 impl Default for RunOptions<'_> {
     fn default() -> Self {
-        Self {
-            replication: 0,
-            name: "scenario",
-            variant: "base",
-            plan_hash: "",
-            minute_hashes: false,
-            interrupt: None,
-        }
+        Self { replication: 0, name: "scenario", variant: "base", plan_hash: "", minute_hashes: false, interrupt: None }
     }
 }
 
@@ -78,6 +73,14 @@ pub enum RunError {
     /// A schedule of the plan cannot be read.
     #[error("{0}")]
     Schedule(String),
+    /// The capacity provider strategy of a service would be refused.
+    #[error("services.{service}.capacity: {why}")]
+    Strategy {
+        /// The service.
+        service: String,
+        /// Why.
+        why: StrategyError,
+    },
     /// Somebody asked the run to end.
     #[error("interrupted at {:.0} s of simulated time", .0.as_secs_f64())]
     Interrupted(SimTime),
@@ -118,7 +121,6 @@ pub fn run(
 pub(crate) struct Simulation<'p> {
     plan: &'p Plan,
     options: RunOptions<'p>,
-    streams: Streams,
     queue: EventQueue<Event, Timer>,
     data: DataPlane,
     cluster: Cluster,
@@ -252,6 +254,7 @@ impl Simulation<'_> {
         use crate::cluster::TaskStatus;
         match *fact {
             Fact::TaskStatus(task, status) => {
+                self.note_outcome(task, fact);
                 let service = self.cluster.task(task).service;
                 if matches!(status, TaskStatus::Running | TaskStatus::Deprovisioning | TaskStatus::Stopped) {
                     self.wake_scheduler(service);

@@ -13,9 +13,7 @@ use crate::scaling::service::{
     self as target, Bound, PolicyAlarms, PolicyView, ScalingDecision, ScalingObservation, ScalingReason,
 };
 use crate::scaling::target_tracking::{self, Direction};
-use crate::scenario::model::{
-    Aggregation, Metric, MetricSample, Plan, Scaling, ScalingPolicy, Service, Statistic,
-};
+use crate::scenario::model::{Aggregation, Metric, MetricSample, Plan, Scaling, ScalingPolicy, Service, Statistic};
 use crate::telemetry::alarm::{AlarmReason, AlarmSpec, AlarmState, evaluate};
 use crate::telemetry::{Mean, Series, utilization};
 use crate::traffic::ServiceTotals;
@@ -87,6 +85,11 @@ pub(super) struct ScaleOut {
 }
 
 impl AlarmRuntime {
+    /// Whether this is the service's own alarm of that name.
+    pub(super) fn is_deployment_alarm(&self, name: &str) -> bool {
+        self.role == Role::Deployment && self.name == name
+    }
+
     /// Makes every alarm of a service, and the metrics that they look at.
     pub(super) fn make_all(
         plan: &Plan,
@@ -365,7 +368,8 @@ impl Simulation<'_> {
             _ => {
                 let (high, low) = (state(Role::TrackingHigh(policy)), state(Role::TrackingLow(policy)));
                 // Reckon with the points of the alarm that stands.
-                let role = if low == AlarmState::Alarm { Role::TrackingLow(policy) } else { Role::TrackingHigh(policy) };
+                let role =
+                    if low == AlarmState::Alarm { Role::TrackingLow(policy) } else { Role::TrackingHigh(policy) };
                 (find(role), PolicyAlarms::TargetTracking { high, low })
             }
         };
@@ -556,8 +560,6 @@ fn balancer_metric(
         },
         Metric::HealthyHostCount => Some(f64::from(healthy)),
         Metric::UnhealthyHostCount => Some(f64::from(unhealthy)),
-        Metric::ErrorRate => {
-            (t.attempts > 0).then(|| 100.0 * (t.elb_5xx() + t.target_5xx) as f64 / t.attempts as f64)
-        }
+        Metric::ErrorRate => (t.attempts > 0).then(|| 100.0 * (t.elb_5xx() + t.target_5xx) as f64 / t.attempts as f64),
     }
 }

@@ -24,7 +24,6 @@ pub(super) mod purpose {
     pub(crate) const SPOT: u64 = 10;
     pub(crate) const RECLAIM: u64 = 11;
     pub(crate) const CHECK_PHASE: u64 = 12;
-    pub(crate) const SERVER: u64 = 13;
     pub(crate) const CONTAINER: u64 = 1_000;
 }
 
@@ -165,5 +164,72 @@ fn condition_reached(
             let at = s.at + check.interval * wait;
             if s.exits.is_some_and(|end| end < at) { Err((at, "exited before it was healthy")) } else { Ok(at) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{from_text, model::Plan};
+
+    fn plan(containers: &str) -> Plan {
+        let text = format!(
+            "[simulation]\nduration = \"10m\"\n[capacity.f]\ntype = \"fargate\"\n[services.s]\n\
+             capacity.f = {{ weight = 1 }}\n[services.s.task]\ncpu = 256\nmemory = \"512 MiB\"\nstartup = \"5s\"\n{containers}"
+        );
+        from_text("test", &text).unwrap_or_else(|d| panic!("{}", d.render(false)))
+    }
+
+    fn start(containers: &str) -> StartPlan {
+        let plan = plan(containers);
+        let task = &plan.services[0].task;
+        plan_start(task, task.startup.law(), &Law::Constant(1.0), Draw::new(7))
+    }
+
+    fn s(secs: u64) -> SimDuration {
+        SimDuration::from_secs(secs)
+    }
+
+    #[test]
+    fn a_lone_container_is_running_when_started_and_ready_after_its_startup() {
+        let p = start("");
+        assert_eq!((p.running, p.ready, p.exits, p.fails), (s(1), s(6), None, None));
+    }
+
+    #[test]
+    fn main_waits_until_its_dependency_is_healthy() {
+        // Ready 12 s after its start at 1 s; checks every 10 s: the one at 21 s is the first to pass.
+        let p = start(
+            "[services.s.task.containers.proxy]\nstartup = \"12s\"\nmain_waits_for = \"HEALTHY\"\n\
+             health_check = { interval = \"10s\" }\n",
+        );
+        assert_eq!((p.main_started, p.running, p.ready), (s(22), s(22), s(27)));
+    }
+
+    #[test]
+    fn a_dependency_that_exits_with_an_error_fails_the_start() {
+        let p = start(
+            "[services.s.task.containers.migrate]\nessential = false\nruns_for = \"4s\"\nexit_code = 1\n\
+             main_waits_for = \"SUCCESS\"\n",
+        );
+        let (at, why) = p.fails.expect("it fails");
+        assert_eq!(at, s(5));
+        assert!(why.contains("migrate"), "{why}");
+    }
+
+    #[test]
+    fn a_dependency_past_its_start_timeout_fails_the_start() {
+        let p = start(
+            "[services.s.task.containers.slow]\nstartup = \"100s\"\nstart_timeout = \"30s\"\n\
+             main_waits_for = \"HEALTHY\"\nhealth_check = { interval = \"10s\" }\n",
+        );
+        assert_eq!(p.fails.map(|(at, _)| at), Some(s(31)));
+    }
+
+    #[test]
+    fn pulling_takes_download_and_unpacking_of_the_needed_share() {
+        let mb = Bytes::from_mb;
+        let t = pull_time([(mb(300), 1.0), (mb(200), 0.5)].into_iter(), mb(100), mb(200));
+        assert_eq!(t, s(6));
     }
 }

@@ -1,0 +1,63 @@
+//! Scenarios that come with simctl, for `simctl run --example`.
+
+use std::fs;
+use std::path::Path;
+
+use super::run::Origin;
+use super::{ExitCode, Failure};
+use crate::output::OutputError;
+use crate::scenario::diagnostic::nearest;
+
+/// A scenario with the files that it names.
+pub(crate) struct Example {
+    pub(crate) name: &'static str,
+    text: &'static str,
+    /// Paths relative to the scenario, and their content.
+    files: &'static [(&'static str, &'static str)],
+}
+
+impl Example {
+    /// The first words of the scenario's own comment.
+    pub(crate) fn about(&self) -> &'static str {
+        self.text.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or_default()
+    }
+}
+
+/// All of them.
+pub(crate) const ALL: &[Example] = &[];
+
+/// Examples written to a temporary folder, which goes when this is dropped.
+pub(crate) struct Unpacked {
+    pub(crate) origins: Vec<Origin>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// Writes the examples of these names to a temporary folder.
+pub(crate) fn unpack(names: &[String]) -> Result<Unpacked, Failure> {
+    if names.is_empty() {
+        return Ok(Unpacked { origins: Vec::new(), _folder: None });
+    }
+    let folder = tempfile::tempdir().map_err(|e| OutputError::io("create a folder in", std::env::temp_dir(), e))?;
+    let mut origins = Vec::new();
+    for name in names {
+        let Some(example) = ALL.iter().find(|e| e.name == name) else {
+            let near = nearest(name, ALL.iter().map(|e| e.name));
+            let help = near.map_or("`simctl run --example list` names them".into(), |n| format!("did you mean `{n}`?"));
+            return Err(Failure::Other(ExitCode::Usage, format!("there is no example `{name}`; {help}")));
+        };
+        let place = folder.path().join(example.name);
+        let path = place.join(format!("{name}.toml"));
+        put(&path, example.text)?;
+        for (file, content) in example.files {
+            put(&place.join(file), content)?;
+        }
+        origins.push(Origin { path, said: format!("--example {name}") });
+    }
+    Ok(Unpacked { origins, _folder: Some(folder) })
+}
+
+fn put(path: &Path, text: &str) -> Result<(), Failure> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|e| OutputError::io("create", parent, e))?;
+    Ok(fs::write(path, text).map_err(|e| OutputError::io("write", path, e))?)
+}

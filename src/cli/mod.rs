@@ -1,0 +1,185 @@
+//! Floor 9: the command line. One file per command, thin: parse arguments, call below, print.
+//!
+//! Results go to standard output, everything else to standard error. How it ends is an [`ExitCode`].
+
+mod args;
+pub mod catalog;
+mod check;
+mod completions;
+mod console;
+mod examples;
+mod exit;
+mod explain;
+mod init;
+mod panic;
+mod progress;
+mod report;
+mod run;
+mod schema;
+
+use std::io::{self, BufWriter, Write};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+
+pub use args::{Cli, Command};
+pub use exit::ExitCode;
+
+use crate::kernel::SimTime;
+use crate::output::{OutputError, RowSink, Summary};
+use crate::scenario::diagnostic::Diagnostics;
+use crate::scenario::{CheckSchedule, Loaded};
+use console::Console;
+
+/// One run that is to be simulated.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The scenario, loaded and checked.
+    pub loaded: &'a Loaded,
+    /// Hash of the plan and its inputs.
+    pub plan_hash: &'a str,
+    /// Number of the replication, from 0.
+    pub replication: u32,
+    /// Set when the run is to end as soon as possible.
+    pub interrupt: &'a AtomicBool,
+}
+
+/// Why a run did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The plan cannot be simulated or priced.
+    #[error("{0}")]
+    Invalid(String),
+    /// The rows cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// [`Job::interrupt`] was set; says how far the run was.
+    #[error("interrupted {0}")]
+    Interrupted(String),
+}
+
+/// Simulates a job: rows go to the sink as they arise, the callback hears of the simulated time now and then.
+pub type Engine = fn(&Job<'_>, &mut RowSink, &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError>;
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Findings about a scenario.
+    #[error("the scenario is not valid")]
+    Scenario(Diagnostics),
+    /// Files.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Standard output.
+    #[error("cannot write to standard output: {0}")]
+    Stdout(io::Error),
+    /// Something else, with its exit code.
+    #[error("{1}")]
+    Other(ExitCode, String),
+    /// It has been said already.
+    #[error("")]
+    Said(ExitCode),
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(d: Diagnostics) -> Self {
+        Self::Scenario(d)
+    }
+}
+
+impl Failure {
+    fn stdout(e: io::Error) -> Self {
+        Self::Stdout(e)
+    }
+
+    /// Says what is wrong, and with which code simctl ends.
+    fn report(&self, console: &mut Console<'_>) -> ExitCode {
+        match self {
+            Self::Scenario(found) => {
+                let text = if console.json_errors {
+                    format!("{:#}\n", found.to_json())
+                } else {
+                    found.render(console.err_color)
+                };
+                let _ = write!(console.err, "{text}");
+                if found.is_unreadable() { ExitCode::Io } else { ExitCode::Usage }
+            }
+            // Whoever closed the pipe has read enough.
+            Self::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::Ok,
+            Self::Said(code) => *code,
+            other => {
+                console.error(&other.to_string());
+                match other {
+                    Self::Output(_) | Self::Stdout(_) | Self::Engine(EngineError::Output(_)) => ExitCode::Io,
+                    Self::Engine(EngineError::Interrupted(_)) => ExitCode::Interrupted,
+                    Self::Other(code, _) => *code,
+                    _ => ExitCode::Usage,
+                }
+            }
+        }
+    }
+}
+
+/// The full check of schedules, for the loader.
+fn check_schedule() -> Option<CheckSchedule> {
+    None
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main(engine: Engine) -> std::process::ExitCode {
+    panic::install();
+    let cli = Cli::parse();
+    console::catch_interrupts();
+    // What was printed before a failure of simctl itself still comes out.
+    let code = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut err = io::stderr().lock();
+        let mut console = console::of_process(&cli.global, &mut out, &mut err);
+        dispatch(&cli.command, &mut console, engine)
+    }));
+    code.unwrap_or(ExitCode::Unexpected).into()
+}
+
+/// Runs one command and says what went wrong.
+fn dispatch(command: &Command, console: &mut Console<'_>, engine: Engine) -> ExitCode {
+    let result = match command {
+        Command::Run(args) => run::run(args, console, engine),
+        Command::Check(args) => check::check(args, console),
+        Command::Report(args) => report::report(args, console),
+        Command::Init(args) => init::init(args, console),
+        Command::Schema => schema::schema(console),
+        Command::Catalog(args) => {
+            let json = args.format == args::PlainFormat::Json;
+            catalog::run(&args.search, json, console.out).map(|()| ExitCode::Ok).map_err(catalog_failure)
+        }
+        Command::Explain(args) => explain::explain(args, console),
+        Command::Completions(args) => completions::completions(args, console),
+    };
+    let flushed = |code: ExitCode, console: &mut Console<'_>| match console.out.flush() {
+        Ok(()) => Ok(code),
+        Err(e) => Err(Failure::Stdout(e)),
+    };
+    match result.and_then(|code| flushed(code, console)) {
+        Ok(code) => code,
+        Err(failure) => {
+            let code = failure.report(console);
+            let _ = console.out.flush();
+            code
+        }
+    }
+}
+
+/// A failure of `catalog` with its exit code.
+fn catalog_failure(e: catalog::CatalogCommandError) -> Failure {
+    use catalog::CatalogCommandError as E;
+    match e {
+        E::Write(e) => Failure::Stdout(e),
+        E::Read { .. } => Failure::Other(ExitCode::Io, e.to_string()),
+        E::Catalog(_) => Failure::Other(ExitCode::Usage, e.to_string()),
+    }
+}

@@ -1,0 +1,210 @@
+//! `simctl run`: loads scenarios, simulates them, writes and prints the results.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use super::args::{Format, LatencyAxis, Patch, RunArgs, Show};
+use super::console::{Console, INTERRUPT};
+use super::progress::Progress;
+use super::{Engine, EngineError, ExitCode, Failure, Job, examples, panic};
+use crate::output::{OutputFolder, Summary};
+use crate::report::{LatencyScale, write_charts, write_markdown, write_summary};
+use crate::scenario::{BASE, LoadOptions, Loaded, load, plan_hash};
+
+/// One scenario file, with the name that people gave it.
+pub(crate) struct Origin {
+    pub(crate) path: PathBuf,
+    /// What reproduces it on the command line.
+    pub(crate) said: String,
+}
+
+/// Runs every variant of every scenario that was asked for, one after the other.
+pub(crate) fn run(args: &RunArgs, console: &mut Console<'_>, engine: Engine) -> Result<ExitCode, Failure> {
+    if args.examples.iter().any(|e| e == "list") {
+        for example in examples::ALL {
+            writeln!(console.out, "{:<20} {}", example.name, example.about()).map_err(Failure::stdout)?;
+        }
+        return Ok(ExitCode::Ok);
+    }
+    // Kept until the end: examples are read from there.
+    let unpacked = examples::unpack(&args.examples)?;
+    let mut origins: Vec<Origin> = unpacked.origins;
+    origins.extend(args.files.iter().map(|path| Origin { path: path.clone(), said: path.display().to_string() }));
+
+    let mut patch = args.patch.clone();
+    patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
+    let mut jobs = Vec::new();
+    for origin in &origins {
+        for loaded in load_variants(&origin.path, &patch)? {
+            jobs.push((origin, loaded));
+        }
+    }
+    let many_files = origins.len() > 1;
+    let many = jobs.len() > 1;
+    let mut documents = Vec::new();
+    let mut end = ExitCode::Ok;
+    for (origin, loaded) in &jobs {
+        super::check::refuse_impossible(loaded, console)?;
+        let folder = match &args.out {
+            None => Path::new("output").join(&loaded.name).join(&loaded.variant),
+            Some(out) if many_files => out.join(&loaded.name).join(&loaded.variant),
+            Some(out) if many => out.join(&loaded.variant),
+            Some(out) => out.clone(),
+        };
+        let summary = one(args, loaded, &origin.said, &folder, console, engine)?;
+        if args.show.check && summary.objectives_missed() > 0 {
+            end = end.worst(ExitCode::ObjectiveMissed);
+        }
+        documents.push(summary);
+    }
+    if args.show.format() == Format::Json {
+        print_json(&documents, console)?;
+    }
+    Ok(end)
+}
+
+/// Loads the variants that were asked for.
+pub(crate) fn load_variants(path: &Path, patch: &Patch) -> Result<Vec<Loaded>, Failure> {
+    let options = |variant: Option<&str>| LoadOptions {
+        sets: patch.sets.clone(),
+        variant: variant.filter(|v| *v != BASE).map(ToOwned::to_owned),
+        allow_outside: patch.allow_outside,
+        check_schedule: super::check_schedule(),
+        header: vec![format!("prices of {}", super::catalog_date())],
+    };
+    if patch.variants.is_empty() {
+        return Ok(vec![load(path, &options(None))?]);
+    }
+    let mut loaded = Vec::new();
+    for name in &patch.variants {
+        if name == "all" {
+            let base = load(path, &options(None))?;
+            let others = base.variants.iter().filter(|v| *v != BASE).cloned().collect::<Vec<_>>();
+            loaded.push(base);
+            for other in others {
+                loaded.push(load(path, &options(Some(&other)))?);
+            }
+        } else {
+            loaded.push(load(path, &options(Some(name)))?);
+        }
+    }
+    Ok(loaded)
+}
+
+/// Runs one plan into its folder and prints its summary, unless it is to be JSON.
+fn one(
+    args: &RunArgs,
+    loaded: &Loaded,
+    said: &str,
+    place: &Path,
+    console: &mut Console<'_>,
+    engine: Engine,
+) -> Result<Summary, Failure> {
+    if !loaded.warnings.is_empty() && !console.quiet {
+        let text = if console.json_errors {
+            format!("{:#}\n", loaded.warnings.to_json())
+        } else {
+            loaded.warnings.render(console.err_color)
+        };
+        let _ = write!(console.err, "{text}");
+    }
+    let hash = plan_hash(&loaded.plan, &loaded.inputs);
+    let again = reproduce(said, loaded, &args.patch, args.seed);
+    panic::running(&hash, loaded.plan.simulation.seed, &again);
+    let folder = OutputFolder::create(place, &hash, args.force)?;
+    let mut rows = folder.rows()?;
+    let label = format!("{}/{}", loaded.name, loaded.variant);
+    let simulation = &loaded.plan.simulation;
+    let mut progress = Progress::start(console, &label, simulation.duration, simulation.seed, &hash);
+    let job = Job { loaded, plan_hash: &hash, replication: 0, interrupt: &INTERRUPT };
+    let result = engine(&job, &mut rows, &mut |now| progress.at(now));
+    let mut summary = match result {
+        Ok(summary) => summary,
+        Err(e) => {
+            progress.abandon();
+            return Err(e.into());
+        }
+    };
+    progress.done(console, summary.meta.events);
+    summary.ignored.extend(loaded.unused.iter().cloned());
+    rows.close()?;
+    folder.write_plan(&loaded.plan_toml)?;
+    folder.write_summary(&summary, std::slice::from_ref(&summary))?;
+    if !args.show.no_charts {
+        write_charts(folder.path(), scale(args.show.latency_axis))?;
+    }
+    if INTERRUPT.load(Ordering::SeqCst) {
+        return Err(EngineError::Interrupted("after the simulation".into()).into());
+    }
+    let place = folder.finish()?;
+    panic::done();
+    print(&summary, &args.show, console)?;
+    if args.show.format() == Format::Text {
+        wrote(&place, !args.show.no_charts, console)?;
+    }
+    Ok(summary)
+}
+
+/// The command that gives the same result again.
+fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option<u64>) -> String {
+    let quoted = |s: &str| if s.contains([' ', '"', '$', '*']) { format!("'{s}'") } else { s.to_owned() };
+    let mut command = format!("simctl run {said}");
+    if loaded.variant != BASE {
+        command += &format!(" --variant {}", quoted(&loaded.variant));
+    }
+    for set in &patch.sets {
+        command += &format!(" --set {}", quoted(set));
+    }
+    if let Some(seed) = seed {
+        command += &format!(" --seed {seed}");
+    }
+    command
+}
+
+/// The axis of the arguments as that of the charts.
+pub(crate) const fn scale(axis: LatencyAxis) -> LatencyScale {
+    match axis {
+        LatencyAxis::Auto => LatencyScale::Auto,
+        LatencyAxis::Linear => LatencyScale::Linear,
+        LatencyAxis::Log => LatencyScale::Log,
+    }
+}
+
+/// Prints a summary as text or Markdown.
+pub(crate) fn print(summary: &Summary, show: &Show, console: &mut Console<'_>) -> Result<(), Failure> {
+    match show.format() {
+        Format::Text if console.quiet => Ok(()),
+        Format::Text => write_summary(console.out, summary, console.style).map_err(Failure::stdout),
+        Format::Markdown => write_markdown(console.out, summary).map_err(Failure::stdout),
+        Format::Json => Ok(()),
+    }
+}
+
+/// Prints summaries as one JSON document: an object, or an array of several.
+pub(crate) fn print_json(summaries: &[Summary], console: &mut Console<'_>) -> Result<(), Failure> {
+    let text = match summaries {
+        [one] => one.to_json(),
+        many => {
+            let parts: Vec<String> = many.iter().map(|s| s.to_json().trim_end().to_owned()).collect();
+            format!("[\n{}\n]\n", parts.join(",\n"))
+        }
+    };
+    console.out.write_all(text.as_bytes()).and_then(|()| console.out.flush()).map_err(Failure::stdout)
+}
+
+/// Says where a result is and what to look at first.
+fn wrote(place: &Path, charts: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    if console.quiet {
+        return Ok(());
+    }
+    // Paths below the current folder are shorter from there.
+    let here = std::env::current_dir().unwrap_or_default();
+    let place = place.strip_prefix(&here).unwrap_or(place);
+    let first = if charts { "charts/overview.svg, " } else { "" };
+    writeln!(console.out, "\nwrote {}/ ({first}summary.json, services.csv, decisions.csv, costs.csv...)", place.display())
+        .and_then(|()| console.out.flush())
+        .map_err(Failure::stdout)
+}
+
+#[cfg(test)]
+mod tests;

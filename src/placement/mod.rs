@@ -1,0 +1,3 @@
+//! Floor 5: where tasks stand.
+
+pub mod zones;

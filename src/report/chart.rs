@@ -1,0 +1,807 @@
+//! Drawing: figures of stacked panels on one time axis, as SVG and PNG.
+//!
+//! This is the only file that knows plotters. It is used as a drawing surface for a handful of
+//! primitives (line, polygon, rectangle, text); axes, legends and marks are placed here.
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::element::{PathElement, Polygon, Rectangle};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{Color, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle, register_font};
+
+use super::style::sig3;
+use crate::output::OutputError;
+
+/// The family that texts are set in: the name of the embedded font, then what a viewer of an SVG may have.
+const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
+static FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
+static FONT_BOLD: &[u8] = include_bytes!("../../assets/DejaVuSans-Bold-subset.ttf");
+
+/// Width of a figure in points; heights follow from the panels.
+pub(crate) const WIDTH: f64 = 1000.0;
+const LEFT: f64 = 66.0;
+const RIGHT: f64 = 196.0;
+/// Width of the plot in points: series need no more buckets than this.
+pub(crate) const PLOT_WIDTH: f64 = WIDTH - LEFT - RIGHT;
+
+/// Drawn dots a point in an SVG (its coordinates are integers) and in a PNG before it is scaled down by half.
+const DOTS: f64 = 4.0;
+
+/// Ink and its lighter kinds.
+const INK: RGBColor = RGBColor(34, 34, 34);
+const FAINT: RGBColor = RGBColor(110, 110, 110);
+const GRID: RGBColor = RGBColor(226, 226, 226);
+
+/// Colours that stay apart for colour-blind eyes (the palette of Okabe and Ito).
+pub(crate) mod palette {
+    use plotters::style::RGBColor;
+    pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
+    pub(crate) const VERMILION: RGBColor = RGBColor(213, 94, 0);
+    pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
+    pub(crate) const PURPLE: RGBColor = RGBColor(170, 80, 140);
+    pub(crate) const ORANGE: RGBColor = RGBColor(230, 159, 0);
+    pub(crate) const SKY: RGBColor = RGBColor(86, 180, 233);
+    pub(crate) const BLACK: RGBColor = RGBColor(34, 34, 34);
+    pub(crate) const GREY: RGBColor = RGBColor(150, 150, 150);
+}
+
+/// How a line is broken, in points of ink and gap. Every series of a panel has its own, so that colour is never needed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Dash {
+    Solid,
+    Dashed,
+    Dotted,
+    Mixed,
+    Long,
+}
+
+impl Dash {
+    const fn pattern(self) -> &'static [f64] {
+        match self {
+            Self::Solid => &[],
+            Self::Dashed => &[6.0, 3.5],
+            Self::Dotted => &[1.6, 2.4],
+            Self::Mixed => &[8.0, 2.5, 1.6, 2.5],
+            Self::Long => &[13.0, 4.0],
+        }
+    }
+}
+
+/// What a layer draws.
+#[derive(Clone, Debug)]
+pub(crate) enum Shape {
+    /// A line through (time, value); a value that is not finite breaks it.
+    Line(Vec<(f64, f64)>),
+    /// A line through (time, least, mean, most) of many values each, in a band from the least to the most.
+    Envelope(Vec<(f64, f64, f64, f64)>),
+    /// A line with each value held until the next time.
+    Step(Vec<(f64, f64)>),
+    /// A filled area between two values, each held until the next time.
+    Area(Vec<(f64, f64, f64)>),
+    /// A level over the whole time.
+    Level(f64),
+    /// Triangles at the panel's upper edge at these times: up for true.
+    Triangles(Vec<(f64, bool)>),
+}
+
+/// One series of a panel.
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub(crate) name: String,
+    /// A figure beside the name: a largest value, a limit.
+    pub(crate) note: String,
+    pub(crate) color: RGBColor,
+    pub(crate) dash: Dash,
+    /// Width of the line in points.
+    pub(crate) weight: f64,
+    pub(crate) shape: Shape,
+}
+
+/// How values are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// From zero.
+    Zero,
+    /// By decades.
+    Log,
+}
+
+/// One panel.
+#[derive(Clone, Debug)]
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    /// Unit of the values, said beside the title and at the axis.
+    pub(crate) unit: String,
+    /// Put before the numbers of the axis: `$`.
+    pub(crate) prefix: &'static str,
+    pub(crate) height: f64,
+    pub(crate) scale: Scale,
+    /// Drawn in order; the legend lists them in order.
+    pub(crate) layers: Vec<Layer>,
+    /// The axis reaches at least this far.
+    pub(crate) at_least: f64,
+}
+
+/// A time that is shaded over all panels.
+#[derive(Clone, Debug)]
+pub(crate) struct Band {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) color: RGBColor,
+    pub(crate) opacity: f64,
+    pub(crate) label: String,
+}
+
+/// A thin vertical line over all panels, with a letter that is explained below.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) time: f64,
+    pub(crate) letter: String,
+    pub(crate) text: String,
+    pub(crate) color: RGBColor,
+}
+
+/// A figure: panels above one another on one time axis.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    pub(crate) title: String,
+    pub(crate) subtitle: String,
+    pub(crate) end: f64,
+    /// What the time counts from.
+    pub(crate) axis_label: String,
+    pub(crate) panels: Vec<Panel>,
+    pub(crate) bands: Vec<Band>,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) footer: String,
+}
+
+/// Writes `name.svg` and `name.png` into a folder.
+pub(crate) fn write_figure(folder: &Path, name: &str, figure: &Figure) -> Result<(), OutputError> {
+    register_fonts();
+    let layout = Layout::of(figure);
+    let (w, h) = (WIDTH.ceil() as u32, layout.height.ceil() as u32);
+    let dots = DOTS as u32;
+
+    let svg_path = folder.join(format!("{name}.svg"));
+    let failed = |path: &Path, e: String| OutputError::io("draw", path, std::io::Error::other(e));
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (w * dots, h * dots)).into_drawing_area();
+        draw(&area, false, figure, &layout).map_err(|e| failed(&svg_path, e))?;
+        area.present().map_err(|e| failed(&svg_path, e.to_string()))?;
+    }
+    // The drawing has more dots than points: it is shown at its size in points.
+    let drawn = format!("width=\"{}\" height=\"{}\"", w * dots, h * dots);
+    let shown = format!("width=\"{w}\" height=\"{h}\"");
+    let svg = svg.replacen(&drawn, &shown, 1);
+    fs::write(&svg_path, svg).map_err(|e| OutputError::io("write", &svg_path, e))?;
+
+    let png_path = folder.join(format!("{name}.png"));
+    let (large_w, large_h) = ((w * dots) as usize, (h * dots) as usize);
+    let mut large = vec![0u8; large_w * large_h * 3];
+    {
+        let area = BitMapBackend::with_buffer(&mut large, (w * dots, h * dots)).into_drawing_area();
+        draw(&area, true, figure, &layout).map_err(|e| failed(&png_path, e))?;
+        area.present().map_err(|e| failed(&png_path, e.to_string()))?;
+    }
+    let small = halved(&large, large_w, large_h);
+    drop(large);
+    let size = (w * dots / 2, h * dots / 2);
+    let mut backend = BitMapBackend::new(&png_path, size);
+    backend.blit_bitmap((0, 0), size, &small).map_err(|e| failed(&png_path, e.to_string()))?;
+    backend.present().map_err(|e| failed(&png_path, e.to_string()))
+}
+
+/// A picture of RGB bytes at half its size: each pixel the mean of four, which smooths edges.
+fn halved(large: &[u8], width: usize, height: usize) -> Vec<u8> {
+    let mut small = Vec::with_capacity(large.len() / 4);
+    for y in 0..height / 2 {
+        for x in 0..width / 2 {
+            let upper = (2 * y * width + 2 * x) * 3;
+            let lower = upper + width * 3;
+            for c in 0..3 {
+                let sum: u16 =
+                    [upper + c, upper + 3 + c, lower + c, lower + 3 + c].iter().map(|i| u16::from(large[*i])).sum();
+                small.push((sum / 4) as u8);
+            }
+        }
+    }
+    small
+}
+
+/// Registers the embedded fonts, once in the process.
+fn register_fonts() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        for (style, bytes) in [(FontStyle::Normal, FONT), (FontStyle::Bold, FONT_BOLD)] {
+            assert!(register_font(FAMILY, style, bytes).is_ok(), "the embedded font is a font");
+        }
+    });
+}
+
+const TITLE: f64 = 19.0;
+const TEXT: f64 = 12.5;
+const SMALL: f64 = 11.5;
+const LINE: f64 = 16.0;
+/// Room above a panel for its title.
+const PANEL_HEAD: f64 = 30.0;
+
+/// Where things stand, in points.
+struct Layout {
+    subtitle: Vec<String>,
+    top: f64,
+    /// Upper edge of each panel's plot.
+    panels: Vec<f64>,
+    bottom: f64,
+    key: Vec<String>,
+    height: f64,
+}
+
+impl Layout {
+    fn of(figure: &Figure) -> Self {
+        let subtitle = wrap(&figure.subtitle, WIDTH - 2.0 * 20.0, TEXT);
+        let top = 44.0
+            + subtitle.len() as f64 * LINE
+            + if figure.bands.is_empty() && figure.marks.is_empty() { 0.0 } else { 14.0 };
+        let mut y = top;
+        let mut panels = Vec::new();
+        for panel in &figure.panels {
+            y += PANEL_HEAD;
+            panels.push(y);
+            y += panel.height;
+        }
+        let bottom = y;
+        let key: Vec<String> = figure
+            .marks
+            .iter()
+            .filter(|m| !m.text.is_empty())
+            .flat_map(|m| wrap(&format!("{} · {}", m.letter, m.text), WIDTH - LEFT - 20.0, SMALL))
+            .collect();
+        let height = bottom + 46.0 + key.len() as f64 * LINE + if figure.footer.is_empty() { 6.0 } else { 22.0 };
+        Self { subtitle, top, panels, bottom, key, height }
+    }
+}
+
+/// Width of a text in points.
+fn text_width(text: &str, size: f64, bold: bool) -> f64 {
+    let style = if bold { FontStyle::Bold } else { FontStyle::Normal };
+    let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), size * RASTER_SIZE * DOTS, style);
+    font.layout_box(text).map_or(0.0, |((x0, _), (x1, _))| f64::from(x1 - x0) / DOTS)
+}
+
+/// Breaks a text into lines of at most `width` points.
+fn wrap(text: &str, width: f64, size: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        match lines.last_mut() {
+            Some(line) if text_width(&format!("{line} {word}"), size, false) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A text cut to at most `width` points.
+fn fitted(text: &str, width: f64, size: f64) -> String {
+    let mut kept = text.to_owned();
+    while text_width(&kept, size, false) > width && kept.chars().count() > 1 {
+        kept = kept.chars().take(kept.chars().count() - 2).collect();
+        kept.push('…');
+    }
+    kept
+}
+
+/// How a text looks.
+#[derive(Clone, Copy)]
+struct Face {
+    size: f64,
+    color: RGBColor,
+    bold: bool,
+}
+
+/// A text of a size and colour.
+const fn face(size: f64, color: RGBColor) -> Face {
+    Face { size, color, bold: false }
+}
+
+/// The same in bold.
+const fn bold(size: f64, color: RGBColor) -> Face {
+    Face { size, color, bold: true }
+}
+
+/// Draws in points on an area of dots.
+struct Pen<'a, DB: DrawingBackend> {
+    area: &'a DrawingArea<DB, Shift>,
+    /// Whether dots are drawn, not SVG.
+    raster: bool,
+}
+
+/// Plotters sets an SVG's font size to 1/1.24 of the nominal one, and the rasteriser takes the nominal size for the
+/// height of this font's line, 1.164 em: the factor makes both texts equally large.
+const RASTER_SIZE: f64 = 1.164 / 1.24;
+/// How far, in nominal sizes, the rasteriser puts a vertically centred text above where an SVG has it.
+const RASTER_RISE: f64 = 0.129;
+
+type Drawn = Result<(), String>;
+
+impl<DB: DrawingBackend> Pen<'_, DB> {
+    fn at(x: f64, y: f64) -> (i32, i32) {
+        ((x * DOTS).round() as i32, (y * DOTS).round() as i32)
+    }
+
+    fn rectangle(&self, x0: f64, y0: f64, x1: f64, y1: f64, color: RGBColor, opacity: f64) -> Drawn {
+        let shape = Rectangle::new([Self::at(x0, y0), Self::at(x1, y1)], color.mix(opacity).filled());
+        self.area.draw(&shape).map_err(|e| e.to_string())
+    }
+
+    fn polygon(&self, points: &[(f64, f64)], color: RGBColor, opacity: f64) -> Drawn {
+        let points: Vec<(i32, i32)> = points.iter().map(|(x, y)| Self::at(*x, *y)).collect();
+        self.area.draw(&Polygon::new(points, color.mix(opacity).filled())).map_err(|e| e.to_string())
+    }
+
+    fn line(&self, points: &[(f64, f64)], color: RGBColor, weight: f64, dash: Dash) -> Drawn {
+        let style =
+            ShapeStyle { color: color.mix(1.0), filled: false, stroke_width: (weight * DOTS).round().max(1.0) as u32 };
+        let stroke = |points: &[(f64, f64)]| {
+            let mut dots: Vec<(i32, i32)> = points.iter().map(|(x, y)| Self::at(*x, *y)).collect();
+            dots.dedup();
+            if dots.len() < 2 {
+                return Ok(());
+            }
+            self.area.draw(&PathElement::new(dots, style)).map_err(|e| e.to_string())
+        };
+        if dash == Dash::Solid {
+            return stroke(points);
+        }
+        for part in dashes(points, dash.pattern()) {
+            stroke(&part)?;
+        }
+        Ok(())
+    }
+
+    fn text(&self, text: &str, x: f64, y: f64, face: Face, align: HPos) -> Drawn {
+        let style = if face.bold { FontStyle::Bold } else { FontStyle::Normal };
+        let (size, y) =
+            if self.raster { (face.size * RASTER_SIZE, y + face.size * RASTER_RISE) } else { (face.size, y) };
+        let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), size * DOTS, style);
+        let style = TextStyle::from(font).color(&face.color).pos(Pos::new(align, VPos::Center));
+        self.area.draw_text(text, &style, Self::at(x, y)).map_err(|e| e.to_string())
+    }
+}
+
+/// Cuts a line into the inked parts of a dash pattern, by length along the line.
+fn dashes(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
+    let mut parts = Vec::new();
+    let Some(first) = points.first() else { return parts };
+    let mut piece = 0;
+    let mut left = pattern[0];
+    let mut part = vec![*first];
+    for pair in points.windows(2) {
+        let (mut from, to) = (pair[0], pair[1]);
+        loop {
+            let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+            let length = dx.hypot(dy);
+            if length < left {
+                left -= length;
+                if piece % 2 == 0 {
+                    part.push(to);
+                }
+                break;
+            }
+            let cut = (from.0 + dx * left / length, from.1 + dy * left / length);
+            if piece % 2 == 0 {
+                part.push(cut);
+                parts.push(std::mem::take(&mut part));
+            } else {
+                part = vec![cut];
+            }
+            piece += 1;
+            left = pattern[piece % pattern.len()];
+            from = cut;
+        }
+    }
+    if part.len() > 1 {
+        parts.push(part);
+    }
+    parts
+}
+
+fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure: &Figure, layout: &Layout) -> Drawn {
+    area.fill(&plotters::style::WHITE).map_err(|e| e.to_string())?;
+    let pen = Pen { area, raster };
+    let x = |t: f64| LEFT + PLOT_WIDTH * (t / figure.end.max(1e-9)).clamp(0.0, 1.0);
+    pen.text(&figure.title, 20.0, 24.0, bold(TITLE, INK), HPos::Left)?;
+    for (i, line) in layout.subtitle.iter().enumerate() {
+        pen.text(line, 20.0, 46.0 + i as f64 * LINE, face(TEXT, FAINT), HPos::Left)?;
+    }
+
+    let first = layout.panels.first().copied().unwrap_or(layout.top);
+    for (i, panel) in figure.panels.iter().enumerate() {
+        let (top, bottom) = (layout.panels[i], layout.panels[i] + panel.height);
+        for band in &figure.bands {
+            pen.rectangle(x(band.from), top, x(band.to), bottom, band.color, band.opacity)?;
+        }
+        draw_panel(&pen, figure, panel, top, &x)?;
+    }
+    draw_marks(&pen, figure, layout, first, &x)?;
+    draw_time_axis(&pen, figure, layout, &x)?;
+
+    let mut y = layout.bottom + 52.0;
+    for line in &layout.key {
+        pen.text(line, LEFT, y, face(SMALL, INK), HPos::Left)?;
+        y += LINE;
+    }
+    if !figure.footer.is_empty() {
+        pen.text(
+            &fitted(&figure.footer, WIDTH - 40.0, SMALL),
+            20.0,
+            layout.height - 12.0,
+            face(SMALL, FAINT),
+            HPos::Left,
+        )?;
+    }
+    Ok(())
+}
+
+/// The letters of marks and the words of bands stand between the head and the first panel.
+fn draw_marks<DB: DrawingBackend>(
+    pen: &Pen<'_, DB>,
+    figure: &Figure,
+    layout: &Layout,
+    first: f64,
+    x: &dyn Fn(f64) -> f64,
+) -> Drawn {
+    let y = first - PANEL_HEAD - 1.0;
+    let mut taken: Vec<(f64, f64)> = Vec::new();
+    for mark in &figure.marks {
+        let at = x(mark.time);
+        for (i, panel) in figure.panels.iter().enumerate() {
+            let top = layout.panels[i];
+            pen.line(&[(at, top), (at, top + panel.height)], mark.color, 0.75, Dash::Solid)?;
+        }
+        // Letters that would touch move up; the line leads to its letter.
+        let half = text_width(&mark.letter, SMALL, true) / 2.0 + 2.0;
+        let mut place = at;
+        if let Some((_, right)) = taken.last().filter(|(_, right)| at - half < *right) {
+            place = right + half;
+        }
+        taken.push((place - half, place + half));
+        let foot = (at, first - PANEL_HEAD + 16.0);
+        pen.line(&[(place, y + 8.0), foot], mark.color, 0.75, Dash::Solid)?;
+        pen.line(&[foot, (at, first)], mark.color, 0.75, Dash::Solid)?;
+        pen.text(&mark.letter, place, y, bold(SMALL, mark.color), HPos::Center)?;
+    }
+    for band in figure.bands.iter().filter(|b| !b.label.is_empty()) {
+        let width = text_width(&band.label, SMALL, false);
+        let (from, to) = (x(band.from), x(band.to));
+        let place = from + 2.0;
+        let free = taken.iter().all(|(l, r)| place + width < *l || place > *r);
+        if (width + 4.0 <= to - from || to - from > 24.0) && free && place + width < WIDTH - 20.0 {
+            pen.text(&band.label, place, y, face(SMALL, FAINT), HPos::Left)?;
+            taken.push((place, place + width));
+        }
+    }
+    Ok(())
+}
+
+fn draw_panel<DB: DrawingBackend>(
+    pen: &Pen<'_, DB>,
+    figure: &Figure,
+    panel: &Panel,
+    top: f64,
+    x: &dyn Fn(f64) -> f64,
+) -> Drawn {
+    let bottom = top + panel.height;
+    let axis = Axis::of(panel);
+    let y = |v: f64| bottom - panel.height * axis.share(v);
+    let title_width = text_width(&panel.title, TEXT, true);
+    pen.text(&panel.title, LEFT, top - 12.0, bold(TEXT, INK), HPos::Left)?;
+    let unit = if panel.scale == Scale::Log { format!("{}, logarithmic", panel.unit) } else { panel.unit.clone() };
+    pen.text(&unit, LEFT + title_width + 8.0, top - 12.0, face(SMALL, FAINT), HPos::Left)?;
+    for tick in &axis.ticks {
+        let at = y(*tick);
+        pen.line(&[(LEFT, at), (LEFT + PLOT_WIDTH, at)], GRID, 0.75, Dash::Solid)?;
+        let label = format!("{}{}", panel.prefix, sig3(*tick));
+        pen.text(&label, LEFT - 7.0, at, face(SMALL, FAINT), HPos::Right)?;
+    }
+    for t in time_ticks(figure.end) {
+        pen.line(&[(x(t), bottom), (x(t), bottom + 4.0)], FAINT, 0.75, Dash::Solid)?;
+    }
+    for layer in &panel.layers {
+        draw_layer(pen, layer, top, &y, x)?;
+    }
+    pen.line(&[(LEFT, bottom), (LEFT + PLOT_WIDTH, bottom)], FAINT, 0.75, Dash::Solid)?;
+    pen.line(&[(LEFT, top), (LEFT, bottom)], FAINT, 0.75, Dash::Solid)?;
+    draw_legend(pen, panel, top)
+}
+
+fn draw_layer<DB: DrawingBackend>(
+    pen: &Pen<'_, DB>,
+    layer: &Layer,
+    top: f64,
+    y: &dyn Fn(f64) -> f64,
+    x: &dyn Fn(f64) -> f64,
+) -> Drawn {
+    let Layer { color, dash, weight, .. } = *layer;
+    match &layer.shape {
+        Shape::Line(points) => {
+            for part in points.split(|p| !p.1.is_finite()) {
+                let line: Vec<(f64, f64)> = part.iter().map(|p| (x(p.0), y(p.1))).collect();
+                if let [(px, py)] = line[..] {
+                    // A value alone between gaps is still seen.
+                    pen.rectangle(px - weight, py - weight, px + weight, py + weight, color, 1.0)?;
+                }
+                pen.line(&line, color, weight, dash)?;
+            }
+        }
+        Shape::Envelope(points) => {
+            for part in points.split(|p| !p.2.is_finite()) {
+                let upper = part.iter().map(|p| (x(p.0), y(p.3)));
+                let outline: Vec<(f64, f64)> = upper.chain(part.iter().rev().map(|p| (x(p.0), y(p.1)))).collect();
+                if outline.len() > 2 {
+                    pen.polygon(&outline, color, 0.28)?;
+                }
+                let line: Vec<(f64, f64)> = part.iter().map(|p| (x(p.0), y(p.2))).collect();
+                pen.line(&line, color, weight, dash)?;
+            }
+        }
+        Shape::Step(points) => {
+            for part in points.split(|p| !p.1.is_finite()) {
+                let mut line: Vec<(f64, f64)> = Vec::with_capacity(part.len() * 2);
+                for p in part {
+                    let (px, py) = (x(p.0), y(p.1));
+                    if let Some((_, before)) = line.last().copied() {
+                        // Where a level goes on, the line is only drawn longer.
+                        if before == py && line.len() > 1 && line[line.len() - 2].1 == py {
+                            line.pop();
+                        } else {
+                            line.push((px, before));
+                        }
+                    }
+                    line.push((px, py));
+                }
+                pen.line(&line, color, weight, dash)?;
+            }
+        }
+        Shape::Area(points) => {
+            let mut upper: Vec<(f64, f64)> = Vec::new();
+            let mut lower: Vec<(f64, f64)> = Vec::new();
+            for (i, (t, low, high)) in points.iter().enumerate() {
+                let until = points.get(i + 1).map_or(*t, |next| next.0);
+                upper.extend([(x(*t), y(*high)), (x(until), y(*high))]);
+                lower.extend([(x(*t), y(*low)), (x(until), y(*low))]);
+            }
+            let edge = upper.clone();
+            upper.extend(lower.into_iter().rev());
+            if upper.len() > 2 {
+                pen.polygon(&upper, color, 0.85)?;
+                pen.line(&edge, plotters::style::WHITE, 0.6, Dash::Solid)?;
+            }
+        }
+        Shape::Level(value) => {
+            pen.line(&[(LEFT, y(*value)), (LEFT + PLOT_WIDTH, y(*value))], color, weight, dash)?;
+        }
+        Shape::Triangles(points) => {
+            for (t, up) in points {
+                let px = x(*t);
+                triangle(pen, px, top + 6.0, *up, color)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn triangle<DB: DrawingBackend>(pen: &Pen<'_, DB>, x: f64, y: f64, up: bool, color: RGBColor) -> Drawn {
+    let (tip, base) = if up { (y - 4.5, y + 3.5) } else { (y + 4.5, y - 3.5) };
+    pen.polygon(&[(x, tip), (x + 4.0, base), (x - 4.0, base)], color, 1.0)
+}
+
+fn draw_legend<DB: DrawingBackend>(pen: &Pen<'_, DB>, panel: &Panel, top: f64) -> Drawn {
+    let x = LEFT + PLOT_WIDTH + 12.0;
+    let room = WIDTH - 12.0 - x - 34.0;
+    let mut y = top + 6.0;
+    for layer in panel.layers.iter().filter(|l| !l.name.is_empty()) {
+        match &layer.shape {
+            Shape::Area(_) => pen.rectangle(x, y - 5.0, x + 26.0, y + 5.0, layer.color, 0.85)?,
+            Shape::Triangles(points) => {
+                let up = points.first().is_none_or(|p| p.1);
+                triangle(pen, x + 13.0, y, up, layer.color)?;
+            }
+            _ => pen.line(&[(x, y), (x + 26.0, y)], layer.color, layer.weight.max(1.4), layer.dash)?,
+        }
+        let name = fitted(&layer.name, room, SMALL);
+        pen.text(&name, x + 34.0, y, face(SMALL, INK), HPos::Left)?;
+        let note = fitted(&layer.note, room, SMALL - 1.0);
+        if !note.is_empty() {
+            // Beside the name where both fit, else below it.
+            if text_width(&name, SMALL, false) + text_width(&note, SMALL - 1.0, false) + 8.0 > room {
+                y += LINE - 2.0;
+            }
+            pen.text(&note, WIDTH - 12.0, y, face(SMALL - 1.0, FAINT), HPos::Right)?;
+        }
+        y += LINE;
+    }
+    Ok(())
+}
+
+fn draw_time_axis<DB: DrawingBackend>(
+    pen: &Pen<'_, DB>,
+    figure: &Figure,
+    layout: &Layout,
+    x: &dyn Fn(f64) -> f64,
+) -> Drawn {
+    let ticks = time_ticks(figure.end);
+    let step = ticks.get(1).copied().unwrap_or(figure.end);
+    for t in &ticks {
+        pen.text(&time_label(*t, step), x(*t), layout.bottom + 14.0, face(SMALL, FAINT), HPos::Center)?;
+    }
+    let label = &figure.axis_label;
+    pen.text(label, LEFT + PLOT_WIDTH / 2.0, layout.bottom + 31.0, face(SMALL, FAINT), HPos::Center)
+}
+
+/// Instants for the time axis: at most ten, on round times.
+fn time_ticks(end: f64) -> Vec<f64> {
+    const STEPS: [f64; 27] = [
+        0.1,
+        0.2,
+        0.5,
+        1.0,
+        2.0,
+        5.0,
+        10.0,
+        15.0,
+        30.0,
+        60.0,
+        120.0,
+        300.0,
+        600.0,
+        900.0,
+        1_800.0,
+        3_600.0,
+        7_200.0,
+        10_800.0,
+        21_600.0,
+        43_200.0,
+        86_400.0,
+        172_800.0,
+        432_000.0,
+        604_800.0,
+        1_209_600.0,
+        2_592_000.0,
+        7_776_000.0,
+    ];
+    let step = STEPS.into_iter().find(|s| end / s <= 10.0).unwrap_or((end / 10.0).max(0.1));
+    (0..=10).map(|i| f64::from(i) * step).filter(|t| *t <= end * 1.000_001).collect()
+}
+
+/// An instant in the unit of the axis' step.
+fn time_label(t: f64, step: f64) -> String {
+    let (unit, size) = if step >= 86_400.0 {
+        ("d", 86_400.0)
+    } else if step >= 3_600.0 {
+        ("h", 3_600.0)
+    } else if step >= 60.0 {
+        ("min", 60.0)
+    } else {
+        ("s", 1.0)
+    };
+    if t == 0.0 { "0".into() } else { format!("{} {unit}", sig3(t / size)) }
+}
+
+/// The values of a panel: from where to where, and the ticks.
+struct Axis {
+    scale: Scale,
+    from: f64,
+    to: f64,
+    ticks: Vec<f64>,
+}
+
+impl Axis {
+    fn of(panel: &Panel) -> Self {
+        let (mut low, mut high) = (f64::INFINITY, panel.at_least);
+        let mut see = |v: f64| {
+            if v.is_finite() {
+                high = high.max(v);
+                if v > 0.0 {
+                    low = low.min(v);
+                }
+            }
+        };
+        for layer in &panel.layers {
+            match &layer.shape {
+                Shape::Line(p) | Shape::Step(p) => p.iter().for_each(|p| see(p.1)),
+                Shape::Area(p) => p.iter().for_each(|p| see(p.2)),
+                Shape::Envelope(p) => p.iter().for_each(|p| {
+                    see(p.1);
+                    see(p.3);
+                }),
+                Shape::Level(v) => see(*v),
+                Shape::Triangles(_) => {}
+            }
+        }
+        // Triangles have a strip of their own above the values.
+        let strip = panel.layers.iter().any(|l| matches!(&l.shape, Shape::Triangles(p) if !p.is_empty()));
+        match panel.scale {
+            Scale::Zero => Self::linear(high.max(1e-9) * if strip { 14.0 / 12.0 } else { 1.0 }),
+            Scale::Log => Self::log(if low.is_finite() { low } else { 1.0 }, high.max(1e-9)),
+        }
+    }
+
+    fn linear(high: f64) -> Self {
+        let raw = high / 4.0;
+        let power = 10f64.powf(raw.log10().floor());
+        let step =
+            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * 0.999_999).unwrap_or(raw);
+        let ticks: Vec<f64> = (0..=5).map(|i| f64::from(i) * step).filter(|t| *t <= high * 1.08).collect();
+        Self { scale: Scale::Zero, from: 0.0, to: high * 1.08, ticks }
+    }
+
+    fn log(low: f64, high: f64) -> Self {
+        let (from, to) = (low * 0.8, high.max(low * 2.0) * 1.25);
+        let (first, last) = (from.log10().floor() as i32, to.log10().ceil() as i32);
+        let decades = to.log10() - from.log10();
+        let steps: &[f64] = if decades > 3.0 {
+            &[1.0]
+        } else if decades > 1.3 {
+            &[1.0, 3.0]
+        } else {
+            &[1.0, 2.0, 5.0]
+        };
+        let ticks = (first..=last)
+            .flat_map(|d| steps.iter().map(move |s| s * 10f64.powi(d)))
+            .filter(|t| (from..=to).contains(t))
+            .collect();
+        Self { scale: Scale::Log, from, to, ticks }
+    }
+
+    /// Where a value stands: 0 at the lower edge, 1 at the upper.
+    fn share(&self, v: f64) -> f64 {
+        let share = match self.scale {
+            Scale::Zero => v / self.to,
+            Scale::Log => (v.max(1e-12) / self.from).ln() / (self.to / self.from).ln(),
+        };
+        share.clamp(0.0, 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(
+            time_ticks(2_700.0),
+            [0.0, 300.0, 600.0, 900.0, 1_200.0, 1_500.0, 1_800.0, 2_100.0, 2_400.0, 2_700.0]
+        );
+        assert_eq!(time_label(5_400.0, 1_800.0), "90 min");
+        assert_eq!(time_label(1_209_600.0, 172_800.0), "14 d");
+        for end in [0.3, 7.0, 61.0, 86_400.0, 1_209_600.0, 3.2e7, 4e9] {
+            let n = time_ticks(end).len();
+            assert!((4..=11).contains(&n), "{end}: {n}");
+        }
+        for high in [0.003, 1.0, 22.0, 420.0, 9_999.0] {
+            let axis = Axis::linear(high);
+            assert!((3..=6).contains(&axis.ticks.len()), "{high}: {:?}", axis.ticks);
+        }
+        assert_eq!(Axis::log(12.0, 900.0).ticks, [10.0, 30.0, 100.0, 300.0, 1_000.0]);
+    }
+
+    #[test]
+    fn dashes_keep_their_ink() {
+        let parts = dashes(&[(0.0, 0.0), (10.0, 0.0), (10.0, 20.0)], &[6.0, 4.0]);
+        assert_eq!(
+            parts,
+            [vec![(0.0, 0.0), (6.0, 0.0)], vec![(10.0, 0.0), (10.0, 6.0)], vec![(10.0, 10.0), (10.0, 16.0)]]
+        );
+        assert!(dashes(&[], &[6.0, 4.0]).is_empty());
+    }
+}

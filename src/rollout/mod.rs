@@ -1,0 +1,12 @@
+//! Floor 5: how a service gets from one revision to the next and keeps its tasks alive. Each file is
+//! one rule of the ECS service scheduler; [`scheduler`] puts them together.
+
+mod choice;
+pub mod circuit_breaker;
+pub mod deployment_alarms;
+pub mod early_success;
+pub mod health;
+pub mod rolling;
+pub mod scheduler;
+pub mod throttle;
+mod view;

@@ -1,0 +1,229 @@
+//! Deployments and the timed actions of the scenario.
+
+use super::build::Trouble;
+use super::finish::{deployment_summary, outcome};
+use super::scale::to_json;
+use super::{RunError, Simulation, Timer};
+use crate::cluster::health::Health;
+use crate::cluster::{Command, DeploymentOutcome, TaskStatus};
+use crate::kernel::{Phase, SimTime};
+use crate::output::{DecisionDetail, DecisionRow, DeploymentRow, DeploymentSummary, Fixed};
+use crate::scaling::service::{self as target, SuspendedKinds};
+use crate::scenario::model::Action;
+use crate::units::{ServiceId, TaskId};
+
+/// What is gathered of one deployment, in the order of their creation.
+#[derive(Clone, Debug)]
+pub(super) struct DeploymentRuntime {
+    pub(super) id: u32,
+    pub(super) revision: u32,
+    pub(super) previous: u32,
+    pub(super) started: SimTime,
+    pub(super) ended: Option<SimTime>,
+    pub(super) outcome: DeploymentOutcome,
+    pub(super) failed_tasks: u32,
+    pub(super) rolled_back: bool,
+    pub(super) stalled: Option<String>,
+    last_row: Option<[u32; 8]>,
+}
+
+impl DeploymentRuntime {
+    pub(super) fn summary(&self) -> DeploymentSummary {
+        deployment_summary(
+            self.id,
+            self.revision + 1,
+            self.started,
+            self.ended,
+            outcome(&self.outcome, self.stalled.as_deref(), self.rolled_back),
+            self.failed_tasks,
+        )
+    }
+}
+
+impl Simulation<'_> {
+    /// A timed action of the scenario.
+    pub(super) fn on_action(&mut self, index: usize) -> Result<(), RunError> {
+        let plan = self.plan;
+        let Some((name, action)) = plan.actions.get_index(index) else { return Ok(()) };
+        let wanted = match action {
+            Action::Deploy(a) => &a.service,
+            Action::DesiredCount(a) => &a.service,
+            Action::Suspend(a) => &a.service,
+        };
+        let Some(position) = plan.services.get_index_of(wanted) else { return Ok(()) };
+        let service = ServiceId::from(position);
+        let before = self.cluster.service(service).desired;
+        let (controller, result, why) = match action {
+            Action::Deploy(a) => {
+                let s = &mut self.services[position];
+                let next = s.revisions[self.cluster.service(service).primary().map_or(0, |d| d.revision) as usize]
+                    .next(&a.revision);
+                s.revisions.push(next);
+                let revision = s.revisions.len() as u32 - 1;
+                self.create_deployment(service, revision, None);
+                ("deployment", before, format!("revision {} is to replace the running one", revision + 1))
+            }
+            Action::DesiredCount(a) => {
+                self.apply(Command::SetDesired { service, desired: a.desired_count });
+                ("update_service", a.desired_count, "the desired count was set by hand".to_string())
+            }
+            Action::Suspend(a) => {
+                let s = &mut self.services[position];
+                if let Some(memory) = &s.scaling {
+                    s.scaling = Some(target::suspend(memory, SuspendedKinds::from(&a.suspended)));
+                }
+                ("scalable_target", before, "kinds of scaling were suspended or resumed".to_string())
+            }
+        };
+        let row = DecisionRow {
+            time_s: self.queue.now().into(),
+            controller: controller.into(),
+            subject: format!("actions.{name}").into(),
+            service: wanted.as_str().into(),
+            from: Some(i64::from(before)),
+            result: Some(i64::from(result)),
+            reason: "action".into(),
+            explanation: why.into(),
+            ..DecisionRow::default()
+        };
+        let detail = DecisionDetail { observation: serde_json::json!({ "action": name }), memory: to_json(&()) };
+        self.recorder.decision(&row, &detail);
+        Ok(())
+    }
+
+    /// Creates a deployment of a revision, or a rollback to one.
+    pub(super) fn create_deployment(&mut self, service: ServiceId, revision: u32, rolls_back: Option<u32>) {
+        let previous = self.cluster.service(service).primary().map_or(0, |d| d.revision);
+        let now = self.queue.now();
+        self.apply(Command::CreateDeployment { service, revision, rolls_back });
+        let id = self.cluster.service(service).primary().map_or(0, |d| d.id);
+        let s = &mut self.services[service.index()];
+        for d in s.deployments.iter_mut().filter(|d| d.outcome == DeploymentOutcome::InProgress) {
+            d.outcome = DeploymentOutcome::Superseded;
+            d.ended = Some(now);
+        }
+        s.deployments.push(DeploymentRuntime {
+            id,
+            revision,
+            previous,
+            started: now,
+            ended: None,
+            outcome: DeploymentOutcome::InProgress,
+            failed_tasks: 0,
+            rolled_back: false,
+            stalled: None,
+            last_row: None,
+        });
+        let poll = now + self.plan.cluster.telemetry.deployment_alarm_poll;
+        if self.watches_alarms(service) {
+            self.schedule_timer_if_due(Timer::DeploymentAlarms(service), poll, Phase::Decision);
+        }
+        self.deployment_row(service, "started", "");
+    }
+
+    fn watches_alarms(&self, service: ServiceId) -> bool {
+        let alarms = &self.services[service.index()].plan.ecs.deployment_configuration.alarms;
+        alarms.enable && !alarms.alarm_names.is_empty()
+    }
+
+    /// ECS asks CloudWatch for the states of the deployment's alarms.
+    pub(super) fn on_deployment_alarms(&mut self, service: ServiceId) {
+        if !self.cluster.service(service).deploying() {
+            return;
+        }
+        self.wake_scheduler(service);
+        let next = self.queue.now() + self.plan.cluster.telemetry.deployment_alarm_poll;
+        self.schedule_timer_if_due(Timer::DeploymentAlarms(service), next, Phase::Decision);
+    }
+
+    /// Ends the deployment that is at work.
+    pub(super) fn end_deployment(&mut self, service: ServiceId, ended: DeploymentOutcome) {
+        let now = self.queue.now();
+        let step = match &ended {
+            DeploymentOutcome::Completed => "completed",
+            _ => "failed",
+        };
+        let why = match &ended {
+            DeploymentOutcome::Failed(reason) => reason.clone(),
+            _ => String::new(),
+        };
+        self.deployment_row(service, step, &why);
+        self.apply(Command::EndDeployment { service, outcome: ended.clone() });
+        if let Some(d) = self.services[service.index()].deployments.last_mut() {
+            d.outcome = ended;
+            d.ended = Some(now);
+            d.stalled = None;
+        }
+    }
+
+    /// A task failed: its deployment counts it.
+    pub(super) fn note_deployment_failure(&mut self, task: TaskId) {
+        let t = self.cluster.task(task);
+        let s = &mut self.services[t.service.index()];
+        if let Some(d) = s.deployments.iter_mut().find(|d| d.id == t.deployment) {
+            d.failed_tasks += 1;
+        }
+    }
+
+    /// Writes a step of the deployment at work down, if anything changed.
+    pub(super) fn deployment_row(&mut self, service: ServiceId, step: &'static str, waits_for: &str) {
+        let now = self.queue.now();
+        let Some(d) = self.services[service.index()].deployments.last() else { return };
+        let (id, revision, previous, failed) = (d.id, d.revision, d.previous, d.failed_tasks);
+        let mut counts = [0_u32; 5];
+        for t in self.cluster.tasks_of(service) {
+            let new = t.deployment == id;
+            match (new, t.status) {
+                (true, s) if s < TaskStatus::Running => counts[0] += 1,
+                (true, TaskStatus::Running) => {
+                    counts[1] += 1;
+                    counts[2] += u32::from(t.health == Health::Healthy);
+                }
+                (false, TaskStatus::Running) => {
+                    counts[3] += 1;
+                    counts[4] += u32::from(t.health == Health::Healthy);
+                }
+                _ => {}
+            }
+        }
+        let desired = self.cluster.service(service).desired;
+        let [new_pending, new_running, new_healthy, old_running, old_healthy] = counts;
+        let state = [desired, new_pending, new_running, new_healthy, old_running, old_healthy, failed, 0];
+        let s = &mut self.services[service.index()];
+        let name = s.name;
+        let Some(d) = s.deployments.last_mut() else { return };
+        if step == "progress" && d.last_row == Some(state) {
+            return;
+        }
+        d.last_row = Some(state);
+        let taking = new_healthy + old_healthy;
+        let row = DeploymentRow {
+            time_s: now.into(),
+            deployment: id,
+            service: name.into(),
+            revision: revision + 1,
+            previous_revision: previous + 1,
+            step: step.into(),
+            new_weight_pct: Fixed(if taking > 0 { 100.0 * f64::from(new_healthy) / f64::from(taking) } else { 0.0 }),
+            desired,
+            new_pending,
+            new_running,
+            new_healthy,
+            old_running,
+            old_healthy,
+            failed_tasks: failed,
+            waits_for: waits_for.into(),
+        };
+        let written = self.recorder.sink.deployment(&row);
+        self.recorder.keep_failure(written);
+    }
+
+    /// What the end of the run finds of the deployments.
+    pub(super) fn close_deployments(&mut self, service: ServiceId) {
+        let s = &mut self.services[service.index()];
+        let stalled = s.deployments.last().and_then(|d| d.stalled.clone());
+        if let (Some(why), Trouble { stuck: stuck @ None, .. }) = (stalled, &mut s.trouble) {
+            *stuck = Some((s.deployments.last().map_or(SimTime::ZERO, |d| d.started), why));
+        }
+    }
+}
