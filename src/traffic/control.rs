@@ -225,11 +225,27 @@ impl DataPlane {
         self.services[service.index()].in_flight
     }
 
-    /// Requests that wait in the accept queues of a service's tasks.
+    /// Attempts in the accept queues of a service's servers. Looks at every server.
     #[must_use]
     pub fn queued(&self, service: ServiceId) -> u64 {
-        let own = |s: &&Server| s.alive && s.service == service.0;
-        self.servers.iter().filter(own).map(|s| u64::from(s.queued)).sum()
+        self.servers.iter().filter(|s| s.alive && s.service == service.0).map(|s| u64::from(s.queued)).sum()
+    }
+
+    /// The mean rate of requests that the plan offers to a service between two instants, requests a second: the
+    /// curve, the shapes and the trace, without their scatter. `None` when the plan does not fix it (recorded arrivals,
+    /// closed populations), or the time is empty.
+    #[must_use]
+    pub fn offered_rate(&self, service: ServiceId, from: SimTime, to: SimTime) -> Option<f64> {
+        let length = to.since(from).as_secs_f64();
+        if length <= 0.0 || self.populations.iter().any(|p| p.service == service.0) {
+            return None;
+        }
+        let (from, to) = (from.as_nanos() as f64, to.as_nanos() as f64);
+        let mut requests = 0.0;
+        for source in self.sources.iter().filter(|s| s.service == service.0) {
+            requests += source.process.expected(from, to)?;
+        }
+        Some(requests / length)
     }
 
     /// Switches the exact queueing statistics of a service on ([`ServiceTotals::queueing`]). They cost nothing

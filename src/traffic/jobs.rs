@@ -24,18 +24,36 @@ pub(super) struct Jobs {
     far: Option<Box<Far>>,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Equal marks are kept apart by a number: growing for jobs that come last, falling for jobs from the
+/// sorted array, which come before all that is here.
+#[derive(Clone, Debug)]
 struct Far {
     heap: KeyedHeap<(u32, u32)>,
-    sequence: u64,
+    first: u64,
+    last: u64,
     stale: usize,
+}
+
+impl Default for Far {
+    fn default() -> Self {
+        Self { heap: KeyedHeap::default(), first: 1 << 63, last: 1 << 63, stale: 0 }
+    }
 }
 
 impl Far {
     fn push(&mut self, job: Job) {
-        self.sequence += 1;
+        self.last += 1;
+        self.insert(job, self.last);
+    }
+
+    fn push_first(&mut self, job: Job) {
+        self.first -= 1;
+        self.insert(job, self.first);
+    }
+
+    fn insert(&mut self, job: Job, number: u64) {
         // Marks are not negative, so their bits sort as they do.
-        let key = (u128::from(job.mark.to_bits()) << 64) | u128::from(self.sequence);
+        let key = (u128::from(job.mark.to_bits()) << 64) | u128::from(number);
         self.heap.push(key, (job.request, job.generation));
     }
 
@@ -76,9 +94,9 @@ impl Jobs {
     #[cold]
     fn spill(&mut self) {
         let far = self.far.get_or_insert_default();
-        // From the back: among equal marks the one nearer to the end came first.
-        for job in self.near.drain(..NEAR).rev() {
-            far.push(job);
+        // The one at the very front leaves last.
+        for job in self.near.drain(..NEAR) {
+            far.push_first(job);
         }
     }
 

@@ -176,11 +176,8 @@ impl Processor {
                 );
             }
         }
-        // Also true for the NaN of no work at no speed.
-        if !(want < u64::MAX as f64) {
-            return None;
-        }
-        Some(self.last.saturating_add(round_up(want)))
+        // Nothing moves at no speed; no work at no speed is not a number, and is done.
+        (want != f64::INFINITY).then(|| self.last.saturating_add(round_up(want)))
     }
 
     /// A request has just reached its mark: takes the rounding of its completion to a whole nanosecond away.

@@ -12,6 +12,7 @@
 //! This is a program of its own rather than a set of `#[test]` functions, because the cases are data: the
 //! other options of Rust's test runner are accepted and have no effect.
 
+mod autoscaling;
 mod ecs;
 mod launches;
 mod pricing;

@@ -1,0 +1,122 @@
+//! Measured latencies of ECS service auto scaling: a sudden load step on a service that tracks its CPU.
+//!
+//! Each figure is the mean over thirty runs whose load step falls on thirty phases of the minute and whose
+//! alarms are evaluated at thirty phases of theirs. What the source does not say is assumed: Fargate tasks of
+//! 1 vCPU with the default launch latencies and image, ten of them, and a step from 30 % CPU to beyond the target.
+//!
+//! `ecs_tt_standard_60s` is *calibrated*: the default publication delay of ECS metrics was chosen so that its
+//! 363 s come out. `ecs_tt_user_report` is then a prediction.
+
+use serde_json::Value;
+use simctl::catalog::Catalog;
+use simctl::output::RowSink;
+use simctl::scaling::target_tracking;
+use simctl::scenario::from_text;
+use simctl::scenario::model::{Inputs, Plan, ScalingPolicy};
+use simctl::simulation::{RunOptions, run};
+
+use crate::Outcome;
+use crate::published::{Measured, judge};
+
+const PHASES: u64 = 30;
+const STEP_AT_S: u64 = 600;
+
+/// Runs one case of the family.
+pub(crate) fn run_case(case: &Value) -> Outcome {
+    let mut measured = Measured::default();
+    match case["id"].as_str().unwrap_or_default() {
+        "ecs_tt_standard_60s" => {
+            let latency = mean_latency(&tracking("ECSServiceAverageCPUUtilization", 60));
+            measured.figures.insert("load_step_to_scale_out_trigger_s", latency.trigger);
+            measured.figures.insert("load_step_to_new_tasks_s", latency.tasks);
+            measured.figures.insert("trigger_to_new_tasks_s", latency.tasks - latency.trigger);
+        }
+        "ecs_tt_user_report" => {
+            let detailed = mean_latency(&tracking("ECSServiceAverageCPUUtilization", 60));
+            measured.figures.insert("detailed_metrics_trigger_s", detailed.trigger);
+            measured.figures.insert("basic_metrics_trigger_s", mean_latency(&five_minute_points()).trigger);
+        }
+        "ecs_tt_alarm_shape" => {
+            let plan = plan(&tracking("ECSServiceAverageCPUUtilization", 60), 0);
+            let scaling = plan.services[0].scaling.as_ref();
+            let Some(ScalingPolicy::TargetTracking(policy)) = scaling.and_then(|s| s.policies.values().next()) else {
+                return Outcome::Failed("the policy is not target tracking".into());
+            };
+            let alarms = target_tracking::alarms(policy);
+            measured.figures.insert("scale_out_datapoints", f64::from(alarms.high.datapoints_to_alarm));
+            measured.figures.insert("scale_in_datapoints", f64::from(alarms.low.datapoints_to_alarm));
+        }
+        _ => return Outcome::NotBuilt,
+    }
+    judge(case, &measured)
+}
+
+fn tracking(metric: &str, resolution: u32) -> String {
+    format!(
+        "monitoring_resolution = {resolution}\n[services.web.scaling]\nmin_capacity = 10\nmax_capacity = 100\n\
+         [services.web.scaling.policies.cpu]\ntype = \"target_tracking\"\npredefined_metric_type = \"{metric}\"\n\
+         target_value = 50\n"
+    )
+}
+
+/// Basic metrics have a point every five minutes; three of them, as above.
+fn five_minute_points() -> String {
+    "[services.web.scaling]\nmin_capacity = 10\nmax_capacity = 100\n[services.web.scaling.policies.cpu]\n\
+     type = \"step_scaling\"\nstep_adjustments = [{ metric_interval_lower_bound = 0, scaling_adjustment = 5 }]\n\
+     alarm = { metric = \"CPUUtilization\", comparison_operator = \"GreaterThanThreshold\", threshold = 50, \
+     period = \"5m\", evaluation_periods = 3 }\n"
+        .to_owned()
+}
+
+fn plan(service: &str, phase: u64) -> Plan {
+    let step = STEP_AT_S + 60 * phase / PHASES;
+    let text = format!(
+        "[simulation]\nduration = \"45m\"\n[capacity.fargate]\ntype = \"fargate\"\n[services.web]\n\
+         desired_count = 10\ncapacity.fargate = {{ weight = 1 }}\n{service}\
+         [services.web.task]\ncpu = 1024\nmemory = \"2 GB\"\n\
+         [services.web.requests.any]\ncpu_time = \"20ms\"\n\
+         [services.web.traffic]\nrate = [{{ at = \"0s\", rps = 150 }}, {{ at = \"{step}s\", rps = 150 }}, \
+         {{ at = \"{step}s\", rps = 400 }}]\n"
+    );
+    from_text("benchmark", &text).unwrap_or_else(|found| panic!("{}", found.render(false)))
+}
+
+struct Latency {
+    /// From the load step to the decision to scale out.
+    trigger: f64,
+    /// From the load step until all tasks of that decision run.
+    tasks: f64,
+}
+
+fn mean_latency(service: &str) -> Latency {
+    let mut sum = Latency { trigger: 0.0, tasks: 0.0 };
+    for phase in 0..PHASES {
+        let plan = plan(service, phase);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
+        let options = RunOptions { replication: phase, ..RunOptions::default() };
+        run(&plan, &Inputs::default(), Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends");
+        sink.close().expect("rows are written");
+        let step = (STEP_AT_S + 60 * phase / PHASES) as f64;
+        let rows = |file: &str| {
+            let mut reader = csv::Reader::from_path(folder.path().join(file)).expect("the file is there");
+            let head = reader.headers().expect("a header").clone();
+            let rows: Vec<csv::StringRecord> = reader.records().map(|r| r.expect("a row")).collect();
+            (head, rows)
+        };
+        let at = |head: &csv::StringRecord, name: &str| {
+            head.iter().position(|h| h == name).unwrap_or_else(|| panic!("no column {name}"))
+        };
+        let (head, decisions) = rows("decisions.csv");
+        let (reason, time) = (at(&head, "reason"), at(&head, "time_s"));
+        let trigger: f64 =
+            decisions.iter().find(|r| &r[reason] == "scale_out").map_or(f64::NAN, |r| r[time].parse().expect("a time"));
+        let (head, tasks) = rows("tasks.csv");
+        let (decided, running) = (at(&head, "decided_s"), at(&head, "running_s"));
+        let asked = tasks.iter().filter(|r| r[decided].parse::<f64>().is_ok_and(|t| (t - trigger).abs() < 1.0));
+        let up = asked.map(|r| r[running].parse().unwrap_or(f64::NAN)).fold(f64::NEG_INFINITY, f64::max);
+        sum.trigger += trigger - step;
+        sum.tasks += up - step;
+    }
+    Latency { trigger: sum.trigger / PHASES as f64, tasks: sum.tasks / PHASES as f64 }
+}
