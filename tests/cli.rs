@@ -168,3 +168,146 @@ fn the_environment_stands_in_for_flags() {
     let colored = simctl(folder.path(), &["run", "nope.toml"]).env("SIMCTL_COLOR", "always").output().expect("starts");
     assert!(String::from_utf8_lossy(&colored.stderr).contains('\u{1b}'));
 }
+
+/// Every file below a folder, with its bytes.
+fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for name in names(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            files.extend(tree(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+        } else {
+            files.push((name, std::fs::read(path).expect("file")));
+        }
+    }
+    files
+}
+
+/// A short run of the starter.
+const SHORT: [&str; 6] =
+    ["run", "spike.toml", "--set", "simulation.duration=\"7m\"", "--set", "simulation.interval=\"5s\""];
+
+#[test]
+fn a_run_leaves_a_whole_folder_and_equal_seeds_equal_bytes() {
+    let folder = folder();
+    let at = folder.path();
+    let (code, out, err) = end(at, &SHORT);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("spike/base\n") && out.contains("wrote output/spike/base/ (charts/overview.svg"), "{out}");
+    assert!(out.lines().all(|l| l.chars().count() <= 110), "{out}");
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("simulating spike/base: 7 min, seed 42"), "{err}");
+    let first = tree(&at.join("output/spike/base"));
+    let have: Vec<&str> = first.iter().map(|f| f.0.as_str()).collect();
+    for name in [
+        "charts/overview.png",
+        "charts/overview.svg",
+        "costs.csv",
+        "decisions.csv",
+        "decisions.jsonl",
+        "deployments.csv",
+        "nodes.csv",
+        "plan.toml",
+        "replications.csv",
+        "services.csv",
+        "summary.json",
+        "tasks.csv",
+    ] {
+        assert!(have.contains(&name), "{name} is not among {have:?}");
+    }
+
+    let elsewhere = [&SHORT[..], &["--out", "again", "--quiet"]].concat();
+    assert_eq!(end(at, &elsewhere), (0, String::new(), String::new()));
+    assert!(first == tree(&at.join("again")), "equal plans give equal bytes");
+    assert_eq!(end(at, &SHORT).0, 0, "the same plan replaces its result");
+
+    // The plan beside the result is a scenario that gives it again.
+    let (code, json, err) = end(at, &["run", "again/plan.toml", "--out", "third", "--json", "--quiet", "--no-charts"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let third: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let summary = std::fs::read_to_string(at.join("again/summary.json")).expect("summary");
+    let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(third["facts_hash"], summary["facts_hash"]);
+    assert_eq!(third["meta"]["plan_hash"], summary["meta"]["plan_hash"]);
+
+    // Another plan does not replace it unasked.
+    let other = [&SHORT[..], &["--seed", "7"]].concat();
+    let (code, out, err) = end(at, &other);
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("--force"), "{err}");
+    let shown = end(at, &["report", "again", "--check", "--no-charts"]);
+    assert!(matches!(shown.0, 0 | 10), "{}", shown.2);
+    let missed = summary["objectives"].as_array().expect("objectives").iter().any(|o| o["held"] == false);
+    assert_eq!(shown.0 == 10, missed);
+    assert_eq!(names(&at.join("output/spike")), ["base"]);
+}
+
+#[test]
+fn variants_run_into_folders_of_their_own() {
+    let folder = folder();
+    let at = folder.path();
+    let args = [&SHORT[..], &["--variant", "all", "--json", "--quiet", "--no-charts"]].concat();
+    let (code, out, err) = end(at, &args);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let all: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let variants: Vec<&str> =
+        all.as_array().expect("several").iter().map(|s| s["meta"]["variant"].as_str().expect("name")).collect();
+    assert!(variants.len() > 1 && variants[0] == "base", "{variants:?}");
+    let mut sorted: Vec<String> = variants.iter().map(ToString::to_string).collect();
+    sorted.sort();
+    assert_eq!(names(&at.join("output/spike")), sorted);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_nothing() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut command = simctl(folder.path(), &["run", "--example", "day"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut err = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    err.read_line(&mut line).expect("a line at the start");
+    assert!(line.starts_with("simulating day/base"), "{line}");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).expect("the end of it");
+    assert_eq!(child.wait().expect("ends").code(), Some(130), "{rest}");
+    assert!(rest.starts_with("error: interrupted at "), "{rest}");
+    assert!(names(folder.path()).is_empty(), "{:?}", names(folder.path()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_takes_no_more_leaves_nothing() {
+    let folder = folder();
+    let at = folder.path();
+    // A limit on the size of a file fails the writes as a full disk does; the signal that comes with it is ignored.
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {} \"$@\"", env!("CARGO_BIN_EXE_simctl"));
+    let args = [&["-c", &script, "sh"][..], &SHORT].concat();
+    let ended = Command::new("sh").args(args).current_dir(at).output().expect("sh starts");
+    let err = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{err}");
+    assert!(err.contains("error: cannot write ") && err.contains("partial"), "{err}");
+    assert_eq!(names(at), ["spike.toml"], "{err}");
+
+    // A small file system, where one may be mounted.
+    let disk = at.join("disk");
+    std::fs::create_dir(&disk).expect("folder");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+        .arg(&disk)
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success());
+    if mounted {
+        let (code, _, err) = end(at, &[&SHORT[..], &["--out", "disk/result"]].concat());
+        let left = names(&disk);
+        let unmounted = Command::new("umount").arg(&disk).status().expect("umount");
+        assert!(unmounted.success());
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("No space left on device"), "{err}");
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

@@ -452,11 +452,15 @@ fn deployment_marks(service: &str, series: &ServiceSeries, end: f64, bands: &mut
         match step.step.as_str() {
             "started" => {
                 let ends = |s: &&DeploymentStep| {
-                    s.deployment == number && ["completed", "rolled_back"].contains(&s.step.as_str())
+                    s.deployment == number && ["completed", "rolling_back", "rolled_back"].contains(&s.step.as_str())
                 };
                 let to = series.deployments.iter().find(ends).map_or(end, |s| s.time);
                 bands.push(Band { from: step.time, to, color: PURPLE, opacity: 0.10, label: String::new() });
-                marks.push(mark(step, format!("deployment of revision {revision} starts")));
+                // A rollback is a deployment of the old revision: its start is the mark before.
+                let rollback = series.deployments.iter().any(|s| s.step == "rolling_back" && s.time == step.time);
+                if !rollback {
+                    marks.push(mark(step, format!("deployment of revision {revision} starts")));
+                }
             }
             "rolling_back" => marks.push(mark(step, format!("revision {revision} is rolled back{reason}"))),
             "rolled_back" => marks.push(mark(step, format!("rollback of revision {revision} is complete"))),

@@ -1,6 +1,6 @@
 //! The sentence at the end of a summary, from a closed set of templates.
 
-use super::style::{counted, dollars, duration, key_words, value, value_beside};
+use super::style::{dollars, duration, key_words, value, value_beside};
 use crate::output::{BoundSense, DeploymentOutcome, DiagnosisKind, Incident, ObjectiveResult, Summary};
 
 /// Says in words why an objective was missed, how a deployment ended, or that all holds. None when no
@@ -57,15 +57,15 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
     if met(DiagnosisKind::RepeatedRestarts) || met(DiagnosisKind::FailedStarts) {
         return because(format!("tasks failed and had to be started again ({} failed)", service.scaling.tasks_failed));
     }
+    if met(DiagnosisKind::RetryStorm) {
+        let share = service.requests.retries as f64 / service.requests.attempts.max(1) as f64 * 100.0;
+        return because(format!("retries kept its tasks overloaded: {share:.0} % of all attempts were retries"));
+    }
     let failed = service.scaling.tasks_failed;
     if met(DiagnosisKind::UnhealthyService) && failed * 2 >= u64::from(service.scaling.max_running.max(1)) {
         return because(format!(
             "tasks failed their health checks under the load and were replaced ({failed} of them)"
         ));
-    }
-    if met(DiagnosisKind::RetryStorm) {
-        let share = service.requests.retries as f64 / service.requests.attempts.max(1) as f64 * 100.0;
-        return because(format!("retries kept its tasks overloaded: {share:.0} % of all attempts were retries"));
     }
     if met(DiagnosisKind::AtMaximumCapacity) {
         return because(format!("scaling was held at its maximum of {} tasks", service.scaling.max_desired));
@@ -164,10 +164,10 @@ fn held_all_the_while(summary: &Summary) -> &'static str {
 fn all_hold(summary: &Summary) -> Option<String> {
     let held = summary.objectives.iter().filter(|o| o.held == Some(true)).count();
     (held > 0 && held == summary.objectives.len()).then(|| {
-        let what = if held == 1 {
-            "The objective holds".into()
-        } else {
-            format!("All {} hold", counted(held as u64, "objective"))
+        let what = match held {
+            1 => "The objective holds".to_owned(),
+            2 => "Both objectives hold".to_owned(),
+            n => format!("All {n} objectives hold"),
         };
         format!("{what} for {}/h.", dollars(summary.cost.per_hour_usd))
     })
