@@ -20,7 +20,7 @@ pub struct ServiceRow<'a> {
     pub interval_s: Secs,
     /// The service.
     pub service: Text<'a>,
-    /// Rate at which clients began requests, first attempts only.
+    /// Rate that the scenario asks for, the interval's mean; of users and recordings the rate that arrived.
     pub offered_rps: Fixed<3>,
     /// Requests started by clients (first attempts).
     pub started: u64,

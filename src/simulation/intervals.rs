@@ -191,6 +191,7 @@ impl Simulation<'_> {
         let c = self.counts(service);
         let desired = self.cluster.service(service).desired;
         let queued = self.data.queued(service);
+        let offered = self.data.offered_rate(service, start, now);
         let index = service.index();
         let s = &mut self.services[index];
         let CpuAccount { used, reserved } = s.cpu;
@@ -208,7 +209,7 @@ impl Simulation<'_> {
             time_s: start.into(),
             interval_s: length.into(),
             service: name.into(),
-            offered_rps: Fixed(t.started as f64 / length.as_secs_f64()),
+            offered_rps: Fixed(offered.unwrap_or(t.started as f64 / length.as_secs_f64())),
             started: t.started,
             succeeded: t.succeeded,
             failed: t.failed.total(),

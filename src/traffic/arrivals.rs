@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::curve::{Cursor, RateCurve};
+use super::fast::Fast;
 use crate::kernel::{Law, SimTime, Stream, StreamExt};
 use crate::scenario::model::{Arrivals, Placement, Recorded, Trace, TraceRow};
 
@@ -28,10 +29,21 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Requests expected between two instants, nanoseconds; `None` for recorded ones.
+    pub(super) fn expected(&self, from: f64, to: f64) -> Option<f64> {
+        match self {
+            Self::Rate(p) => Some(p.curve.between(from, to)),
+            Self::Trace(p) => Some(p.cumulative(to) - p.cumulative(from)),
+            Self::Recorded(_) => None,
+        }
+    }
+}
+
 /// Gaps between arrivals in the time of the cumulative rate: of mean one.
 #[derive(Clone, Debug)]
 enum Gaps {
-    Exponential,
+    Exponential(Arc<Fast>),
     Even,
     Law(Law),
 }
@@ -40,7 +52,7 @@ impl Gaps {
     #[inline]
     fn next(&self, stream: &mut Stream) -> f64 {
         match self {
-            Self::Exponential => stream.exponential(),
+            Self::Exponential(fast) => -fast.ln(stream.unit()),
             Self::Even => 1.0,
             Self::Law(law) => law.quantile(stream.unit()),
         }
@@ -58,9 +70,9 @@ pub(super) struct RateProcess {
 impl RateProcess {
     /// # Errors
     /// When the variation of bursty arrivals is negative or not finite.
-    pub(super) fn new(curve: RateCurve, arrivals: &Arrivals) -> Result<Self, String> {
+    pub(super) fn new(curve: RateCurve, arrivals: &Arrivals, fast: &Arc<Fast>) -> Result<Self, String> {
         let gaps = match arrivals {
-            Arrivals::Poisson(_) => Gaps::Exponential,
+            Arrivals::Poisson(_) => Gaps::Exponential(fast.clone()),
             Arrivals::Deterministic(_) => Gaps::Even,
             Arrivals::Bursty(b) => {
                 let law = if b.cv == 0.0 {
@@ -154,6 +166,26 @@ impl TraceProcess {
     fn row_end(&self, i: usize) -> f64 {
         let at = |i: usize| self.rows[i].at.as_nanos() as f64;
         if i + 1 < self.rows.len() { at(i + 1) } else { 2.0 * at(i) - at(i - 1) }
+    }
+
+    /// Requests expected from the start of the simulation until `t`, nanoseconds.
+    fn cumulative(&self, t: f64) -> f64 {
+        let last = self.row_end(self.rows.len() - 1);
+        let whole = (last - self.from) * self.time_scale;
+        let upto = |t: f64| -> f64 {
+            let end = self.from + t / self.time_scale;
+            let of_row = |(i, row): (usize, &TraceRow)| {
+                let (start, stop) = (row.at.as_nanos() as f64, self.row_end(i));
+                let inside = end.min(stop) - start.max(self.from);
+                row.requests * self.scale * (inside.max(0.0) / (stop - start))
+            };
+            self.rows.iter().enumerate().map(of_row).sum()
+        };
+        if !self.repeat {
+            return upto(t);
+        }
+        let rounds = (t / whole).floor();
+        rounds * upto(whole) + upto(t - rounds * whole)
     }
 
     /// Goes to the next interval; false at the end of the trace.
@@ -261,7 +293,7 @@ mod tests {
 
     fn constant(rps: f64, arrivals: &Arrivals) -> Process {
         let curve = RateCurve::new(&[RatePoint { at: SimDuration::ZERO, rps }], [].iter(), SimDuration::ZERO).unwrap();
-        Process::Rate(RateProcess::new(curve, arrivals).unwrap())
+        Process::Rate(RateProcess::new(curve, arrivals, &Fast::new()).unwrap())
     }
 
     #[test]
@@ -315,6 +347,10 @@ mod tests {
         // Twice as fast, from the middle of the first interval, again and again.
         let again =
             Trace { time_scale: 0.5, from: SimDuration::from_secs(5), repeat: true, ..trace(Placement::Exact, 1.0) };
+        let expected = process(&again, &[8.0, 6.0]);
+        for (to, n) in [(2.5, 4.0), (5.0, 7.0), (7.5, 10.0), (15.0, 20.0)] {
+            assert!((expected.expected(0.0, to * 1e9).unwrap() - n).abs() < 1e-9);
+        }
         let t = all(process(&again, &[8.0, 6.0]), 1, 25);
         let in_ranges: Vec<usize> = [(0.0, 2.5), (2.5, 7.5), (7.5, 10.0), (10.0, 15.0)]
             .iter()

