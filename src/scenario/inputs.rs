@@ -27,11 +27,13 @@ pub(crate) struct Files {
     folder: PathBuf,
     allow_outside: bool,
     read: IndexMap<String, (InputFile, Arc<str>)>,
+    /// The files that a plan needs again: not those that were taken into it.
+    needed: indexmap::IndexSet<String>,
 }
 
 impl Files {
     pub(crate) fn new(folder: PathBuf, allow_outside: bool) -> Self {
-        Self { folder, allow_outside, read: IndexMap::new() }
+        Self { folder, allow_outside, read: IndexMap::new(), needed: indexmap::IndexSet::new() }
     }
 
     /// The text of a file, read once.
@@ -66,13 +68,20 @@ impl Files {
         Ok(path)
     }
 
-    /// The files that were read so far.
+    /// Like [`Files::open`], for a file that stays apart from the plan.
+    fn open_input(&mut self, name: &str) -> Result<Arc<str>, String> {
+        let text = self.open(name)?;
+        self.needed.insert(name.to_owned());
+        Ok(text)
+    }
+
+    /// The files that a plan needs.
     pub(crate) fn list(&self) -> impl Iterator<Item = &InputFile> {
-        self.read.values().map(|(file, _)| file)
+        self.read.values().map(|(file, _)| file).filter(|f| self.needed.contains(&f.name))
     }
 
     pub(crate) fn into_list(self) -> Vec<InputFile> {
-        self.read.into_values().map(|(file, _)| file).collect()
+        self.list().cloned().collect()
     }
 }
 
@@ -114,7 +123,7 @@ pub(crate) fn read_inputs(plan: &Plan, root: &Node, files: &mut Files, found: &m
     }
     if let Some(file) = &plan.billing.prices {
         let span = super::locate::value(root, &["billing", "prices"]);
-        match files.open(file) {
+        match files.open_input(file) {
             Ok(text) => inputs.prices = Some(text),
             Err(message) => found.items.push(Diagnostic::error("S2010", message).at(span)),
         }
@@ -137,7 +146,7 @@ fn read_csv<T>(
     found: &mut Diagnostics,
     parse: impl Fn(&str) -> Result<Vec<T>, BadRow>,
 ) -> Option<Vec<T>> {
-    let text = match files.open(file) {
+    let text = match files.open_input(file) {
         Ok(text) => text,
         Err(message) => {
             found.items.push(Diagnostic::error("S2010", message).at(span).label("named here"));
