@@ -115,6 +115,8 @@ fn options() -> Options {
             None => (argument.as_str(), None),
         };
         match name {
+            // There are no `#[test]` functions to list.
+            "--list" => std::process::exit(0),
             "--long" | "--ignored" | "--include-ignored" => options.long = true,
             "--test-threads" => {
                 let count = value.or_else(|| arguments.next()).and_then(|v| v.parse().ok());

@@ -317,11 +317,8 @@ impl Queue {
         let routing = case["routing"].as_str();
         let sharing = case["discipline"] == "PS";
         let infinite = case["servers"].is_null() && routing.is_none();
-        let servers = match case["servers"].as_u64() {
-            Some(n) => n,
-            // The limit of many servers; a thousand cores for tens of requests never make one wait.
-            None => 1_000,
-        };
+        // The limit of many servers; a thousand cores for tens of requests never make one wait.
+        let servers = case["servers"].as_u64().unwrap_or(1_000);
         let (tasks, cores) = if routing.is_some() { (servers, 1) } else { (1, servers) };
 
         let mut task = "cpu = 1024\nmemory = \"2 GB\"\ncpu_model = \"fluid\"\n".to_owned();
