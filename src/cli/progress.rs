@@ -48,9 +48,9 @@ impl Progress {
         let bar = console.bar.then(|| {
             let bar = ProgressBar::with_draw_target(Some(1_000), ProgressDrawTarget::stderr());
             let (full, template) = if console.style.ascii {
-                ("=> ", "{prefix}  [{bar:26}] {percent:>3} %  {msg}")
+                ("=> ", "{prefix}  [{bar:26}] {percent:>3} %  {wide_msg}")
             } else {
-                ("━╸ ", "{prefix}  {bar:26} {percent:>3} %  {msg}")
+                ("━╸ ", "{prefix}  {bar:26} {percent:>3} %  {wide_msg}")
             };
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style.progress_chars(full));

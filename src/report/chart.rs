@@ -60,6 +60,35 @@ pub(crate) enum Dash {
     Long,
 }
 
+impl Figure {
+    /// The same figure of a part of its time: what lies outside is left out.
+    pub(crate) fn within(mut self, from: f64, end: f64) -> Self {
+        let inside = |t: f64| t >= from && t <= end;
+        self.marks.retain(|m| inside(m.time));
+        self.bands.retain(|b| b.from < end && b.to > from);
+        for layer in self.panels.iter_mut().flat_map(|p| &mut p.layers) {
+            match &mut layer.shape {
+                Shape::Line(points) => points.retain(|p| inside(p.0)),
+                Shape::Envelope(points) => points.retain(|p| inside(p.0)),
+                Shape::Triangles(points) => points.retain(|p| inside(p.0)),
+                Shape::Step(points) => {
+                    // The level at the left edge is the last one before it; that at the right edge is held.
+                    let before = points.iter().rfind(|p| p.0 < from).copied();
+                    points.retain(|p| inside(p.0));
+                    if let Some((_, level)) = before {
+                        points.insert(0, (from, level));
+                    }
+                    if let Some((_, level)) = points.last().copied() {
+                        points.push((end, level));
+                    }
+                }
+                Shape::Area(_) | Shape::Level(_) => {}
+            }
+        }
+        Self { from, end, ..self }
+    }
+}
+
 impl Dash {
     const fn pattern(self) -> &'static [f64] {
         match self {
@@ -99,6 +128,8 @@ pub(crate) struct Layer {
     pub(crate) dash: Dash,
     /// Width of the line in points.
     pub(crate) weight: f64,
+    /// Whether an envelope shows its band beside its line.
+    pub(crate) band: bool,
     pub(crate) shape: Shape,
 }
 
@@ -151,6 +182,9 @@ pub(crate) struct Mark {
 pub(crate) struct Figure {
     pub(crate) title: String,
     pub(crate) subtitle: String,
+    /// The time at the left edge.
+    pub(crate) from: f64,
+    /// The time at the right edge.
     pub(crate) end: f64,
     /// What the time counts from.
     pub(crate) axis_label: String,
@@ -356,6 +390,9 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
             if dots.len() < 2 {
                 return Ok(());
             }
+            if self.raster && style.stroke_width > 1 {
+                return self.segments(&dots, f64::from(style.stroke_width) / 2.0, color);
+            }
             self.area.draw(&PathElement::new(dots, style)).map_err(|e| e.to_string())
         };
         if dash == Dash::Solid {
@@ -363,6 +400,38 @@ impl<DB: DrawingBackend> Pen<'_, DB> {
         }
         for part in dashes(points, dash.pattern()) {
             stroke(&part)?;
+        }
+        Ok(())
+    }
+
+    /// A thick line of dots, segment by segment, each as long as its joints need: the rasteriser's own joints go wrong
+    /// where segments are shorter than the line is thick.
+    fn segments(&self, dots: &[(i32, i32)], half: f64, color: RGBColor) -> Drawn {
+        let last = dots.len() - 2;
+        for (i, pair) in dots.windows(2).enumerate() {
+            let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+            let (mut ax, mut ay, mut bx, mut by) = (f64::from(x0), f64::from(y0), f64::from(x1), f64::from(y1));
+            let length = (bx - ax).hypot(by - ay);
+            let (dx, dy) = ((bx - ax) / length * half, (by - ay) / length * half);
+            if i > 0 {
+                (ax, ay) = (ax - dx, ay - dy);
+            }
+            if i < last {
+                (bx, by) = (bx + dx, by + dy);
+            }
+            let dot = |x: f64, y: f64| (x.round() as i32, y.round() as i32);
+            let fill = color.mix(1.0).filled();
+            let drawn = if x0 == x1 || y0 == y1 {
+                let (wx, wy) = (dy.abs(), dx.abs());
+                let corners =
+                    [dot(ax.min(bx) - wx, ay.min(by) - wy), dot(ax.max(bx) + wx - 1.0, ay.max(by) + wy - 1.0)];
+                self.area.draw(&Rectangle::new(corners, fill))
+            } else {
+                let corners =
+                    vec![dot(ax + dy, ay - dx), dot(bx + dy, by - dx), dot(bx - dy, by + dx), dot(ax - dy, ay + dx)];
+                self.area.draw(&Polygon::new(corners, fill))
+            };
+            drawn.map_err(|e| e.to_string())?;
         }
         Ok(())
     }
@@ -417,7 +486,8 @@ fn dashes(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
 fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure: &Figure, layout: &Layout) -> Drawn {
     area.fill(&plotters::style::WHITE).map_err(|e| e.to_string())?;
     let pen = Pen { area, raster };
-    let x = |t: f64| LEFT + PLOT_WIDTH * (t / figure.end.max(1e-9)).clamp(0.0, 1.0);
+    let whole = (figure.end - figure.from).max(1e-9);
+    let x = |t: f64| LEFT + PLOT_WIDTH * ((t - figure.from) / whole).clamp(0.0, 1.0);
     pen.text(&figure.title, 20.0, 24.0, bold(TITLE, INK), HPos::Left)?;
     for (i, line) in layout.subtitle.iter().enumerate() {
         pen.text(line, 20.0, 46.0 + i as f64 * LINE, face(TEXT, FAINT), HPos::Left)?;
@@ -511,7 +581,7 @@ fn draw_panel<DB: DrawingBackend>(
         let label = format!("{}{}", panel.prefix, sig3(*tick));
         pen.text(&label, LEFT - 7.0, at, face(SMALL, FAINT), HPos::Right)?;
     }
-    for t in time_ticks(figure.end) {
+    for t in time_ticks(figure.from, figure.end) {
         pen.line(&[(x(t), bottom), (x(t), bottom + 4.0)], FAINT, 0.75, Dash::Solid)?;
     }
     for layer in &panel.layers {
@@ -545,7 +615,7 @@ fn draw_layer<DB: DrawingBackend>(
             for part in points.split(|p| !p.2.is_finite()) {
                 let upper = part.iter().map(|p| (x(p.0), y(p.3)));
                 let outline: Vec<(f64, f64)> = upper.chain(part.iter().rev().map(|p| (x(p.0), y(p.1)))).collect();
-                if outline.len() > 2 {
+                if layer.band && outline.len() > 2 {
                     pen.polygon(&outline, color, 0.28)?;
                 }
                 let line: Vec<(f64, f64)> = part.iter().map(|p| (x(p.0), y(p.2))).collect();
@@ -637,8 +707,8 @@ fn draw_time_axis<DB: DrawingBackend>(
     layout: &Layout,
     x: &dyn Fn(f64) -> f64,
 ) -> Drawn {
-    let ticks = time_ticks(figure.end);
-    let step = ticks.get(1).copied().unwrap_or(figure.end);
+    let ticks = time_ticks(figure.from, figure.end);
+    let step = ticks.windows(2).map(|t| t[1] - t[0]).next().unwrap_or(figure.end);
     for t in &ticks {
         pen.text(&time_label(*t, step), x(*t), layout.bottom + 14.0, face(SMALL, FAINT), HPos::Center)?;
     }
@@ -647,7 +717,7 @@ fn draw_time_axis<DB: DrawingBackend>(
 }
 
 /// Instants for the time axis: at most ten, on round times.
-fn time_ticks(end: f64) -> Vec<f64> {
+fn time_ticks(from: f64, end: f64) -> Vec<f64> {
     const STEPS: [f64; 27] = [
         0.1,
         0.2,
@@ -677,8 +747,9 @@ fn time_ticks(end: f64) -> Vec<f64> {
         2_592_000.0,
         7_776_000.0,
     ];
-    let step = STEPS.into_iter().find(|s| end / s <= 10.0).unwrap_or((end / 10.0).max(0.1));
-    (0..=10).map(|i| f64::from(i) * step).filter(|t| *t <= end * 1.000_001).collect()
+    let step = STEPS.into_iter().find(|s| (end - from) / s <= 10.0).unwrap_or(((end - from) / 10.0).max(0.1));
+    let first = (from / step).ceil();
+    (0..=10).map(|i| (first + f64::from(i)) * step).filter(|t| *t <= end * 1.000_001).collect()
 }
 
 /// An instant in the unit of the axis' step.
@@ -718,10 +789,11 @@ impl Axis {
             match &layer.shape {
                 Shape::Line(p) | Shape::Step(p) => p.iter().for_each(|p| see(p.1)),
                 Shape::Area(p) => p.iter().for_each(|p| see(p.2)),
-                Shape::Envelope(p) => p.iter().for_each(|p| {
+                Shape::Envelope(p) if layer.band => p.iter().for_each(|p| {
                     see(p.1);
                     see(p.3);
                 }),
+                Shape::Envelope(p) => p.iter().for_each(|p| see(p.2)),
                 Shape::Level(v) => see(*v),
                 Shape::Triangles(_) => {}
             }
@@ -778,13 +850,14 @@ mod tests {
     #[test]
     fn ticks_are_round_and_few() {
         assert_eq!(
-            time_ticks(2_700.0),
+            time_ticks(0.0, 2_700.0),
             [0.0, 300.0, 600.0, 900.0, 1_200.0, 1_500.0, 1_800.0, 2_100.0, 2_400.0, 2_700.0]
         );
+        assert_eq!(time_ticks(510.0, 930.0), [540.0, 600.0, 660.0, 720.0, 780.0, 840.0, 900.0]);
         assert_eq!(time_label(5_400.0, 1_800.0), "90 min");
         assert_eq!(time_label(1_209_600.0, 172_800.0), "14 d");
         for end in [0.3, 7.0, 61.0, 86_400.0, 1_209_600.0, 3.2e7, 4e9] {
-            let n = time_ticks(end).len();
+            let n = time_ticks(0.0, end).len();
             assert!((4..=11).contains(&n), "{end}: {n}");
         }
         for high in [0.003, 1.0, 22.0, 420.0, 9_999.0] {

@@ -96,7 +96,7 @@ struct Page<'a> {
 }
 
 fn layer(name: &str, color: plotters::style::RGBColor, dash: Dash, shape: Shape) -> Layer {
-    Layer { name: name.into(), note: String::new(), color, dash, weight: 1.5, shape }
+    Layer { name: name.into(), note: String::new(), color, dash, weight: 1.5, band: true, shape }
 }
 
 impl Layer {
@@ -106,6 +106,11 @@ impl Layer {
 
     fn weight(self, weight: f64) -> Self {
         Self { weight, ..self }
+    }
+
+    /// Without the band of an envelope: only one or two bands of a panel can be told apart.
+    fn bare(self) -> Self {
+        Self { band: false, ..self }
     }
 }
 
@@ -152,7 +157,7 @@ impl Page<'_> {
     }
 
     fn step(&self, name: &str, series: &Series, color: plotters::style::RGBColor, dash: Dash) -> Layer {
-        layer(name, color, dash, Shape::Step(series.steps(self.end())))
+        layer(name, color, dash, series.levels(self.end()))
     }
 
     /// A step line of a table with rows only where something happens.
@@ -194,7 +199,7 @@ impl Page<'_> {
         let s = self.series;
         let mut layers = vec![
             self.line("answered", &s.answered, BLUE, Dash::Solid).note(largest(&s.answered, "/s")).weight(1.2),
-            self.line("offered", &s.offered, BLACK, Dash::Dashed).note(largest(&s.offered, "/s")).weight(1.1),
+            self.line("offered", &s.offered, BLACK, Dash::Dashed).note(largest(&s.offered, "/s")).weight(1.1).bare(),
         ];
         if s.failed.any() {
             layers.push(self.line("failed", &s.failed, VERMILION, Dash::Mixed).note(largest(&s.failed, "/s")));
@@ -211,8 +216,8 @@ impl Page<'_> {
     fn latency_panel(&self, height: f64) -> Panel {
         let s = self.series;
         let mut layers = vec![
-            self.line("p50", &s.p50, GREEN, Dash::Dotted).note(largest(&s.p50, " ms")),
-            self.line("p95", &s.p95, BLUE, Dash::Dashed).note(largest(&s.p95, " ms")).weight(1.3),
+            self.line("p50", &s.p50, GREEN, Dash::Dotted).note(largest(&s.p50, " ms")).bare(),
+            self.line("p95", &s.p95, BLUE, Dash::Dashed).note(largest(&s.p95, " ms")).weight(1.3).bare(),
             self.line("p99", &s.p99, VERMILION, Dash::Solid).note(largest(&s.p99, " ms")).weight(1.3),
         ];
         for o in self.data.summary.objectives.iter().filter(|o| o.subject == self.service && o.unit == "ms") {
@@ -250,8 +255,8 @@ impl Page<'_> {
         let s = self.series;
         let mut layers = vec![
             self.step("running", &s.running, SKY, Dash::Solid).note(largest(&s.running, "")).weight(3.2),
-            self.step("healthy", &s.healthy, BLUE, Dash::Solid).weight(1.3),
-            self.step("desired", &s.desired, BLACK, Dash::Dashed).note(largest(&s.desired, "")).weight(1.2),
+            self.step("healthy", &s.healthy, BLUE, Dash::Solid).weight(1.3).bare(),
+            self.step("desired", &s.desired, BLACK, Dash::Dashed).note(largest(&s.desired, "")).weight(1.2).bare(),
         ];
         if all && s.pending.any() {
             layers.push(self.step("starting", &s.pending, ORANGE, Dash::Mixed).note(largest(&s.pending, "")));
@@ -260,6 +265,11 @@ impl Page<'_> {
             layers.push(self.step("draining", &s.draining, PURPLE, Dash::Dotted).note(largest(&s.draining, "")));
         }
         let c = &self.summary.scaling;
+        // A row of triangles that touch says nothing; then only their number is told.
+        if s.scaled.len() > TRIANGLES {
+            let unit = format!("tasks; {} scale-outs, {} scale-ins", count(c.scale_outs), count(c.scale_ins));
+            return panel("Capacity", &unit, height, layers);
+        }
         for (up, name, color, n) in
             [(true, "scale-out", GREEN, c.scale_outs), (false, "scale-in", VERMILION, c.scale_ins)]
         {
@@ -287,7 +297,7 @@ impl Page<'_> {
         let s = self.series;
         let mut layers = vec![
             self.line("used", &s.used, BLUE, Dash::Solid).note(largest(&s.used, " %")).weight(1.2),
-            self.step("seen by the scaler", &s.seen, ORANGE, Dash::Dashed).weight(1.6),
+            self.step("seen by the scaler", &s.seen, ORANGE, Dash::Dashed).weight(1.6).bare(),
         ];
         if let Some(target) = self.summary.cpu_target_pct {
             let level = layer("target", BLACK, Dash::Long, Shape::Level(target));
@@ -349,7 +359,14 @@ impl Page<'_> {
         }
         let title = format!("{}: deployments", self.service);
         let subtitle = closing_sentence(&self.data.summary).unwrap_or_default();
-        Some(self.figure(title, subtitle, panels))
+        let figure = self.figure(title, subtitle, panels);
+        let (first, last) = (s.deployments.first()?.time, s.deployments.last()?.time);
+        // The time around the deployments, if that is little of the whole and they have ended.
+        let ended = s.deployments.last().is_some_and(|d| ["completed", "rolled_back"].contains(&d.step.as_str()));
+        let margin = (0.25 * (last - first)).max(90.0);
+        let (from, to) = ((first - margin).max(0.0), (last + margin).min(self.end()));
+        let part = ended && to - from < 0.6 * self.end();
+        Some(if part { figure.within(from, to) } else { figure })
     }
 
     /// The verdicts of this service's objectives whose key starts so, in words.
@@ -374,6 +391,9 @@ impl Page<'_> {
         parts.join(";  ")
     }
 }
+
+/// Most triangles of scaling decisions in one panel.
+const TRIANGLES: usize = 70;
 
 /// Most marks with a letter; the rest is counted.
 const MARKS: usize = 12;
@@ -416,6 +436,7 @@ fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
     Figure {
         title: String::new(),
         subtitle: String::new(),
+        from: 0.0,
         end: meta.duration_s,
         axis_label,
         panels: Vec::new(),

@@ -14,6 +14,15 @@ use crate::output::{
     SERVICES_FILE, ServiceRow, Summary, read_summary,
 };
 
+/// Most buckets of a run that does not fit interval by interval.
+const FOLDED_BUCKETS: f64 = 260.0;
+
+/// Rows of deployments that are kept one by one.
+const FINE_ROWS: usize = 3_000;
+
+/// A step line with more changes than this is a scribble; its mean and extremes are drawn instead.
+const MOST_STEPS: usize = 160;
+
 /// What falls into one bucket: enough to draw its envelope.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
@@ -71,6 +80,12 @@ impl Series {
         } else {
             Shape::Line(self.cells.iter().map(|c| c.map_or((0.0, gap), |c| (c.time + shift, c.min))).collect())
         }
+    }
+
+    /// A step line, or the envelope of one that changes too often to be followed.
+    pub(crate) fn levels(&self, end: f64) -> Shape {
+        let changes = self.cells.iter().flatten().filter(|c| c.min != c.max).count();
+        if self.folded() && changes > MOST_STEPS { self.line(0.0) } else { Shape::Step(self.steps(end)) }
     }
 
     /// Points of a step line that goes on through buckets without a value.
@@ -182,7 +197,9 @@ impl ResultData {
         let summary = read_summary(folder)?;
         let interval = if summary.meta.interval_s > 0.0 { summary.meta.interval_s } else { 1.0 };
         let intervals = (summary.meta.duration_s / interval).ceil().max(1.0);
-        let bucket_s = (intervals / PLOT_WIDTH).ceil().max(1.0) * interval;
+        // What does not fit interval by interval is folded into buckets that a line and a band can be told apart in.
+        let group = if intervals <= PLOT_WIDTH { 1.0 } else { (intervals / FOLDED_BUCKETS).ceil() };
+        let bucket_s = group * interval;
         let buckets = (intervals * interval / bucket_s).ceil() as usize;
         // A time a hair below its interval's start, by rounding, belongs to it all the same.
         let bucket = |t: f64| (((t + 1e-6) / bucket_s).max(0.0) as usize).min(buckets);
@@ -209,6 +226,7 @@ impl ResultData {
                 }
             }
         })?;
+        let mut rows = 0;
         Table::open(&folder.join(DEPLOYMENTS_FILE))?.each(|row: DeploymentRow<'static>| {
             if let Some(s) = services.get_mut(row.service.as_ref()) {
                 let t = row.time_s.value();
