@@ -7,6 +7,7 @@
 pub mod billing;
 pub mod capacity;
 pub mod catalog;
+pub mod cli;
 pub mod cluster;
 pub mod kernel;
 pub mod output;

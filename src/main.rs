@@ -1,3 +1,5 @@
 //! The command line of simctl.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    simctl::cli::main()
+}

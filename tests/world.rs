@@ -14,6 +14,7 @@ use simctl::simulation::{RunOptions, run};
 #[derive(Clone, Debug)]
 struct World {
     seed: u64,
+    warm_up_s: u32,
     desired: u32,
     minimum: u32,
     maximum: u32,
@@ -70,6 +71,7 @@ fn world() -> impl Strategy<Value = World> {
     (any::<u32>(), sizes, load, words, flags, deploy, rest).prop_map(
         |(seed, sizes, load, words, flags, deploy, rest)| World {
             seed: u64::from(seed),
+            warm_up_s: seed % 3 * 95,
             desired: sizes.0,
             // Percents that leave a deployment no room at all are refused by the language.
             minimum: if sizes.0 * sizes.2 / 100 == sizes.0 { 0 } else { sizes.1 },
@@ -95,7 +97,7 @@ fn world() -> impl Strategy<Value = World> {
 
 fn text(w: &World) -> String {
     let mut t = String::new();
-    let _ = writeln!(t, "[simulation]\nduration = \"20m\"\nseed = {}\n", w.seed);
+    let _ = writeln!(t, "[simulation]\nduration = \"20m\"\nwarm_up = \"{}s\"\nseed = {}\n", w.warm_up_s, w.seed);
     t.push_str("[capacity.od]\ntype = \"fargate\"\n\n");
     if w.spot {
         t.push_str("[capacity.spot]\ntype = \"fargate_spot\"\ninterruptions_per_hour = 2.0\n");
@@ -170,16 +172,16 @@ fn text(w: &World) -> String {
     t
 }
 
-fn simulate(w: &World, folder: Option<&Path>) -> Summary {
+fn simulate(w: &World, folder: Option<&Path>) -> (Summary, Vec<String>) {
     let text = text(w);
     let plan = from_text("world", &text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
     let inputs = Inputs::default();
     let hash = plan_hash(&plan, &inputs);
     let mut sink = folder.map_or(RowSink::null(), |f| RowSink::folder(f).expect("a fresh folder"));
-    let options = RunOptions { name: "world", plan_hash: &hash, ..RunOptions::default() };
+    let options = RunOptions { name: "world", plan_hash: &hash, minute_hashes: true, ..RunOptions::default() };
     let outcome = run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends");
     sink.close().expect("rows are written");
-    outcome.summary
+    (outcome.summary, outcome.minute_hashes)
 }
 
 fn rows(folder: &Path, file: &str) -> Vec<csv::StringRecord> {
@@ -195,7 +197,7 @@ fn column(folder: &Path, file: &str, name: &str) -> usize {
 fn check(w: &World) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path();
-    let s = simulate(w, Some(path));
+    let (s, minutes) = simulate(w, Some(path));
     let defects: Vec<_> = s.notes.iter().filter(|n| n.contains("defect")).collect();
     prop_assert!(defects.is_empty(), "{defects:?}");
 
@@ -255,7 +257,9 @@ fn check(w: &World) -> Result<(), TestCaseError> {
 
     // The same again gives the same bytes.
     let again = tempfile::tempdir().expect("a folder");
-    let t = simulate(w, Some(again.path()));
+    let (t, other_minutes) = simulate(w, Some(again.path()));
+    let parted = minutes.iter().zip(&other_minutes).position(|(a, b)| a != b);
+    prop_assert_eq!(parted, None, "two equal runs part in this minute");
     prop_assert_eq!(s.to_json(), t.to_json());
     for file in ["services.csv", "tasks.csv", "decisions.jsonl", "costs.csv", "deployments.csv"] {
         let read = |folder: &Path| std::fs::read(folder.join(file)).expect("the file is there");

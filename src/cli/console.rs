@@ -33,6 +33,13 @@ impl Console<'_> {
         }
     }
 
+    /// A line on standard error that only `--verbose` prints.
+    pub(crate) fn detail(&mut self, text: &str) {
+        if self.verbose {
+            let _ = writeln!(self.err, "{text}");
+        }
+    }
+
     /// An error message.
     pub(crate) fn error(&mut self, text: &str) {
         let head = if self.err_color { "\u{1b}[1;31merror\u{1b}[0m" } else { "error" };

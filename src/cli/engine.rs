@@ -13,7 +13,7 @@ use crate::simulation::{RunError, RunOptions, run};
 ///
 /// # Errors
 /// [`EngineError`]: a plan that cannot be priced or built, rows that cannot be written, an interrupt.
-pub fn simulate(
+pub(crate) fn simulate(
     job: &Job<'_>,
     sink: &mut RowSink,
     progress: &mut dyn FnMut(SimTime),

@@ -23,8 +23,34 @@ impl Example {
     }
 }
 
-/// All of them.
-pub(crate) const ALL: &[Example] = &[];
+/// A scenario of `scenarios/` that names no files.
+macro_rules! example {
+    ($name:literal) => {
+        example!($name, &[])
+    };
+    ($name:literal, $files:expr) => {
+        Example { name: $name, text: include_str!(concat!("../../scenarios/", $name, ".toml")), files: $files }
+    };
+}
+
+/// All of them: every scenario of the folder `scenarios/`.
+pub(crate) const ALL: &[Example] =
+    &[
+        example!("spike"),
+        example!("day"),
+        example!("deploy-under-load"),
+        example!("bad-deploy"),
+        example!("retry-storm"),
+        example!("scheduled"),
+        example!("fargate-spot"),
+        example!(
+            "elb-fortnight",
+            &[(
+                "traces/web_aws_elb_5min_2014_04.csv",
+                include_str!("../../scenarios/traces/web_aws_elb_5min_2014_04.csv"),
+            )]
+        ),
+    ];
 
 /// Examples written to a temporary folder, which goes when this is dropped.
 pub(crate) struct Unpacked {
@@ -60,4 +86,28 @@ fn put(path: &Path, text: &str) -> Result<(), Failure> {
     let parent = path.parent().unwrap_or(path);
     fs::create_dir_all(parent).map_err(|e| OutputError::io("create", parent, e))?;
     Ok(fs::write(path, text).map_err(|e| OutputError::io("write", path, e))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{LoadOptions, load};
+
+    #[test]
+    fn every_scenario_is_an_example_and_loads_from_the_program_alone() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut there: Vec<String> = fs::read_dir(folder)
+            .expect("scenarios")
+            .filter_map(|e| e.expect("entry").file_name().to_str()?.strip_suffix(".toml").map(ToOwned::to_owned))
+            .collect();
+        there.sort();
+        let mut known: Vec<String> = ALL.iter().map(|e| e.name.to_owned()).collect();
+        known.sort();
+        assert_eq!(known, there);
+        for origin in &unpack(&known).expect("unpacked").origins {
+            let loaded = load(&origin.path, &LoadOptions::default());
+            assert!(loaded.is_ok(), "{}: {}", origin.said, loaded.err().map(|d| d.render(false)).unwrap_or_default());
+        }
+        assert!(ALL.iter().all(|e| !e.about().is_empty()));
+    }
 }

@@ -10,6 +10,7 @@ type Page = (&'static str, &'static str, &'static str);
 
 const PAGES: &[Page] = &[
     ("exit-codes", "how simctl ends, for scripts", ""),
+    ("language", "every key of a scenario, with its default", ""),
     (
         "files",
         "what a result folder holds",
@@ -89,7 +90,11 @@ pub(crate) fn explain(args: &ExplainArgs, console: &mut Console<'_>) -> Result<E
         let help = near.map_or("`simctl explain` lists the topics".into(), |n| format!("did you mean `{n}`?"));
         return Err(Failure::Other(ExitCode::Usage, format!("there is no page about `{topic}`; {help}")));
     };
-    let text = if *name == "exit-codes" { exit_codes() } else { (*text).to_owned() };
+    let text = match *name {
+        "exit-codes" => exit_codes(),
+        "language" => crate::scenario::reference(),
+        _ => (*text).to_owned(),
+    };
     console.out.write_all(text.as_bytes()).map_err(Failure::stdout)?;
     Ok(ExitCode::Ok)
 }

@@ -7,6 +7,7 @@ pub mod catalog;
 mod check;
 mod completions;
 mod console;
+mod engine;
 mod examples;
 mod exit;
 mod explain;
@@ -17,7 +18,7 @@ mod report;
 mod run;
 mod schema;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicBool;
 
@@ -28,8 +29,8 @@ pub use exit::ExitCode;
 
 use crate::kernel::SimTime;
 use crate::output::{OutputError, RowSink, Summary};
+use crate::scenario::Loaded;
 use crate::scenario::diagnostic::Diagnostics;
-use crate::scenario::{CheckSchedule, Loaded};
 use console::Console;
 
 /// One run that is to be simulated.
@@ -80,9 +81,6 @@ enum Failure {
     /// Something else, with its exit code.
     #[error("{1}")]
     Other(ExitCode, String),
-    /// It has been said already.
-    #[error("")]
-    Said(ExitCode),
 }
 
 impl From<Diagnostics> for Failure {
@@ -110,7 +108,6 @@ impl Failure {
             }
             // Whoever closed the pipe has read enough.
             Self::Stdout(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::Ok,
-            Self::Said(code) => *code,
             other => {
                 console.error(&other.to_string());
                 match other {
@@ -124,14 +121,15 @@ impl Failure {
     }
 }
 
-/// The full check of schedules, for the loader.
-fn check_schedule() -> Option<CheckSchedule> {
-    None
+/// The newest date of a price in the catalog.
+fn catalog_date() -> String {
+    let newest = crate::catalog::Catalog::embedded().prices().filter_map(|p| p.as_of).max();
+    newest.map_or_else(|| "no date".into(), |d| d.to_string())
 }
 
 /// Runs the command line of this process.
 #[must_use]
-pub fn main(engine: Engine) -> std::process::ExitCode {
+pub fn main() -> std::process::ExitCode {
     panic::install();
     let cli = Cli::parse();
     console::catch_interrupts();
@@ -140,7 +138,7 @@ pub fn main(engine: Engine) -> std::process::ExitCode {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut err = io::stderr().lock();
         let mut console = console::of_process(&cli.global, &mut out, &mut err);
-        dispatch(&cli.command, &mut console, engine)
+        dispatch(&cli.command, &mut console, engine::simulate)
     }));
     code.unwrap_or(ExitCode::Unexpected).into()
 }

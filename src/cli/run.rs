@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::args::{Format, LatencyAxis, Patch, RunArgs, Show};
 use super::console::{Console, INTERRUPT};
@@ -69,7 +70,7 @@ pub(crate) fn load_variants(path: &Path, patch: &Patch) -> Result<Vec<Loaded>, F
         sets: patch.sets.clone(),
         variant: variant.filter(|v| *v != BASE).map(ToOwned::to_owned),
         allow_outside: patch.allow_outside,
-        check_schedule: super::check_schedule(),
+        check_schedule: Some(super::engine::check_schedule),
         header: vec![format!("prices of {}", super::catalog_date())],
     };
     if patch.variants.is_empty() {
@@ -108,6 +109,9 @@ fn one(
         };
         let _ = write!(console.err, "{text}");
     }
+    for file in &loaded.files {
+        console.detail(&format!("read {} ({})", file.path.display(), file.hash.chars().take(8).collect::<String>()));
+    }
     let hash = plan_hash(&loaded.plan, &loaded.inputs);
     let again = reproduce(said, loaded, &args.patch, args.seed);
     panic::running(&hash, loaded.plan.simulation.seed, &again);
@@ -131,7 +135,10 @@ fn one(
     folder.write_plan(&loaded.plan_toml)?;
     folder.write_summary(&summary, std::slice::from_ref(&summary))?;
     if !args.show.no_charts {
-        write_charts(folder.path(), scale(args.show.latency_axis))?;
+        let started = Instant::now();
+        let names = write_charts(folder.path(), scale(args.show.latency_axis))?;
+        let seconds = started.elapsed().as_secs_f64();
+        console.detail(&format!("drew {} charts in {seconds:.2} s: {}", names.len(), names.join(", ")));
     }
     if INTERRUPT.load(Ordering::SeqCst) {
         return Err(EngineError::Interrupted("after the simulation".into()).into());
@@ -201,9 +208,13 @@ fn wrote(place: &Path, charts: bool, console: &mut Console<'_>) -> Result<(), Fa
     let here = std::env::current_dir().unwrap_or_default();
     let place = place.strip_prefix(&here).unwrap_or(place);
     let first = if charts { "charts/overview.svg, " } else { "" };
-    writeln!(console.out, "\nwrote {}/ ({first}summary.json, services.csv, decisions.csv, costs.csv...)", place.display())
-        .and_then(|()| console.out.flush())
-        .map_err(Failure::stdout)
+    writeln!(
+        console.out,
+        "\nwrote {}/ ({first}summary.json, services.csv, decisions.csv, costs.csv...)",
+        place.display()
+    )
+    .and_then(|()| console.out.flush())
+    .map_err(Failure::stdout)
 }
 
 #[cfg(test)]

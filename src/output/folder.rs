@@ -20,6 +20,31 @@ pub struct OutputFolder {
     force: bool,
     /// Removes itself when dropped.
     temporary: tempfile::TempDir,
+    /// Dropped after it: removes what was made for it above.
+    made: MadeFolders,
+}
+
+/// Folders that were made on the way to a place, the deepest first. Dropped, it removes those that are empty.
+#[derive(Debug, Default)]
+struct MadeFolders(Vec<PathBuf>);
+
+impl MadeFolders {
+    /// Makes a folder with all that is missing above it.
+    fn make(folder: &Path) -> Result<Self, OutputError> {
+        let missing = folder.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+        let made = Self(missing.map(Path::to_path_buf).collect());
+        fs::create_dir_all(folder).map_err(|e| OutputError::io("create", folder, e))?;
+        Ok(made)
+    }
+}
+
+impl Drop for MadeFolders {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            // Another result may stand in it by now: then it stays.
+            let _ = fs::remove_dir(folder);
+        }
+    }
 }
 
 impl OutputFolder {
@@ -32,7 +57,7 @@ impl OutputFolder {
         let base = std::path::absolute(base).map_err(|e| OutputError::io("create", base, e))?;
         check_place(&base, plan_hash, force)?;
         let parent = base.parent().unwrap_or(&base);
-        fs::create_dir_all(parent).map_err(|e| OutputError::io("create", parent, e))?;
+        let made = MadeFolders::make(parent)?;
         let name = base.file_name().unwrap_or_default().to_string_lossy();
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{name}.partial-");
@@ -44,7 +69,7 @@ impl OutputFolder {
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         let temporary = builder.tempdir_in(parent).map_err(|e| OutputError::io("create a folder in", parent, e))?;
-        Ok(Self { base, plan_hash: plan_hash.to_owned(), force, temporary })
+        Ok(Self { base, plan_hash: plan_hash.to_owned(), force, temporary, made })
     }
 
     /// The temporary folder, for what is written by path: charts.
@@ -103,11 +128,12 @@ impl OutputFolder {
     pub fn finish(self) -> Result<PathBuf, OutputError> {
         // Another run may have come in between.
         check_place(&self.base, &self.plan_hash, self.force)?;
-        let Self { base, temporary, .. } = self;
+        let Self { base, temporary, mut made, .. } = self;
         let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| OutputError::io("rename to", to, e));
         if !base.exists() {
             rename(temporary.path(), &base)?;
             let _ = temporary.keep();
+            made.0.clear();
             return Ok(base);
         }
         // A folder that is not empty cannot be renamed over: the old one steps aside first.
@@ -294,7 +320,7 @@ mod tests {
     #[test]
     fn an_abandoned_folder_leaves_nothing() {
         let root = tempfile::tempdir().expect("temporary folder");
-        let folder = OutputFolder::create(&root.path().join("base"), "aaaa", false).expect("created");
+        let folder = OutputFolder::create(&root.path().join("spike/slow/base"), "aaaa", false).expect("created");
         folder.write_plan("x").expect("plan");
         drop(folder);
         assert!(names(root.path()).is_empty());

@@ -424,6 +424,7 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure:
     }
 
     let first = layout.panels.first().copied().unwrap_or(layout.top);
+    draw_letters(&pen, figure, first, &x)?;
     for (i, panel) in figure.panels.iter().enumerate() {
         let (top, bottom) = (layout.panels[i], layout.panels[i] + panel.height);
         for band in &figure.bands {
@@ -431,7 +432,12 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure:
         }
         draw_panel(&pen, figure, panel, top, &x)?;
     }
-    draw_marks(&pen, figure, layout, first, &x)?;
+    for mark in &figure.marks {
+        for (panel, top) in figure.panels.iter().zip(&layout.panels) {
+            let at = x(mark.time);
+            pen.line(&[(at, *top), (at, top + panel.height)], mark.color, 0.75, Dash::Solid)?;
+        }
+    }
     draw_time_axis(&pen, figure, layout, &x)?;
 
     let mut y = layout.bottom + 52.0;
@@ -452,21 +458,11 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure:
 }
 
 /// The letters of marks and the words of bands stand between the head and the first panel.
-fn draw_marks<DB: DrawingBackend>(
-    pen: &Pen<'_, DB>,
-    figure: &Figure,
-    layout: &Layout,
-    first: f64,
-    x: &dyn Fn(f64) -> f64,
-) -> Drawn {
+fn draw_letters<DB: DrawingBackend>(pen: &Pen<'_, DB>, figure: &Figure, first: f64, x: &dyn Fn(f64) -> f64) -> Drawn {
     let y = first - PANEL_HEAD - 1.0;
     let mut taken: Vec<(f64, f64)> = Vec::new();
     for mark in &figure.marks {
         let at = x(mark.time);
-        for (i, panel) in figure.panels.iter().enumerate() {
-            let top = layout.panels[i];
-            pen.line(&[(at, top), (at, top + panel.height)], mark.color, 0.75, Dash::Solid)?;
-        }
         // Letters that would touch move up; the line leads to its letter.
         let half = text_width(&mark.letter, SMALL, true) / 2.0 + 2.0;
         let mut place = at;
@@ -503,8 +499,11 @@ fn draw_panel<DB: DrawingBackend>(
     let axis = Axis::of(panel);
     let y = |v: f64| bottom - panel.height * axis.share(v);
     let title_width = text_width(&panel.title, TEXT, true);
-    pen.text(&panel.title, LEFT, top - 12.0, bold(TEXT, INK), HPos::Left)?;
     let unit = if panel.scale == Scale::Log { format!("{}, logarithmic", panel.unit) } else { panel.unit.clone() };
+    // Lines that lead to letters pass behind the words.
+    let words = title_width + 8.0 + text_width(&unit, SMALL, false) + 3.0;
+    pen.rectangle(LEFT, top - 20.0, LEFT + words, top - 4.0, plotters::style::WHITE, 1.0)?;
+    pen.text(&panel.title, LEFT, top - 12.0, bold(TEXT, INK), HPos::Left)?;
     pen.text(&unit, LEFT + title_width + 8.0, top - 12.0, face(SMALL, FAINT), HPos::Left)?;
     for tick in &axis.ticks {
         let at = y(*tick);

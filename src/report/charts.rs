@@ -452,11 +452,15 @@ fn deployment_marks(service: &str, series: &ServiceSeries, end: f64, bands: &mut
         match step.step.as_str() {
             "started" => {
                 let ends = |s: &&DeploymentStep| {
-                    s.deployment == number && ["completed", "rolled_back"].contains(&s.step.as_str())
+                    s.deployment == number && ["completed", "rolling_back", "rolled_back"].contains(&s.step.as_str())
                 };
                 let to = series.deployments.iter().find(ends).map_or(end, |s| s.time);
                 bands.push(Band { from: step.time, to, color: PURPLE, opacity: 0.10, label: String::new() });
-                marks.push(mark(step, format!("deployment of revision {revision} starts")));
+                // A rollback is a deployment of the old revision: its start is the mark before.
+                let rollback = series.deployments.iter().any(|s| s.step == "rolling_back" && s.time == step.time);
+                if !rollback {
+                    marks.push(mark(step, format!("deployment of revision {revision} starts")));
+                }
             }
             "rolling_back" => marks.push(mark(step, format!("revision {revision} is rolled back{reason}"))),
             "rolled_back" => marks.push(mark(step, format!("rollback of revision {revision} is complete"))),
@@ -480,46 +484,73 @@ fn cost_chart(data: &ResultData) -> Option<Figure> {
 /// Items that have an area of their own; the others share one.
 const COST_AREAS: usize = 5;
 
+/// Seconds of the windows that the cost rate is a mean over: some items come in lumps (an image pull's bytes), and
+/// a rate over a few seconds of them says little.
+fn cost_window(data: &ResultData) -> f64 {
+    let meta = &data.summary.meta;
+    let wanted = (meta.duration_s / 180.0).max(60.0);
+    (wanted / data.bucket_s).ceil().max(1.0) * data.bucket_s
+}
+
 fn cost_panel(data: &ResultData, height: f64) -> Panel {
     let end = data.summary.meta.duration_s;
-    let mut items: Vec<(&String, &Vec<f64>, f64)> =
-        data.costs.iter().map(|(item, v)| (item, v, v.iter().sum::<f64>())).filter(|i| i.2 != 0.0).collect();
-    // By cost, the largest lowest; equal ones stay in the order of the bill.
-    items.sort_by(|a, b| b.2.total_cmp(&a.2));
-    let buckets = items.iter().map(|i| i.1.len()).max().unwrap_or(0);
-    let hours = |b: usize| (end - b as f64 * data.bucket_s).clamp(1e-9, data.bucket_s) / 3_600.0;
-    let shown = if items.len() > COST_AREAS + 1 { COST_AREAS } else { items.len() };
-    let colors = [BLUE, ORANGE, GREEN, PURPLE, SKY, GREY];
-    let mut base = vec![0.0; buckets];
+    let window = cost_window(data);
+    let group = (window / data.bucket_s).round().max(1.0) as usize;
+    let windows = data.costs.values().map(Vec::len).max().unwrap_or(0).div_ceil(group);
+    let hours = |w: usize| (end - w as f64 * window).clamp(1e-9, window) / 3_600.0;
+    struct Item {
+        name: String,
+        rates: Vec<f64>,
+        total: f64,
+        color: plotters::style::RGBColor,
+    }
+    let mut items: Vec<Item> = Vec::new();
+    for (item, dollars) in &data.costs {
+        let label = data.summary.cost.items.iter().find(|c| c.item == *item);
+        let name = label.map_or_else(|| item.replace('_', " "), |c| c.label.clone());
+        let rates: Vec<f64> =
+            dollars.chunks(group).enumerate().map(|(w, d)| d.iter().sum::<f64>() / hours(w)).collect();
+        let total: f64 = dollars.iter().sum();
+        if total != 0.0 {
+            items.push(Item { name, rates, total, color: GREY });
+        }
+    }
+    // The costliest have an area of their own; equal ones stay in the order of the bill.
+    items.sort_by(|a, b| b.total.total_cmp(&a.total));
+    if items.len() > COST_AREAS + 1 {
+        let rest = items.split_off(COST_AREAS);
+        let rates = (0..windows).map(|w| rest.iter().map(|i| i.rates.get(w).copied().unwrap_or(0.0)).sum()).collect();
+        let total = rest.iter().map(|i| i.total).sum();
+        items.push(Item { name: format!("{} other items", rest.len()), rates, total, color: GREY });
+    }
+    for (item, color) in items.iter_mut().zip([BLUE, ORANGE, GREEN, PURPLE, SKY, GREY]) {
+        item.color = color;
+    }
+    // Steady items below, lumpy ones above, so that lumps do not move everything else.
+    let unevenness = |i: &Item| {
+        let mean = i.rates.iter().sum::<f64>() / i.rates.len().max(1) as f64;
+        let away: f64 = i.rates.iter().map(|r| (r - mean).abs()).sum::<f64>() / i.rates.len().max(1) as f64;
+        if mean > 0.0 { away / mean } else { 0.0 }
+    };
+    items.sort_by(|a, b| unevenness(a).total_cmp(&unevenness(b)));
+    let mut base = vec![0.0; windows];
     let mut layers = Vec::new();
-    let mut stack = |name: String, values: Vec<f64>, total: f64, color| {
-        let mut points: Vec<(f64, f64, f64)> = Vec::with_capacity(buckets + 1);
-        for (b, dollars) in values.iter().enumerate() {
-            let low = base[b];
-            base[b] += dollars / hours(b);
-            points.push((b as f64 * data.bucket_s, low, base[b]));
+    for item in &items {
+        let mut points: Vec<(f64, f64, f64)> = Vec::with_capacity(windows + 1);
+        for (w, rate) in item.rates.iter().enumerate() {
+            let low = base[w];
+            base[w] += rate;
+            points.push((w as f64 * window, low, base[w]));
         }
         if let Some(last) = points.last().copied() {
             points.push((end, last.1, last.2));
         }
-        layers.push(layer(&name, color, Dash::Solid, Shape::Area(points)).note(dollars(total)));
-    };
-    for (i, (item, values, total)) in items.iter().take(shown).enumerate() {
-        let label = data.summary.cost.items.iter().find(|c| c.item == **item);
-        let name = label.map_or_else(|| item.replace('_', " "), |c| c.label.clone());
-        stack(name, (*values).clone(), *total, colors[i % colors.len()]);
-    }
-    if shown < items.len() {
-        let rest = &items[shown..];
-        let values = (0..buckets).map(|b| rest.iter().map(|i| i.1.get(b).copied().unwrap_or(0.0)).sum()).collect();
-        stack(format!("{} other items", rest.len()), values, rest.iter().map(|i| i.2).sum(), GREY);
+        layers.push(layer(&item.name, item.color, Dash::Solid, Shape::Area(points)).note(dollars(item.total)));
     }
     // The legend reads from the top of the stack down.
     layers.reverse();
-    Panel {
-        prefix: "$",
-        ..panel("Cost", "dollars an hour; the legend has the dollars of the whole run", height, layers)
-    }
+    let unit = format!("dollars an hour, mean over {}; the legend has the dollars of the whole run", duration(window));
+    Panel { prefix: "$", ..panel("Cost", &unit, height, layers) }
 }
 
 #[cfg(test)]

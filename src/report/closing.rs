@@ -1,6 +1,6 @@
 //! The sentence at the end of a summary, from a closed set of templates.
 
-use super::style::{counted, dollars, duration, key_words, value, value_beside};
+use super::style::{dollars, duration, key_words, value, value_beside};
 use crate::output::{BoundSense, DeploymentOutcome, DiagnosisKind, Incident, ObjectiveResult, Summary};
 
 /// Says in words why an objective was missed, how a deployment ended, or that all holds. None when no
@@ -61,6 +61,12 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
         let share = service.requests.retries as f64 / service.requests.attempts.max(1) as f64 * 100.0;
         return because(format!("retries kept its tasks overloaded: {share:.0} % of all attempts were retries"));
     }
+    let failed = service.scaling.tasks_failed;
+    if met(DiagnosisKind::UnhealthyService) && failed * 2 >= u64::from(service.scaling.max_running.max(1)) {
+        return because(format!(
+            "tasks failed their health checks under the load and were replaced ({failed} of them)"
+        ));
+    }
     if met(DiagnosisKind::AtMaximumCapacity) {
         return because(format!("scaling was held at its maximum of {} tasks", service.scaling.max_desired));
     }
@@ -102,12 +108,15 @@ fn slow_loop(incident: &Incident) -> Option<String> {
         return None;
     }
     Some(if signal >= launch {
+        let parts: Vec<String> = l.named()[..4]
+            .iter()
+            .filter(|(_, s)| *s >= 0.5)
+            .map(|(link, s)| format!("{link} {}", duration(*s)))
+            .collect();
         format!(
-            "the load was {} old before scaling acted (detection {}, publication {}, alarm {}), and new tasks took {} more",
+            "the load was {} old before scaling acted ({}), and new tasks took {} more",
             duration(signal),
-            duration(l.detection_s),
-            duration(l.publication_s),
-            duration(l.alarm_s),
+            parts.join(", "),
             duration(launch),
         )
     } else {
@@ -155,10 +164,10 @@ fn held_all_the_while(summary: &Summary) -> &'static str {
 fn all_hold(summary: &Summary) -> Option<String> {
     let held = summary.objectives.iter().filter(|o| o.held == Some(true)).count();
     (held > 0 && held == summary.objectives.len()).then(|| {
-        let what = if held == 1 {
-            "The objective holds".into()
-        } else {
-            format!("All {} hold", counted(held as u64, "objective"))
+        let what = match held {
+            1 => "The objective holds".to_owned(),
+            2 => "Both objectives hold".to_owned(),
+            n => format!("All {n} objectives hold"),
         };
         format!("{what} for {}/h.", dollars(summary.cost.per_hour_usd))
     })

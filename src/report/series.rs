@@ -174,7 +174,7 @@ pub(crate) struct ResultData {
 }
 
 /// Steps of a deployment that are marked.
-const TURNS: [&str; 6] = ["started", "rolling_back", "rolled_back", "completed", "stalled", "baking"];
+const TURNS: [&str; 5] = ["started", "rolling_back", "rolled_back", "completed", "stalled"];
 
 impl ResultData {
     /// Reads a result folder.
@@ -219,6 +219,10 @@ impl ResultData {
                     series.add(b, t, f64::from(n));
                 }
                 s.failed_tasks.add(b, t, f64::from(row.failed_tasks));
+                // A stall that ends by itself was no more than waiting.
+                if s.deployments.last().is_some_and(|d| d.step == "stalled" && d.deployment == row.deployment) {
+                    s.deployments.pop();
+                }
                 if TURNS.contains(&row.step.as_ref()) && s.deployments.len() < 1_000 {
                     s.deployments.push(DeploymentStep {
                         time: t,

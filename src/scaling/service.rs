@@ -262,7 +262,14 @@ pub fn decide(spec: &Scaling, memory: &ScalingMemory, obs: &ScalingObservation) 
         });
     }
 
-    let combined = combine(current, &proposals);
+    let mut combined = combine(current, &proposals);
+    // A policy that is called to add tasks, even if what it wants is on its way or has to wait, outbids
+    // those that would remove some.
+    let wants_more =
+        |r: &&PolicyRequest| r.direction == Direction::Out && r.computed > obs.running && !memory.suspended.scale_out;
+    if let (Combined::In { .. }, Some(request)) = (combined, requests.iter().find(wants_more)) {
+        combined = Combined::NotReady { by: request.policy };
+    }
     let mut next = memory.clone();
     next.cooldowns.resize(spec.policies.len(), CooldownMemory::default());
     let (direction, to, by) = match combined {
@@ -665,6 +672,20 @@ mod tests {
             desired = d.desired.unwrap();
         }
         assert_eq!(desired, 3);
+    }
+
+    #[test]
+    fn a_policy_that_waits_to_add_keeps_others_from_removing() {
+        let mut spec = scaling(vec![tracking(60.0), step(2)]);
+        if let Some(ScalingPolicy::Step(s)) = spec.policies.get_mut("p1") {
+            s.cooldown = MINUTE;
+        }
+        let memory = ScalingMemory::new(&spec);
+        let up = PolicyView { alarms: PolicyAlarms::Step(AlarmState::Alarm), ..high(80.0) };
+        let (d, memory) = decide(&spec, &memory, &at(0, 5, 5, vec![low(30.0), up]));
+        assert_eq!(d.desired, Some(7));
+        let (d, _) = decide(&spec, &memory, &at(30, 5, 7, vec![low(30.0), up]));
+        assert_eq!((d.desired, d.bounded_by.last()), (None, Some(&Bound::NotReady { policy: 1 })));
     }
 
     #[test]

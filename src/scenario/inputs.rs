@@ -146,6 +146,12 @@ fn read_csv<T>(
     };
     match parse(&text) {
         Ok(rows) => Some(rows),
+        Err(bad) if text.is_empty() => {
+            found
+                .items
+                .push(Diagnostic::error("S2011", format!("`{file}`: {}", bad.message)).at(span).label("named here"));
+            None
+        }
         Err(bad) => {
             let source = found.sources.len() as u32;
             found.sources.push(Source { name: file.to_owned(), text });

@@ -7,6 +7,8 @@
 
 #[macro_use]
 mod table;
+pub mod check;
+mod describe;
 pub mod diagnostic;
 pub mod fargate;
 mod inputs;
@@ -20,6 +22,7 @@ pub mod tree;
 mod validate;
 pub mod written;
 
+pub use describe::{reference, schema, starter};
 pub use inputs::InputFile;
 pub use load::{BASE, CheckSchedule, LoadOptions, Loaded, from_text, has_traffic, load, load_text, plan_hash, resolve};
 pub use patch::{Segment, parse_address};

@@ -346,7 +346,19 @@ pub(crate) fn apply_variant(addresses: &Addresses, root: &mut Node, variant: &No
             );
             continue;
         }
-        addresses.apply(root, &segments, |_| entry.key, Change::Set(entry.node.clone()), out);
+        let place = |s: &Segment| inside(entry.key, name, s);
+        addresses.apply(root, &segments, place, Change::Set(entry.node.clone()), out);
+    }
+}
+
+/// The place of a segment of an address that is written as a string; of the whole string when escapes
+/// make that uncertain.
+fn inside(string: Span, name: &str, segment: &Segment) -> Span {
+    if (string.end - string.start) as usize == name.len() + 2 {
+        let first = string.start as usize + 1;
+        Span::new(string.source, first + segment.start, first + segment.end)
+    } else {
+        string
     }
 }
 
@@ -361,8 +373,9 @@ fn unset(addresses: &Addresses, root: &mut Node, list: &Node, out: &mut Vec<Diag
         return;
     }
     for item in items {
-        match parse_address(item.as_str().unwrap_or("")) {
-            Ok(segments) => addresses.apply(root, &segments, |_| item.span, Change::Unset, out),
+        let name = item.as_str().unwrap_or("");
+        match parse_address(name) {
+            Ok(segments) => addresses.apply(root, &segments, |s| inside(item.span, name, s), Change::Unset, out),
             Err((message, _)) => {
                 out.push(Diagnostic::error("S0201", format!("this is not an address: {message}")).at(item.span));
             }

@@ -154,6 +154,7 @@ macro_rules! words {
 macro_rules! tagged {
     ($(#[doc = $doc:literal])* by $tag:literal pub enum $name:ident { $($(#[doc = $vdoc:literal])* $variant:ident($ty:ty) = $text:literal,)* }) => {
         $(#[doc = $doc])*
+        #[allow(clippy::large_enum_variant, reason = "a plan holds few of them, and boxes would be in the way of its readers")]
         #[derive(Clone, Debug, PartialEq)]
         pub enum $name {
             $($(#[doc = $vdoc])* $variant($ty),)*

@@ -331,6 +331,8 @@ impl Simulation<'_> {
             let record = &mut self.recorder.services[index];
             record.whole.reset();
             record.minute.reset();
+            // What is under way now counts as begun now: requests are conserved over the counted time.
+            record.whole.started = self.data.in_flight(ServiceId::from(index));
             record.scale_outs = 0;
             record.scale_ins = 0;
             record.held_back.clear();
@@ -355,7 +357,6 @@ impl Simulation<'_> {
                 let t = self.cluster.task(task);
                 let chain = self.chain_of(t);
                 let record = &mut self.recorder.services[service.index()];
-                record.tasks_started += u64::from(t.times.requested > SimTime::ZERO);
                 // Only launches of an open or coming incident can matter: a bounded tail is kept.
                 if record.chains.len() >= 10_000 {
                     record.chains.drain(..5_000);
@@ -363,6 +364,7 @@ impl Simulation<'_> {
                 record.chains.push(chain);
             }
             Fact::TaskStatus(_, TaskStatus::Running) if t.times.requested > SimTime::ZERO => {
+                self.recorder.services[service.index()].tasks_started += 1;
                 self.tell_scheduler(task, TaskEventKind::Running);
             }
             Fact::TaskStops(_, code) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::curve::{Cursor, RateCurve};
+use super::fast::Fast;
 use crate::kernel::{Law, SimTime, Stream, StreamExt};
 use crate::scenario::model::{Arrivals, Placement, Recorded, Trace, TraceRow};
 
@@ -42,7 +43,7 @@ impl Process {
 /// Gaps between arrivals in the time of the cumulative rate: of mean one.
 #[derive(Clone, Debug)]
 enum Gaps {
-    Exponential,
+    Exponential(Arc<Fast>),
     Even,
     Law(Law),
 }
@@ -51,7 +52,7 @@ impl Gaps {
     #[inline]
     fn next(&self, stream: &mut Stream) -> f64 {
         match self {
-            Self::Exponential => stream.exponential(),
+            Self::Exponential(fast) => -fast.ln(stream.unit()),
             Self::Even => 1.0,
             Self::Law(law) => law.quantile(stream.unit()),
         }
@@ -69,9 +70,9 @@ pub(super) struct RateProcess {
 impl RateProcess {
     /// # Errors
     /// When the variation of bursty arrivals is negative or not finite.
-    pub(super) fn new(curve: RateCurve, arrivals: &Arrivals) -> Result<Self, String> {
+    pub(super) fn new(curve: RateCurve, arrivals: &Arrivals, fast: &Arc<Fast>) -> Result<Self, String> {
         let gaps = match arrivals {
-            Arrivals::Poisson(_) => Gaps::Exponential,
+            Arrivals::Poisson(_) => Gaps::Exponential(fast.clone()),
             Arrivals::Deterministic(_) => Gaps::Even,
             Arrivals::Bursty(b) => {
                 let law = if b.cv == 0.0 {
@@ -292,7 +293,7 @@ mod tests {
 
     fn constant(rps: f64, arrivals: &Arrivals) -> Process {
         let curve = RateCurve::new(&[RatePoint { at: SimDuration::ZERO, rps }], [].iter(), SimDuration::ZERO).unwrap();
-        Process::Rate(RateProcess::new(curve, arrivals).unwrap())
+        Process::Rate(RateProcess::new(curve, arrivals, &Fast::new()).unwrap())
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What the control side does to servers and targets, and what it reads.
 
 use super::balancer::{Target, TargetState};
+use super::jobs::Further;
+use super::processor::{Clock, Cores, Slow};
 use super::request::{NONE, Request, Stage};
-use super::server::{Server, ServerSpec, running};
+use super::server::ServerSpec;
 use super::totals::{Failure, Queueing};
 use super::{Agenda, DataPlane, Notice, ServiceTotals, TrafficEvent};
 use crate::kernel::{Phase, SimDuration, SimTime};
@@ -11,45 +13,40 @@ use crate::units::{Bytes, Cpu, ServerId, ServiceId};
 impl DataPlane {
     /// Adds a task server. It is not ready, and its balancer does not know it.
     pub fn add_server(&mut self, q: &mut impl Agenda, spec: ServerSpec) -> ServerId {
-        let server = Server::new(&spec, q.now().as_nanos());
-        let id = match self.free_servers.pop() {
-            Some(id) => {
-                self.servers[id as usize] = server;
-                id
-            }
-            None => {
-                self.servers.push(server);
-                self.targets.of.push(Target::NEW);
-                self.targets.outstanding.push(0);
-                (self.servers.len() - 1) as u32
-            }
-        };
-        self.targets.of[id as usize] = Target::NEW;
-        self.targets.outstanding[id as usize] = 0;
+        let id = self.servers.add(&spec, q.now().as_nanos());
+        let at = id as usize;
+        if at == self.targets.of.len() {
+            self.targets.of.push(Target::NEW);
+            self.targets.outstanding.push(0);
+        }
+        self.targets.of[at] = Target::NEW;
+        self.targets.outstanding[at] = 0;
         ServerId(id)
     }
 
     /// Changes the speed of a server: 1 is normal, 0 stands still.
     pub fn set_speed(&mut self, q: &mut impl Agenda, server: ServerId, speed: f64) {
-        self.change(q, server, |s| s.cpu.set_speed(speed));
+        self.change(q, server, |clock, cores, slow| clock.set_speed(cores, slow, speed));
     }
 
     /// Sets the constant CPU demand beside the requests (start-up, sidecars), which shares the task's CPU with them;
     /// zero ends it.
     pub fn set_background(&mut self, q: &mut impl Agenda, server: ServerId, cpu: Cpu) {
-        self.change(q, server, |s| s.cpu.set_background(cpu));
+        self.change(q, server, |clock, cores, slow| clock.set_background(cores, slow, cpu));
     }
 
-    fn change(&mut self, q: &mut impl Agenda, server: ServerId, change: impl FnOnce(&mut Server)) {
-        let s = &mut self.servers[server.index()];
-        s.cpu.advance(q.now().as_nanos());
-        change(s);
+    fn change(&mut self, q: &mut impl Agenda, server: ServerId, change: impl FnOnce(&mut Clock, &Cores, &mut Slow)) {
+        self.servers.advance(server.0, q.now().as_nanos());
+        let hot = &mut self.servers.hot[server.index()];
+        let cores = &self.servers.kinds[hot.clock.kind()].cores;
+        change(&mut hot.clock, cores, &mut self.servers.slow[server.index()]);
         self.reschedule(q, server.0);
     }
 
     /// Says whether the application answers. Before, connections are refused (502).
     pub fn set_ready(&mut self, server: ServerId, ready: bool) {
-        self.servers[server.index()].ready = ready;
+        self.servers.cold[server.index()].ready = ready;
+        self.servers.set_limit(server.0);
     }
 
     /// Sends a health check: CPU work in the task that has to be answered within `timeout`. The answer is a
@@ -63,13 +60,13 @@ impl DataPlane {
         token: u64,
     ) {
         let now = q.now();
-        let s = &self.servers[server.index()];
-        let full = s.held >= s.concurrency;
-        if !s.open() || (full && s.queued >= s.accept_queue) {
+        let hot = &self.servers.hot[server.index()];
+        let full = hot.held >= hot.limit;
+        if full && !self.servers.may_queue(server.0) {
             self.notices.push(Notice::Probe { server, token, ok: false });
             return;
         }
-        let service = s.service;
+        let service = self.servers.kind(server.0).service;
         let at = self.requests.insert(Request {
             seed: token,
             born: cpu_time.as_nanos(),
@@ -77,7 +74,6 @@ impl DataPlane {
             mark: 0.0,
             memory: 0,
             server: server.0,
-            generation: 0,
             caller: NONE,
             class: NONE,
             service,
@@ -85,13 +81,13 @@ impl DataPlane {
             stage: Stage::Backoff,
             orphan: false,
         });
-        let event = TrafficEvent::ProbeTimeout { request: at, generation: self.requests[at].generation };
+        let event = TrafficEvent::ProbeTimeout { request: at, generation: self.requests.generation(at) };
         q.schedule(now + timeout, Phase::State, event);
         if full {
             self.queue(q, server.0, at);
         } else {
             self.services[service as usize].observe(now.as_nanos(), 0, 1);
-            self.servers[server.index()].cpu.advance(now.as_nanos());
+            self.servers.advance(server.0, now.as_nanos());
             self.work_on(q, server.0, at);
             self.reschedule(q, server.0);
         }
@@ -100,9 +96,8 @@ impl DataPlane {
     /// SIGTERM: new connections are refused, what is inside is finished; then [`Notice::Idle`], at once when nothing is
     /// inside.
     pub fn stop_accepting(&mut self, _q: &mut impl Agenda, server: ServerId) {
-        let s = &mut self.servers[server.index()];
-        if s.accepting {
-            s.accepting = false;
+        if std::mem::replace(&mut self.servers.cold[server.index()].accepting, false) {
+            self.servers.set_limit(server.0);
             self.check_idle(server.0);
         }
     }
@@ -114,44 +109,45 @@ impl DataPlane {
 
     /// Gives the slot of a server back; what is still inside is lost. The id must not be used any more.
     pub fn remove_server(&mut self, q: &mut impl Agenda, server: ServerId) {
-        if !self.servers[server.index()].alive {
+        if !self.servers.cold[server.index()].alive {
             return;
         }
         self.lose_all(q, server.0);
         self.deregister(q, server);
-        self.servers[server.index()].alive = false;
-        self.free_servers.push(server.0);
+        self.servers.remove(server.0);
     }
 
     /// Requests inside a server: worked on, waiting, or in its accept queue; those that nobody waits for and health
     /// checks included.
     #[must_use]
     pub fn outstanding(&self, server: ServerId) -> u32 {
-        self.servers[server.index()].inside()
+        self.servers.inside(server.0)
     }
 
     /// CPU used by a server since it was added, in vCPU-seconds: requests, abandoned work, health checks, background.
     #[must_use]
     pub fn cpu_used(&self, now: SimTime, server: ServerId) -> f64 {
-        self.servers[server.index()].cpu.used(now.as_nanos())
+        let hot = &self.servers.hot[server.index()];
+        let cores = &self.servers.kinds[hot.clock.kind()].cores;
+        hot.clock.used(cores, &self.servers.slow[server.index()], now.as_nanos())
     }
 
     /// Of this, CPU spent on attempts whose answer nobody got, in vCPU-seconds, counted when the attempt ends.
     #[must_use]
     pub fn cpu_wasted(&self, server: ServerId) -> f64 {
-        self.servers[server.index()].wasted / 1e9
+        self.servers.cold[server.index()].wasted / 1e9
     }
 
     /// Memory in use.
     #[must_use]
     pub fn memory_used(&self, server: ServerId) -> Bytes {
-        Bytes::new(self.servers[server.index()].memory)
+        Bytes::new(self.servers.hot[server.index()].memory)
     }
 
     /// Makes a server known to its balancer, in state [`TargetState::Initial`]: no traffic yet.
     pub fn register(&mut self, _q: &mut impl Agenda, server: ServerId) {
         if !self.targets.of[server.index()].registered() {
-            let service = self.servers[server.index()].service;
+            let service = self.servers.kind(server.0).service;
             self.services[service as usize].balancer.register(&mut self.targets, server.0);
         }
     }
@@ -159,7 +155,7 @@ impl DataPlane {
     /// Changes the state of a registered server at its balancer.
     pub fn set_target(&mut self, q: &mut impl Agenda, server: ServerId, state: TargetState) {
         if self.targets.of[server.index()].registered() {
-            let service = self.servers[server.index()].service;
+            let service = self.servers.kind(server.0).service;
             let now = q.now().as_nanos();
             self.services[service as usize].balancer.set_state(&mut self.targets, server.0, state, now);
         }
@@ -188,7 +184,7 @@ impl DataPlane {
     /// The balancer forgets a server.
     pub fn deregister(&mut self, _q: &mut impl Agenda, server: ServerId) {
         if self.targets.of[server.index()].registered() {
-            let service = self.servers[server.index()].service;
+            let service = self.servers.kind(server.0).service;
             self.services[service as usize].balancer.deregister(&mut self.targets, server.0);
         }
     }
@@ -228,7 +224,8 @@ impl DataPlane {
     /// Attempts in the accept queues of a service's servers. Looks at every server.
     #[must_use]
     pub fn queued(&self, service: ServiceId) -> u64 {
-        self.servers.iter().filter(|s| s.alive && s.service == service.0).map(|s| u64::from(s.queued)).sum()
+        let all = self.servers.cold.iter().enumerate().filter(|(_, c)| c.alive && c.queued > 0);
+        all.filter(|&(i, _)| self.servers.kind(i as u32).service == service.0).map(|(_, c)| u64::from(c.queued)).sum()
     }
 
     /// The mean rate of requests that the plan offers to a service between two instants, requests a second: the
@@ -256,14 +253,14 @@ impl DataPlane {
 
     /// The records inside a server: on the CPU, in the accept queue, waiting outside of the CPU, in a fixed order.
     fn inside(&self, server: u32) -> Vec<u32> {
-        let s = &self.servers[server as usize];
-        let mut all: Vec<u32> = s.jobs.all(running(&self.requests)).iter().map(|j| j.request).collect();
-        let queue = s.queue.iter().filter(|&&(at, generation)| {
+        let (hot, cold) = (&self.servers.hot[server as usize], &self.servers.cold[server as usize]);
+        let mut all = hot.jobs.all(&self.servers.further[server as usize], &self.requests);
+        let queue = cold.queue.iter().filter(|&&(at, generation)| {
             self.requests.current(at, generation).is_some_and(|r| r.stage == Stage::Queued)
         });
         all.extend(queue.map(|e| e.0));
         // Those that wait are in no list of the server: rare enough for a scan that stops when all are found.
-        let waiting = (s.held - s.running) as usize;
+        let waiting = (hot.held - hot.clock.running) as usize;
         let waits = |&at: &u32| {
             let r = &self.requests[at];
             r.stage == Stage::Waiting && r.server == server
@@ -274,7 +271,7 @@ impl DataPlane {
 
     /// The requests in a server need more memory than there is; `at` is the one that was too much.
     pub(super) fn out_of_memory(&mut self, q: &mut impl Agenda, server: u32, at: u32) {
-        let service = self.servers[server as usize].service;
+        let service = self.servers.kind(server).service;
         self.services[service as usize].totals.out_of_memory += 1;
         self.notices.push(Notice::OutOfMemory { server: ServerId(server) });
         self.services[service as usize].observe(q.now().as_nanos(), 0, -1);
@@ -287,18 +284,22 @@ impl DataPlane {
     fn lose_all(&mut self, q: &mut impl Agenda, server: u32) {
         let now = q.now().as_nanos();
         let inside = self.inside(server);
-        let s = &mut self.servers[server as usize];
-        s.cpu.advance(now);
-        s.accepting = false;
-        s.ready = false;
-        let attained = s.cpu.attained;
-        let (queued, held) = (s.queued as i32, s.held as i32);
-        s.queue.clear();
-        s.jobs.drain(|_| false);
-        (s.queued, s.held, s.running) = (0, 0, 0);
-        s.memory = s.memory_idle;
-        s.cpu.stop();
-        let service = s.service;
+        self.servers.advance(server, now);
+        let service = self.servers.kind(server).service;
+        let idle = self.servers.kind(server).spec.memory_idle.get();
+        let (hot, cold) = (&mut self.servers.hot[server as usize], &mut self.servers.cold[server as usize]);
+        let attained = hot.clock.attained;
+        let (queued, held) = (cold.queued as i32, hot.held as i32);
+        cold.accepting = false;
+        cold.ready = false;
+        cold.queue.clear();
+        cold.queued = 0;
+        let further: &mut Further = &mut self.servers.further[server as usize];
+        hot.jobs.clear(further);
+        (hot.held, hot.limit, hot.clock.running) = (0, 0, 0);
+        hot.memory = idle;
+        let cores = &self.servers.kinds[hot.clock.kind()].cores;
+        hot.clock.set_background(cores, &mut self.servers.slow[server as usize], Cpu::ZERO);
         self.services[service as usize].observe(now, -queued, -queued - held);
         for at in inside {
             let r = self.requests[at];

@@ -10,19 +10,29 @@ pub(super) struct Job {
     pub(super) generation: u32,
 }
 
-/// Jobs kept at the front; beyond twice as many the later half goes to the heap.
-const NEAR: usize = 32;
+const HERE: usize = 5;
 
-/// Jobs by mark, first in first out among equal marks.
+/// The few jobs that are done first, the earliest last: one cache line, and all there is in most servers.
 ///
-/// The earliest few are a sorted array, last one first out: faster than any heap at the ten or so jobs that a
-/// server usually has. The rest, under overload, is a heap, where a withdrawn job stays as a stale entry until
-/// it comes up.
-#[derive(Clone, Debug, Default)]
+/// The rest is in [`Further`]: none of it is done before any of these, and it is empty when there is room here. Among
+/// equal marks the job that came first leaves first.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Jobs {
+    marks: [f64; HERE],
+    requests: [u32; HERE],
+    /// How many are here.
+    here: u32,
+}
+
+/// Jobs beyond the few: a sorted array, the earliest last, and beyond twice [`NEAR`] of them a heap for
+/// the later ones. A job that is withdrawn from the heap stays in it as a stale entry until it comes up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Further {
     near: Vec<Job>,
     far: Option<Box<Far>>,
 }
+
+const NEAR: usize = 32;
 
 /// Equal marks are kept apart by a number: growing for jobs that come last, falling for jobs from the
 /// sorted array, which come before all that is here.
@@ -63,59 +73,160 @@ impl Far {
     }
 }
 
+/// What [`Further`] has to know of the records of requests.
+pub(super) trait Records {
+    /// The current generation of a record.
+    fn generation(&self, request: u32) -> u32;
+    /// Whether a job is still wanted.
+    fn live(&self, job: &Job) -> bool;
+}
+
 impl Jobs {
-    /// The job that is done first.
+    /// The mark of the job that is done first.
     #[inline]
-    pub(super) fn first(&self) -> Option<&Job> {
-        self.near.last()
+    pub(super) fn first(&self) -> Option<f64> {
+        self.here.checked_sub(1).and_then(|i| self.marks.get(i as usize)).copied()
     }
 
     /// Adds a job.
     #[inline]
-    pub(super) fn insert(&mut self, job: Job) {
+    pub(super) fn insert(
+        &mut self,
+        further: &mut [Further],
+        server: u32,
+        mark: f64,
+        request: u32,
+        records: &impl Records,
+    ) {
+        let n = self.here as usize;
+        if n < HERE {
+            // Not full: there is nothing further.
+            self.put(n, mark, request);
+            self.here += 1;
+        } else {
+            self.insert_full(&mut further[server as usize], mark, request, records);
+        }
+    }
+
+    /// Sorts a job in among the `n` that are here.
+    #[inline]
+    fn put(&mut self, n: usize, mark: f64, request: u32) {
+        let mut at = n.min(HERE - 1);
+        while at > 0 && self.marks[at - 1] <= mark {
+            self.marks[at] = self.marks[at - 1];
+            self.requests[at] = self.requests[at - 1];
+            at -= 1;
+        }
+        self.marks[at] = mark;
+        self.requests[at] = request;
+    }
+
+    #[inline(never)]
+    fn insert_full(&mut self, further: &mut Further, mark: f64, request: u32, records: &impl Records) {
+        let last = self.marks[0];
+        if mark >= last {
+            further.insert(Job { mark, request, generation: records.generation(request) });
+            return;
+        }
+        // The last of those here makes room; it comes before all that is further.
+        let request_out = self.requests[0];
+        further.near.push(Job { mark: last, request: request_out, generation: records.generation(request_out) });
+        further.spill();
+        self.marks.copy_within(1.., 0);
+        self.requests.copy_within(1.., 0);
+        self.put(HERE - 1, mark, request);
+    }
+
+    /// Takes the job that is done first.
+    #[inline]
+    pub(super) fn pop(&mut self, further: &mut [Further], server: u32, records: &impl Records) -> Option<(f64, u32)> {
+        let last = self.here.checked_sub(1)?;
+        let at = last as usize;
+        let job = (*self.marks.get(at)?, *self.requests.get(at)?);
+        let full = self.here as usize == HERE;
+        self.here = last;
+        if full {
+            self.refill(&mut further[server as usize], records);
+        }
+        Some(job)
+    }
+
+    /// Fills the room that has become free.
+    #[inline(never)]
+    fn refill(&mut self, further: &mut Further, records: &impl Records) {
+        while (self.here as usize) < HERE {
+            let Some(job) = further.pop(records) else { return };
+            self.marks.copy_within(..HERE - 1, 1);
+            self.requests.copy_within(..HERE - 1, 1);
+            (self.marks[0], self.requests[0]) = (job.mark, job.request);
+            self.here += 1;
+        }
+    }
+
+    /// Withdraws a job that `records` already calls stale.
+    pub(super) fn remove(&mut self, further: &mut Further, request: u32, records: &impl Records) {
+        let n = self.here as usize;
+        match self.requests[..n].iter().position(|&r| r == request) {
+            Some(at) => {
+                self.marks.copy_within(at + 1..n, at);
+                self.requests.copy_within(at + 1..n, at);
+                self.here -= 1;
+                self.refill(further, records);
+            }
+            None => further.remove(request, records),
+        }
+    }
+
+    /// All live jobs, in the order in which they would leave.
+    pub(super) fn all(&self, further: &Further, records: &impl Records) -> Vec<u32> {
+        let here = self.requests[..self.here as usize].iter().rev().copied();
+        let mut rest = further.clone();
+        here.chain(std::iter::from_fn(|| rest.pop(records).map(|j| j.request))).collect()
+    }
+
+    /// Forgets all jobs.
+    pub(super) fn clear(&mut self, further: &mut Further) {
+        self.here = 0;
+        *further = Further::default();
+    }
+}
+
+impl Further {
+    fn insert(&mut self, job: Job) {
         if let Some(far) = &mut self.far
             && job.mark.to_bits() >= (far.heap.min_key() >> 64) as u64
         {
             far.push(job);
             return;
         }
-        let mut at = self.near.len();
-        self.near.push(job);
-        while at > 0 && self.near[at - 1].mark <= job.mark {
-            self.near[at] = self.near[at - 1];
-            at -= 1;
-        }
-        self.near[at] = job;
-        if self.near.len() > 2 * NEAR {
-            self.spill();
-        }
+        let at = self.near.partition_point(|j| j.mark > job.mark);
+        self.near.insert(at, job);
+        self.spill();
     }
 
-    #[cold]
     fn spill(&mut self) {
-        let far = self.far.get_or_insert_default();
-        // The one at the very front leaves last.
-        for job in self.near.drain(..NEAR) {
-            far.push_first(job);
+        if self.near.len() > 2 * NEAR {
+            let far = self.far.get_or_insert_default();
+            // The one at the very front leaves last.
+            for job in self.near.drain(..NEAR) {
+                far.push_first(job);
+            }
         }
     }
 
-    /// Takes the job that is done first. `live` tells whether a job is still wanted.
-    #[inline]
-    pub(super) fn pop(&mut self, live: impl Fn(&Job) -> bool) -> Option<Job> {
+    fn pop(&mut self, records: &impl Records) -> Option<Job> {
         let job = self.near.pop();
-        if self.near.is_empty() && self.far.is_some() {
-            self.refill(live);
+        if self.near.is_empty() {
+            self.refill(records);
         }
         job
     }
 
-    #[cold]
-    fn refill(&mut self, live: impl Fn(&Job) -> bool) {
+    fn refill(&mut self, records: &impl Records) {
         let Some(far) = &mut self.far else { return };
         while self.near.len() < NEAR {
             match far.pop() {
-                Some(job) if live(&job) => self.near.push(job),
+                Some(job) if records.live(&job) => self.near.push(job),
                 Some(_) => far.stale = far.stale.saturating_sub(1),
                 None => break,
             }
@@ -126,12 +237,11 @@ impl Jobs {
         }
     }
 
-    /// Withdraws a job, for which `live` must already say no.
-    pub(super) fn remove(&mut self, request: u32, live: impl Fn(&Job) -> bool) {
+    fn remove(&mut self, request: u32, records: &impl Records) {
         if let Some(at) = self.near.iter().rposition(|j| j.request == request) {
             self.near.remove(at);
             if self.near.is_empty() {
-                self.refill(live);
+                self.refill(records);
             }
         } else if let Some(far) = &mut self.far {
             far.stale += 1;
@@ -139,7 +249,7 @@ impl Jobs {
             if 2 * far.stale > far.heap.len() + 64 {
                 let mut old = std::mem::take(&mut **far);
                 while let Some(job) = old.pop() {
-                    if live(&job) {
+                    if records.live(&job) {
                         far.push(job);
                     }
                 }
@@ -149,61 +259,56 @@ impl Jobs {
             }
         }
     }
-
-    /// Takes all jobs that are still wanted, in the order in which they would have left.
-    pub(super) fn drain(&mut self, live: impl Fn(&Job) -> bool) -> Vec<Job> {
-        let mut all: Vec<Job> = self.near.drain(..).rev().collect();
-        if let Some(mut far) = self.far.take() {
-            while let Some(job) = far.pop() {
-                if live(&job) {
-                    all.push(job);
-                }
-            }
-        }
-        all
-    }
-
-    /// All jobs that are still wanted; the order is fixed but means nothing.
-    pub(super) fn all(&self, live: impl Fn(&Job) -> bool) -> Vec<Job> {
-        self.clone().drain(live)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    impl Records for BTreeSet<u32> {
+        fn generation(&self, request: u32) -> u32 {
+            request + 7
+        }
+
+        fn live(&self, job: &Job) -> bool {
+            assert_eq!(job.generation, job.request + 7);
+            !self.contains(&job.request)
+        }
+    }
 
     proptest! {
-        /// Against a sorted list: the same order, with withdrawals, near and far.
+        /// Against a sorted list: the same order, with withdrawals, here, near and far.
         #[test]
         fn leaves_in_order(steps in prop::collection::vec((0u8..10, 0u32..50, any::<prop::sample::Index>()), 1..600)) {
             let mut jobs = Jobs::default();
+            let mut further = [Further::default()];
             let mut model: Vec<(f64, u32)> = Vec::new();
-            let mut gone = std::collections::BTreeSet::new();
+            let mut gone = BTreeSet::new();
             for (i, &(what, mark, index)) in steps.iter().enumerate() {
+                let mark = f64::from(mark);
                 match what {
                     0..=5 => {
-                        let job = Job { mark: f64::from(mark), request: i as u32, generation: 0 };
-                        jobs.insert(job);
-                        let at = model.partition_point(|m| m.0 <= job.mark);
-                        model.insert(at, (job.mark, job.request));
+                        jobs.insert(&mut further, 0, mark, i as u32, &gone);
+                        let at = model.partition_point(|m| m.0 <= mark);
+                        model.insert(at, (mark, i as u32));
                     }
-                    6 if !model.is_empty() => {
+                    6 | 7 if !model.is_empty() => {
                         let (_, request) = model.remove(index.index(model.len()));
                         gone.insert(request);
-                        jobs.remove(request, |j| !gone.contains(&j.request));
+                        jobs.remove(&mut further[0], request, &gone);
                     }
                     _ => {
-                        prop_assert_eq!(jobs.first().map(|j| j.request), model.first().map(|m| m.1));
-                        let got = jobs.pop(|j| !gone.contains(&j.request)).map(|j| (j.mark, j.request));
+                        prop_assert_eq!(jobs.first(), model.first().map(|m| m.0));
+                        let got = jobs.pop(&mut further, 0, &gone);
                         prop_assert_eq!(got, if model.is_empty() { None } else { Some(model.remove(0)) });
                     }
                 }
             }
-            prop_assert_eq!(jobs.all(|j| !gone.contains(&j.request)).len(), model.len());
-            let rest: Vec<_> = jobs.drain(|j| !gone.contains(&j.request)).iter().map(|j| (j.mark, j.request)).collect();
-            prop_assert_eq!(rest, model);
+            prop_assert_eq!(jobs.all(&further[0], &gone), model.iter().map(|m| m.1).collect::<Vec<_>>());
+            jobs.clear(&mut further[0]);
+            prop_assert_eq!(jobs.first(), None);
         }
     }
 }

@@ -24,6 +24,7 @@ mod balancer;
 mod client;
 mod control;
 mod curve;
+mod fast;
 mod histogram;
 mod jobs;
 mod path;
@@ -50,7 +51,7 @@ use balancer::{Balancer, Targets};
 use client::ClientRules;
 use request::Slab;
 use sampler::Sampler;
-use server::Server;
+use server::Servers;
 
 /// What the data plane schedules for itself. An event that names a record carries its generation and is dropped when
 /// the record has moved on.
@@ -150,8 +151,7 @@ pub struct DataPlane {
     sources: Vec<Source>,
     users: Vec<User>,
     populations: Vec<Population>,
-    servers: Vec<Server>,
-    free_servers: Vec<u32>,
+    servers: Servers,
     targets: Targets,
     requests: Slab,
     notices: Vec<Notice>,

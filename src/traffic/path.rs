@@ -1,7 +1,6 @@
 //! The way of a request, from arrival to answer: the hot code.
 
-use super::request::{NONE, Request, Stage};
-use super::server::running;
+use super::request::{NONE, Request, Slab, Stage};
 use super::totals::Failure;
 use super::{Agenda, DataPlane, Group, Notice, ServiceState, TrafficEvent};
 use crate::kernel::{Draw, Phase, SimTime};
@@ -140,7 +139,6 @@ impl DataPlane {
             mark: 0.0,
             memory: 0,
             server: NONE,
-            generation: 0,
             caller,
             class,
             service,
@@ -156,23 +154,27 @@ impl DataPlane {
         let now = q.now().as_nanos();
         let r = &mut self.requests[at];
         r.sent = now;
-        let (seed, attempt, generation) = (r.seed, r.attempt, r.generation);
-        let class = &self.classes[r.class as usize];
-        let service = &mut self.services[r.service as usize];
+        let (seed, attempt, id, class) = (r.seed, r.attempt, r.service, r.class);
+        let class = &self.classes[class as usize];
+        let service = &mut self.services[id as usize];
         service.totals.attempts += 1;
         service.totals.request_bytes += class.request_bytes;
-        let mut target = None;
-        if service.group(seed, attempt) == Group::Main {
-            target = service.balancer.pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt));
-        } else if service.group(seed, attempt) == Group::External {
-            let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
-            let wait = class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)));
-            r.stage = Stage::External;
-            service.watch(q, now, at, generation, r.service, &self.requests);
-            let done = instant(now.saturating_add((work + wait + 0.5) as u64));
-            q.schedule(done, Phase::Completion, TrafficEvent::WaitEnd { request: at, generation });
-            return;
-        }
+        let target = match service.group(seed, attempt) {
+            Group::Main => {
+                service.balancer.pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt))
+            }
+            Group::Empty => None,
+            Group::External => {
+                let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
+                let wait = class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)));
+                r.stage = Stage::External;
+                service.watch(q, now, at, id, &self.requests);
+                let done = instant(now.saturating_add((work + wait + 0.5) as u64));
+                let event = TrafficEvent::WaitEnd { request: at, generation: self.requests.generation(at) };
+                q.schedule(done, Phase::Completion, event);
+                return;
+            }
+        };
         let Some(server) = target else {
             service.totals.elb_503 += 1;
             let seen = now.saturating_add(service.travel(seed, attempt));
@@ -180,28 +182,25 @@ impl DataPlane {
             return;
         };
         service.totals.routed += 1;
-        let s = &mut self.servers[server as usize];
-        let full = s.held >= s.concurrency;
-        if !s.open() || (full && s.queued >= s.accept_queue) {
+        let hot = &self.servers.hot[server as usize];
+        if hot.held < hot.limit {
+            r.server = server;
+            service.balancer.more(&mut self.targets, server);
+            service.watch(q, now, at, id, &self.requests);
+            service.observe(now, 0, 1);
+            self.servers.advance(server, now);
+            self.work_on(q, server, at);
+            self.reschedule(q, server);
+        } else if self.servers.may_queue(server) {
+            r.server = server;
+            service.balancer.more(&mut self.targets, server);
+            service.watch(q, now, at, id, &self.requests);
+            self.queue(q, server, at);
+        } else {
             service.totals.refused += 1;
             service.totals.elb_502 += 1;
             let seen = now.saturating_add(service.travel(seed, attempt));
             self.failed(q, at, Failure::BadGateway, seen, false);
-            return;
-        }
-        r.server = server;
-        service.balancer.more(&mut self.targets, server);
-        let id = r.service;
-        if full {
-            self.queue(q, server, at);
-        }
-        let service = &mut self.services[id as usize];
-        service.watch(q, now, at, generation, id, &self.requests);
-        if !full {
-            service.observe(now, 0, 1);
-            self.servers[server as usize].cpu.advance(now);
-            self.work_on(q, server, at);
-            self.reschedule(q, server);
         }
     }
 
@@ -210,8 +209,9 @@ impl DataPlane {
         let now = q.now().as_nanos();
         let r = &mut self.requests[at];
         r.stage = Stage::Queued;
-        let (seed, attempt, generation, id, probe) = (r.seed, r.attempt, r.generation, r.service, r.class == NONE);
-        self.servers[server as usize].enqueue(at, generation, &self.requests);
+        let (seed, attempt, id, probe) = (r.seed, r.attempt, r.service, r.class == NONE);
+        let generation = self.requests.generation(at);
+        self.servers.cold[server as usize].enqueue(at, generation, &self.requests);
         let service = &mut self.services[id as usize];
         service.observe(now, 1, 1);
         if let Some(queueing) = &mut service.totals.queueing {
@@ -230,7 +230,7 @@ impl DataPlane {
             return r.born as f64;
         }
         let class = &self.classes[r.class as usize];
-        class.cpu.draw(|| drawn(r.seed, purpose::WORK)) * self.servers[server as usize].cpu_factor
+        class.cpu.draw(|| drawn(r.seed, purpose::WORK)) * self.servers.kind(server).spec.effect.cpu_factor
     }
 
     /// Gives an attempt a slot and the CPU. The server's time must be accounted until now; its completion is not
@@ -239,19 +239,19 @@ impl DataPlane {
     pub(super) fn work_on(&mut self, q: &mut impl Agenda, server: u32, at: u32) {
         let work = self.work(&self.requests[at], server);
         let r = &mut self.requests[at];
-        let s = &mut self.servers[server as usize];
+        let hot = &mut self.servers.hot[server as usize];
         if r.class != NONE
-            && let Some(memory) = &self.classes[r.class as usize].memory
+            && let Some(law) = &self.classes[r.class as usize].memory
         {
+            let spec = &self.servers.kinds[hot.clock.kind()].spec;
             let seed = r.seed;
-            let bytes = memory.draw(|| drawn(seed, purpose::MEMORY)) * s.effect.memory_factor;
-            r.memory = bytes as u64;
-            if s.memory.saturating_add(r.memory) > s.memory_limit {
-                r.memory = 0;
+            let bytes = (law.draw(|| drawn(seed, purpose::MEMORY)) * spec.effect.memory_factor) as u64;
+            if hot.memory.saturating_add(bytes) > spec.memory.get() {
                 self.out_of_memory(q, server, at);
                 return;
             }
-            s.memory += r.memory;
+            r.memory = bytes;
+            hot.memory += bytes;
         }
         if let Some(queueing) = &mut self.services[r.service as usize].totals.queueing
             && r.class != NONE
@@ -262,36 +262,45 @@ impl DataPlane {
             queueing.wait_square_s2 += (wait as f64 / 1e9).powi(2);
         }
         r.stage = Stage::Running;
-        r.mark = s.cpu.attained + work;
-        s.held += 1;
-        s.running += 1;
-        s.jobs.insert(super::jobs::Job { mark: r.mark, request: at, generation: r.generation });
+        let mark = hot.clock.attained + work;
+        r.mark = mark;
+        hot.held += 1;
+        hot.clock.running += 1;
+        hot.jobs.insert(&mut self.servers.further, server, mark, at, &self.requests);
     }
 
-    /// A slot has become free: the next of the accept queue takes it.
+    /// A slot becomes free: the next of the accept queue takes it.
     #[inline]
     fn next_in(&mut self, q: &mut impl Agenda, server: u32) {
-        let s = &mut self.servers[server as usize];
-        s.held -= 1;
-        if let Some(next) = s.dequeue(&self.requests) {
-            let now = q.now().as_nanos();
-            let r = &self.requests[next];
-            let service = &mut self.services[r.service as usize];
-            service.observe(now, -1, 0);
-            if r.class != NONE {
-                service.totals.waited += 1;
-                service.totals.waited_nanos += u128::from(now - r.sent);
-            }
-            self.work_on(q, server, next);
-        } else {
-            self.check_idle(server);
+        let hot = &mut self.servers.hot[server as usize];
+        hot.held -= 1;
+        // Somebody waits only where all slots were taken, and nothing is accepted any more only where the limit is 0.
+        if hot.held + 1 >= hot.limit {
+            self.slot_free(q, server);
         }
+    }
+
+    #[inline(never)]
+    fn slot_free(&mut self, q: &mut impl Agenda, server: u32) {
+        let Some(next) = self.servers.cold[server as usize].dequeue(&self.requests) else {
+            self.check_idle(server);
+            return;
+        };
+        let now = q.now().as_nanos();
+        let r = &self.requests[next];
+        let service = &mut self.services[r.service as usize];
+        service.observe(now, -1, 0);
+        if r.class != NONE {
+            service.totals.waited += 1;
+            service.totals.waited_nanos += u128::from(now - r.sent);
+        }
+        self.work_on(q, server, next);
     }
 
     /// Tells that a server that accepts nothing more is empty.
     pub(super) fn check_idle(&mut self, server: u32) {
-        let s = &self.servers[server as usize];
-        if s.alive && !s.accepting && s.inside() == 0 {
+        let cold = &self.servers.cold[server as usize];
+        if cold.alive && !cold.accepting && self.servers.inside(server) == 0 {
             self.notices.push(Notice::Idle { server: ServerId(server) });
         }
     }
@@ -299,11 +308,10 @@ impl DataPlane {
     /// Sets the next completion of a server whose time is accounted until now.
     #[inline]
     pub(super) fn reschedule(&mut self, q: &mut impl Agenda, server: u32) {
-        let s = &mut self.servers[server as usize];
-        s.cpu.set_requests(s.running);
-        let due = s.jobs.first().and_then(|job| s.cpu.finish(job.mark)).unwrap_or(u64::MAX);
-        if due != s.due {
-            s.due = due;
+        let due = self.servers.share(server);
+        let hot = &mut self.servers.hot[server as usize];
+        if due != hot.due {
+            hot.due = due;
             if due == u64::MAX {
                 q.cancel_completion(server);
             } else {
@@ -315,23 +323,23 @@ impl DataPlane {
     /// The completion lane rang for this server: a request has done its CPU work.
     pub fn complete(&mut self, q: &mut impl Agenda, server: u32) {
         let now = q.now().as_nanos();
-        let Some(s) = self.servers.get_mut(server as usize) else { return };
-        s.due = u64::MAX;
-        s.cpu.advance(now);
-        let Some(job) = s.jobs.pop(running(&self.requests)) else { return };
-        s.cpu.reached(job.mark);
-        s.running -= 1;
-        let at = job.request;
+        self.servers.advance(server, now);
+        let hot = &mut self.servers.hot[server as usize];
+        hot.due = u64::MAX;
+        let Some((mark, at)) = hot.jobs.pop(&mut self.servers.further, server, &self.requests) else { return };
+        hot.clock.reached(mark);
+        hot.clock.running -= 1;
         let r = &mut self.requests[at];
         if r.class != NONE
             && let Some(law) = &self.classes[r.class as usize].wait
         {
             let seed = r.seed;
-            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * s.effect.wait_factor;
+            let factor = self.servers.kinds[hot.clock.kind()].spec.effect.wait_factor;
+            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor;
             if wait >= 0.5 {
                 r.stage = Stage::Waiting;
                 let end = now.saturating_add((wait + 0.5) as u64);
-                let event = TrafficEvent::WaitEnd { request: at, generation: r.generation };
+                let event = TrafficEvent::WaitEnd { request: at, generation: self.requests.generation(at) };
                 q.schedule(instant(end), Phase::Completion, event);
                 self.reschedule(q, server);
                 return;
@@ -348,9 +356,15 @@ impl DataPlane {
             Stage::External => self.answer(q, at, r),
             Stage::Waiting => {
                 let server = r.server;
-                self.servers[server as usize].cpu.advance(q.now().as_nanos());
-                self.leave(q, server, at, r);
-                self.reschedule(q, server);
+                let hot = &self.servers.hot[server as usize];
+                if hot.held < hot.limit {
+                    // Nobody waits for the slot, so nothing changes on the CPU.
+                    self.leave(q, server, at, r);
+                } else {
+                    self.servers.advance(server, q.now().as_nanos());
+                    self.leave(q, server, at, r);
+                    self.reschedule(q, server);
+                }
             }
             _ => {}
         }
@@ -360,7 +374,7 @@ impl DataPlane {
     #[inline]
     fn leave(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request) {
         let now = q.now().as_nanos();
-        self.servers[server as usize].memory -= r.memory;
+        self.servers.hot[server as usize].memory -= r.memory;
         self.services[r.service as usize].observe(now, 0, -1);
         if r.class == NONE {
             if !r.orphan {
@@ -379,7 +393,7 @@ impl DataPlane {
 
     /// Work that nobody got anything of, in vCPU-nanoseconds.
     pub(super) fn waste(&mut self, server: u32, service: u32, work: f64) {
-        self.servers[server as usize].wasted += work;
+        self.servers.cold[server as usize].wasted += work;
         self.services[service as usize].totals.cpu_wasted += work / 1e9;
     }
 
@@ -392,7 +406,7 @@ impl DataPlane {
         let mut errors = class.error_rate;
         if r.server != NONE {
             service.balancer.less(&mut self.targets, r.server);
-            let own = self.servers[r.server as usize].effect.error_rate;
+            let own = self.servers.kind(r.server).spec.effect.error_rate;
             errors += own - errors * own;
         }
         let error = errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
@@ -414,7 +428,7 @@ impl DataPlane {
             let slot = &mut self.requests[at];
             slot.stage = Stage::Late;
             slot.server = NONE;
-            let event = TrafficEvent::Late { request: at, generation: slot.generation };
+            let event = TrafficEvent::Late { request: at, generation: self.requests.generation(at) };
             q.schedule(instant(r.sent.saturating_add(timeout)), Phase::State, event);
         } else if error {
             self.failed(q, at, Failure::ServerError, seen, false);
@@ -452,10 +466,11 @@ impl DataPlane {
                 self.requests.insert(next)
             } else {
                 // Whatever was scheduled for the old attempt is stale.
-                self.requests[at] = Request { generation: r.generation.wrapping_add(1), ..next };
+                self.requests.stale(at);
+                self.requests[at] = next;
                 at
             };
-            let event = TrafficEvent::Retry { request: to, generation: self.requests[to].generation };
+            let event = TrafficEvent::Retry { request: to, generation: self.requests.generation(to) };
             q.schedule(instant(seen.saturating_add(wait)), Phase::Arrival, event);
             return;
         }
@@ -531,30 +546,30 @@ impl DataPlane {
     fn withdraw(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let now = q.now().as_nanos();
         let service = &mut self.services[r.service as usize];
-        let s = &mut self.servers[r.server as usize];
+        let server = r.server;
         if r.stage == Stage::Queued {
-            s.queued -= 1;
+            self.servers.cold[server as usize].queued -= 1;
             service.observe(now, -1, -1);
             if let Some(queueing) = &mut service.totals.queueing {
                 queueing.accepted += 1;
                 queueing.wait_of_lost_nanos += u128::from(now - r.sent);
             }
-            self.check_idle(r.server);
+            self.check_idle(server);
             return;
         }
         service.observe(now, 0, -1);
-        s.cpu.advance(now);
-        s.memory -= r.memory;
-        let mut spent = self.work(&r, r.server);
-        let s = &mut self.servers[r.server as usize];
+        self.servers.advance(server, now);
+        let mut spent = self.work(&r, server);
+        let hot = &mut self.servers.hot[server as usize];
+        hot.memory -= r.memory;
         if r.stage == Stage::Running {
-            spent -= r.mark - s.cpu.attained;
-            s.running -= 1;
-            s.jobs.remove(at, running(&self.requests));
+            spent -= r.mark - hot.clock.attained;
+            hot.clock.running -= 1;
+            hot.jobs.remove(&mut self.servers.further[server as usize], at, &self.requests);
         }
-        self.waste(r.server, r.service, spent);
-        self.next_in(q, r.server);
-        self.reschedule(q, r.server);
+        self.waste(server, r.service, spent);
+        self.next_in(q, server);
+        self.reschedule(q, server);
     }
 }
 
@@ -583,26 +598,18 @@ impl ServiceState {
 
     /// Makes sure that somebody looks when the time of this attempt is over.
     #[inline]
-    fn watch(
-        &mut self,
-        q: &mut impl Agenda,
-        now: u64,
-        at: u32,
-        generation: u32,
-        id: u32,
-        requests: &super::request::Slab,
-    ) {
+    fn watch(&mut self, q: &mut impl Agenda, now: u64, at: u32, id: u32, requests: &Slab) {
         if self.limit == u64::MAX {
             return;
         }
-        // The ring holds little more than what is in flight: answered attempts at its front are dropped.
+        // The ring holds little more than what is in flight: records at its front that have moved on are dropped.
         for _ in 0..2 {
             match self.ring.front() {
-                Some(&(a, g)) if !requests.current(a, g).is_some_and(awaited) => self.ring.pop_front(),
+                Some(&(a, g)) if requests.generation(a) != g => self.ring.pop_front(),
                 _ => break,
             };
         }
-        self.ring.push_back((at, generation));
+        self.ring.push_back((at, requests.generation(at)));
         if !self.armed {
             self.armed = true;
             let due = instant(now.saturating_add(self.limit));

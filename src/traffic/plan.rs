@@ -1,13 +1,16 @@
 //! Building the data plane of a plan.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::arrivals::{Process, RateProcess, RecordedProcess, TraceProcess};
 use super::balancer::{Balancer, Targets};
 use super::client::ClientRules;
 use super::curve::RateCurve;
+use super::fast::Fast;
 use super::request::Slab;
 use super::sampler::Sampler;
+use super::server::Servers;
 use super::{Class, DataPlane, Group, Observed, Population, ServiceState, ServiceTotals, Source, User};
 use crate::kernel::{Draw, Law, SimDuration, Streams};
 use crate::scenario::model::{Algorithm, Inputs, LoadBalancer, Plan, Service, TimeLaw};
@@ -38,12 +41,21 @@ pub enum TrafficError {
     },
 }
 
-fn law(time: &TimeLaw) -> Sampler {
-    Sampler::new(time.law(), NANOS)
+/// What sources are built with.
+struct With<'a> {
+    inputs: &'a Inputs,
+    streams: &'a Streams,
+    /// The time of day (UTC) at which the simulation starts.
+    time_of_day: SimDuration,
+    fast: Arc<Fast>,
 }
 
-fn optional(law: &Law, unit: f64) -> Option<Sampler> {
-    Some(Sampler::new(law, unit)).filter(|s| !s.is_zero())
+fn law(time: &TimeLaw, fast: &Arc<Fast>) -> Sampler {
+    Sampler::new(time.law(), NANOS, fast)
+}
+
+fn optional(law: &Law, unit: f64, fast: &Arc<Fast>) -> Option<Sampler> {
+    Some(Sampler::new(law, unit, fast)).filter(|s| !s.is_zero())
 }
 
 /// Upper ends of shares, in proportion to weights.
@@ -69,18 +81,22 @@ impl DataPlane {
             sources: Vec::new(),
             users: Vec::new(),
             populations: Vec::new(),
-            servers: Vec::new(),
-            free_servers: Vec::new(),
+            servers: Servers::default(),
             targets: Targets::default(),
             requests: Slab::default(),
             notices: Vec::new(),
         };
         let time_of_day = plan.simulation.start.as_second().rem_euclid(86_400);
-        let time_of_day = SimDuration::from_secs(time_of_day.unsigned_abs());
+        let with = With {
+            inputs,
+            streams,
+            time_of_day: SimDuration::from_secs(time_of_day.unsigned_abs()),
+            fast: Fast::new(),
+        };
         for (name, service) in &plan.services {
             let invalid = |address, what: String| TrafficError::Invalid { service: name.clone(), address, what };
-            plane.add_service(service, invalid)?;
-            plane.add_sources(name, service, inputs, streams, time_of_day, invalid)?;
+            plane.add_service(service, &with.fast, invalid)?;
+            plane.add_sources(name, service, &with, invalid)?;
         }
         Ok(plane)
     }
@@ -88,6 +104,7 @@ impl DataPlane {
     fn add_service(
         &mut self,
         service: &Service,
+        fast: &Arc<Fast>,
         invalid: impl Fn(&'static str, String) -> TrafficError,
     ) -> Result<(), TrafficError> {
         let first_class = self.classes.len() as u32;
@@ -96,9 +113,9 @@ impl DataPlane {
                 return Err(invalid("requests", "a weight is negative or not finite".into()));
             }
             self.classes.push(Class {
-                cpu: law(&class.cpu_time),
-                wait: optional(class.wait.law(), NANOS),
-                memory: optional(class.memory.law(), 1.0),
+                cpu: law(&class.cpu_time, fast),
+                wait: optional(class.wait.law(), NANOS, fast),
+                memory: optional(class.memory.law(), 1.0, fast),
                 request_bytes: class.request_bytes.get(),
                 response_bytes: class.response_bytes.get(),
                 error_rate: class.error_rate,
@@ -144,8 +161,8 @@ impl DataPlane {
             totals: ServiceTotals::default(),
             balancer: Balancer::new(lb.algorithm, lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets),
             groups,
-            patience: service.client.patience.as_ref().map(law),
-            network: law(&lb.network_latency),
+            patience: service.client.patience.as_ref().map(|l| law(l, fast)),
+            network: law(&lb.network_latency, fast),
             limit: client.timeout.unwrap_or(u64::MAX).min(idle),
             client_limit,
             client,
@@ -165,11 +182,10 @@ impl DataPlane {
         &mut self,
         name: &str,
         service: &Service,
-        inputs: &Inputs,
-        streams: &Streams,
-        time_of_day: SimDuration,
+        with: &With<'_>,
         invalid: impl Fn(&'static str, String) -> TrafficError,
     ) -> Result<(), TrafficError> {
+        let With { inputs, streams, time_of_day, ref fast } = *with;
         let traffic = &service.traffic;
         let id = (self.services.len() - 1) as u32;
         let before = (self.sources.len(), self.users.len());
@@ -185,7 +201,8 @@ impl DataPlane {
         let curve =
             RateCurve::new(&traffic.rate, traffic.shapes.values(), time_of_day).map_err(|e| invalid("traffic", e))?;
         if !curve.is_zero() {
-            let process = RateProcess::new(curve, &traffic.arrivals).map_err(|e| invalid("traffic.arrivals", e))?;
+            let process =
+                RateProcess::new(curve, &traffic.arrivals, fast).map_err(|e| invalid("traffic.arrivals", e))?;
             add("rate", Process::Rate(process));
         }
         let missing = |file: &str| TrafficError::MissingInput { service: name.to_owned(), file: file.to_owned() };
@@ -202,7 +219,7 @@ impl DataPlane {
         }
         if let Some(users) = &traffic.users {
             let population = self.populations.len() as u32;
-            self.populations.push(Population { service: id, think: law(&users.think) });
+            self.populations.push(Population { service: id, think: law(&users.think, fast) });
             let root = Draw::new(streams.root(&format!("users/{name}")));
             self.users.extend((0..users.count).map(|i| User {
                 population,

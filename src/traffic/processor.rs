@@ -4,6 +4,9 @@
 //! server was last empty. A request that arrives with work `w` leaves when it has grown by `w`. Nothing is done per
 //! request when the number of requests changes, and nothing at all while nothing changes: the quota of a hundred
 //! periods is passed in one step.
+//!
+//! What servers have in common ([`Cores`]), what every event needs ([`Clock`]) and what few need ([`Slow`])
+//! lie apart, because memory traffic is what a request costs.
 
 use crate::scenario::model::CpuModel;
 use crate::units::Cpu;
@@ -11,7 +14,7 @@ use crate::units::Cpu;
 /// Length of a CFS bandwidth period in nanoseconds: the kernel's default of 100 ms.
 pub(super) const PERIOD: u64 = 100_000_000;
 
-/// Shares the CPU of one task among its requests and a background demand.
+/// The CPU of a kind of servers, and how it is shared.
 ///
 /// * `fluid`: `n` requests run at `min(1, c / n)` cores each.
 /// * `quota`: they run at `min(1, k / n)` cores each on the `k` visible cores, `c` rounded up, until `c` x 100 ms of CPU of
@@ -21,33 +24,53 @@ pub(super) const PERIOD: u64 = 100_000_000;
 /// The background (start-up, sidecars) is a group of threads with a given demand. All threads get the same share
 /// of the CPU; what one does not use the others get.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Processor {
+pub(super) struct Cores {
+    /// Cores that are shared.
+    cores: f64,
+    inverse: f64,
+    /// CPU of a full period, vCPU-nanoseconds.
+    quota: f64,
+    throttled: bool,
+}
+
+impl Cores {
+    pub(super) fn new(cpu: Cpu, model: CpuModel) -> Self {
+        // A task without any CPU would never finish anything; one part in 128,000 stands for it.
+        let c = cpu.vcpus().max(1.0 / Cpu::PER_VCPU as f64);
+        let cores = if model == CpuModel::Quota { c.ceil() } else { c };
+        Self { cores, inverse: 1.0 / cores, quota: c * PERIOD as f64, throttled: cores > c }
+    }
+}
+
+/// The state that every event of a server needs. Before anything changes, the time until then is
+/// accounted with [`Clock::advance`]; after it, [`Clock::share`] sets the new rate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
     /// Nanoseconds of CPU at normal speed that a request present all the time would have had.
     pub(super) attained: f64,
     /// The instant up to which everything is accounted, nanoseconds.
     last: u64,
-    /// Growth of `attained` while running, and its inverse.
+    /// Growth of `attained` while running.
     rate: f64,
-    pace: f64,
-    /// Cores in use while running, background included.
-    busy: f64,
     /// CPU used so far, vCPU-nanoseconds.
     used: f64,
-    /// Cores that are shared.
-    cores: f64,
-    inverse_cores: f64,
-    requests: u32,
-    /// Normal speed and no background.
-    plain: bool,
-    throttled: bool,
+    /// Requests on the CPU.
+    pub(super) running: u32,
+    /// The kind of server, and [`ODD`] when it is throttled, has a background or another speed than normal.
+    tag: u32,
+}
+
+const ODD: u32 = 1 << 31;
+
+/// The state of throttled servers, and of those with a background or at another speed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slow {
     /// CPU left in this period, and its end.
     left: f64,
     period_end: u64,
-    /// Running time that a full period gives, nanoseconds.
-    stretch: f64,
+    /// Cores in use while running, background included, and their inverse.
+    busy: f64,
     inverse_busy: f64,
-    /// CPU of a full period, vCPU-nanoseconds.
-    quota: f64,
     speed: f64,
     background: f64,
 }
@@ -55,125 +78,96 @@ pub(super) struct Processor {
 /// The smallest whole number at least `x`; zero for what is negative.
 #[inline]
 fn round_up(x: f64) -> u64 {
-    let whole = x as u64;
-    whole + u64::from((whole as f64) < x)
+    // Through i64: the conversion is one instruction, and 292 years suffice for a step.
+    let whole = x as i64;
+    let up = whole + i64::from((whole as f64) < x);
+    up.max(0) as u64
 }
 
-impl Processor {
-    pub(super) fn new(cpu: Cpu, model: CpuModel, now: u64) -> Self {
-        // A task without any CPU would never finish anything; one part in 128,000 stands for it.
-        let c = cpu.vcpus().max(1.0 / Cpu::PER_VCPU as f64);
-        let cores = if model == CpuModel::Quota { c.ceil() } else { c };
-        Self {
-            attained: 0.0,
-            last: now,
-            rate: 0.0,
-            pace: f64::INFINITY,
-            busy: 0.0,
-            used: 0.0,
-            cores,
-            inverse_cores: 1.0 / cores,
-            requests: 0,
-            plain: true,
-            throttled: cores > c,
-            left: c * PERIOD as f64,
-            period_end: now + PERIOD,
-            stretch: 0.0,
-            inverse_busy: 0.0,
-            quota: c * PERIOD as f64,
-            speed: 1.0,
-            background: 0.0,
-        }
+impl Clock {
+    /// `kind` is a number that is kept for the caller.
+    pub(super) fn new(kind: u32, cores: &Cores, now: u64) -> (Self, Slow) {
+        let tag = if cores.throttled { kind | ODD } else { kind };
+        (
+            Self { attained: 0.0, last: now, rate: 0.0, used: 0.0, running: 0, tag },
+            Slow {
+                left: cores.quota,
+                period_end: now + PERIOD,
+                busy: 0.0,
+                inverse_busy: f64::INFINITY,
+                speed: 1.0,
+                background: 0.0,
+            },
+        )
+    }
+
+    /// The kind of the server.
+    #[inline]
+    pub(super) fn kind(&self) -> usize {
+        (self.tag & !ODD) as usize
+    }
+
+    #[inline]
+    fn plain(&self) -> bool {
+        self.tag & ODD == 0
     }
 
     /// Accounts for the time until `now`.
     #[inline]
-    pub(super) fn advance(&mut self, now: u64) {
-        let run = if self.throttled { self.run_under_quota(now) } else { (now - self.last) as f64 };
+    pub(super) fn advance(&mut self, cores: &Cores, slow: &mut Slow, now: u64) {
+        let length = now - self.last;
+        if self.plain() {
+            let attained = length as f64 * self.rate;
+            self.attained += attained;
+            self.used += attained * f64::from(self.running);
+        } else {
+            let run = if cores.throttled { slow.run(cores, self.last, now) } else { length as f64 };
+            self.attained += run * self.rate;
+            self.used += run * slow.busy;
+        }
         self.last = now;
-        self.attained += run * self.rate;
-        self.used += run * self.busy;
     }
 
-    /// Running time until `now`, in nanoseconds; takes its CPU out of the quota.
+    /// Sets the rate for the requests that are on the CPU from now on.
     #[inline]
-    fn run_under_quota(&mut self, now: u64) -> f64 {
-        let limit = self.left * self.inverse_busy;
-        if now < self.period_end {
-            let run = ((now - self.last) as f64).min(limit);
-            self.left -= run * self.busy;
-            return run;
-        }
-        let mut run = ((self.period_end - self.last) as f64).min(limit);
-        let rest = now - self.period_end;
-        let (periods, part) = if rest < PERIOD { (0, rest) } else { (rest / PERIOD, rest % PERIOD) };
-        let partial = (part as f64).min(self.stretch);
-        run += periods as f64 * self.stretch + partial;
-        self.left = self.quota - partial * self.busy;
-        self.period_end += (periods + 1) * PERIOD;
-        run
-    }
-
-    /// Sets how many requests are on the CPU from now on; everything until now must be accounted.
-    #[inline]
-    pub(super) fn set_requests(&mut self, n: u32) {
-        if n != self.requests {
-            self.requests = n;
-            self.share();
-        }
-    }
-
-    #[inline]
-    fn share(&mut self) {
-        let n = f64::from(self.requests);
-        if self.plain {
-            if n <= self.cores {
-                (self.rate, self.pace, self.busy) = (1.0, 1.0, n);
+    pub(super) fn share(&mut self, cores: &Cores, slow: &mut Slow) {
+        let n = f64::from(self.running);
+        if self.plain() {
+            self.rate = if n <= cores.cores { 1.0 } else { cores.cores / n };
+        } else {
+            slow.busy = if slow.background == 0.0 {
+                self.rate = slow.speed * if n <= cores.cores { 1.0 } else { cores.cores / n };
+                n.min(cores.cores)
             } else {
-                (self.rate, self.pace, self.busy) = (self.cores / n, n * self.inverse_cores, self.cores);
-            }
-        } else {
-            self.share_with_background(n);
+                let (share, busy) = with_background(cores.cores, n, slow.background);
+                self.rate = share * slow.speed;
+                busy
+            };
+            slow.inverse_busy = 1.0 / slow.busy;
         }
-        if self.requests == 0 {
+        if self.running == 0 {
             // Nobody looks at it; from zero on it keeps its precision.
-            (self.attained, self.rate, self.pace) = (0.0, 0.0, f64::INFINITY);
+            (self.attained, self.rate) = (0.0, 0.0);
         }
-        if self.throttled {
-            self.inverse_busy = if self.busy > 0.0 { 1.0 / self.busy } else { f64::INFINITY };
-            self.stretch = (PERIOD as f64).min(self.quota * self.inverse_busy);
-        }
-    }
-
-    #[cold]
-    fn share_with_background(&mut self, n: f64) {
-        let (c, b) = (self.cores, self.background);
-        let (share, busy) = if n + b <= c {
-            (1.0, n + b)
-        } else {
-            let threads = b.ceil();
-            let level = c / (n + threads);
-            // The background's threads get an even share each, and less only if they want less.
-            if level * threads <= b { (level, c) } else { ((c - b) / n, c) }
-        };
-        self.busy = busy;
-        self.rate = share.min(1.0) * self.speed;
-        self.pace = 1.0 / self.rate;
     }
 
     /// When a request with this mark is done, if nothing changes; never before now. `None` when nothing moves.
     #[inline]
-    pub(super) fn finish(&self, mark: f64) -> Option<u64> {
-        let mut want = (mark - self.attained) * self.pace;
-        if self.throttled {
-            let room = ((self.period_end - self.last) as f64).min(self.left * self.inverse_busy);
+    pub(super) fn finish(&self, cores: &Cores, slow: &Slow, mark: f64) -> Option<u64> {
+        let work = mark - self.attained;
+        if self.plain() {
+            let want = work * (f64::from(self.running) * cores.inverse).max(1.0);
+            return Some(self.last.saturating_add(round_up(want)));
+        }
+        let mut want = work / self.rate;
+        if cores.throttled {
+            let room = ((slow.period_end - self.last) as f64).min(slow.left * slow.inverse_busy);
             if want > room {
                 want -= room;
-                let periods = round_up(want / self.stretch).saturating_sub(1);
-                let part = want - periods as f64 * self.stretch;
-                return Some(
-                    self.period_end.saturating_add(periods.saturating_mul(PERIOD)).saturating_add(round_up(part)),
-                );
+                let stretch = slow.stretch(cores);
+                let periods = round_up(want / stretch).saturating_sub(1);
+                let part = round_up(want - periods as f64 * stretch);
+                return Some(slow.period_end.saturating_add(periods.saturating_mul(PERIOD)).saturating_add(part));
             }
         }
         // Nothing moves at no speed; no work at no speed is not a number, and is done.
@@ -183,39 +177,72 @@ impl Processor {
     /// A request has just reached its mark: takes the rounding of its completion to a whole nanosecond away.
     #[inline]
     pub(super) fn reached(&mut self, mark: f64) {
-        if self.attained < mark {
-            self.attained = mark;
-        }
+        self.attained = self.attained.max(mark);
     }
 
     /// Changes the speed: 1 is normal. Everything until now must be accounted.
-    pub(super) fn set_speed(&mut self, speed: f64) {
-        self.speed = if speed.is_finite() { speed.max(0.0) } else { 1.0 };
-        self.plain = self.speed == 1.0 && self.background == 0.0;
-        self.share();
+    pub(super) fn set_speed(&mut self, cores: &Cores, slow: &mut Slow, speed: f64) {
+        slow.speed = if speed.is_finite() { speed.max(0.0) } else { 1.0 };
+        self.changed(cores, slow);
     }
 
     /// Changes the background's demand. Everything until now must be accounted.
-    pub(super) fn set_background(&mut self, cpu: Cpu) {
-        self.background = cpu.vcpus();
-        self.plain = self.speed == 1.0 && self.background == 0.0;
-        self.share();
+    pub(super) fn set_background(&mut self, cores: &Cores, slow: &mut Slow, cpu: Cpu) {
+        slow.background = cpu.vcpus();
+        self.changed(cores, slow);
+    }
+
+    fn changed(&mut self, cores: &Cores, slow: &mut Slow) {
+        let plain = !cores.throttled && slow.speed == 1.0 && slow.background == 0.0;
+        self.tag = if plain { self.tag & !ODD } else { self.tag | ODD };
+        self.share(cores, slow);
     }
 
     /// CPU used until `now`, in vCPU-seconds.
-    pub(super) fn used(&self, now: u64) -> f64 {
-        let mut then = *self;
-        then.advance(now.max(self.last));
+    pub(super) fn used(&self, cores: &Cores, slow: &Slow, now: u64) -> f64 {
+        let (mut then, mut slow) = (*self, *slow);
+        then.advance(cores, &mut slow, now.max(self.last));
         then.used / 1e9
     }
+}
 
-    /// Stops for good: no background, no requests.
-    pub(super) fn stop(&mut self) {
-        self.background = 0.0;
-        self.requests = 0;
-        self.plain = self.speed == 1.0;
-        self.share();
+impl Slow {
+    /// Running time that a full period gives, nanoseconds.
+    #[inline]
+    fn stretch(&self, cores: &Cores) -> f64 {
+        (PERIOD as f64).min(cores.quota * self.inverse_busy)
     }
+
+    /// Running time between two instants under the quota, in nanoseconds; takes its CPU out of it.
+    #[inline]
+    fn run(&mut self, cores: &Cores, last: u64, now: u64) -> f64 {
+        let limit = self.left * self.inverse_busy;
+        if now < self.period_end {
+            let run = ((now - last) as f64).min(limit);
+            self.left -= run * self.busy;
+            return run;
+        }
+        let run = ((self.period_end - last) as f64).min(limit);
+        let rest = now - self.period_end;
+        let (periods, part) = if rest < PERIOD { (0, rest) } else { (rest / PERIOD, rest % PERIOD) };
+        let stretch = self.stretch(cores);
+        let partial = (part as f64).min(stretch);
+        self.left = cores.quota - partial * self.busy;
+        self.period_end += (periods + 1) * PERIOD;
+        run + periods as f64 * stretch + partial
+    }
+}
+
+/// The share of each of `n` requests beside a background that demands `b` of `c` cores, and the cores in use.
+#[cold]
+fn with_background(c: f64, n: f64, b: f64) -> (f64, f64) {
+    if n + b <= c {
+        return (1.0, n + b);
+    }
+    let threads = b.ceil();
+    let level = c / (n + threads);
+    // The background's threads get an even share each, and less only if they want less.
+    if level * threads <= b { (level, c) } else { ((c - b) / n, c) }
 }
 
 #[cfg(test)]
@@ -228,10 +255,45 @@ mod tests {
         Cpu::from_parts((x * Cpu::PER_VCPU as f64) as u64)
     }
 
+    struct Processor(Cores, Clock, Slow);
+
+    impl Processor {
+        fn new(cpu: f64, model: CpuModel) -> Self {
+            let cores = Cores::new(vcpu(cpu), model);
+            let (clock, slow) = Clock::new(3, &cores, 0);
+            Self(cores, clock, slow)
+        }
+
+        fn advance(&mut self, now: u64) {
+            self.1.advance(&self.0, &mut self.2, now);
+        }
+
+        fn set_requests(&mut self, n: usize) {
+            self.1.running = n as u32;
+            self.1.share(&self.0, &mut self.2);
+        }
+
+        fn finish(&self, mark: f64) -> Option<u64> {
+            self.1.finish(&self.0, &self.2, mark)
+        }
+
+        fn used(&self, now: u64) -> f64 {
+            self.1.used(&self.0, &self.2, now)
+        }
+
+        fn set_background(&mut self, b: f64) {
+            self.1.set_background(&self.0, &mut self.2, vcpu(b));
+        }
+
+        fn set_speed(&mut self, speed: f64) {
+            self.1.set_speed(&self.0, &mut self.2, speed);
+        }
+    }
+
     /// Runs jobs of (arrival, work) in ms alone on a processor; their completion times in ms.
     fn run(cpu: f64, model: CpuModel, jobs: &[(f64, f64)], background: f64) -> (Vec<f64>, f64) {
-        let mut p = Processor::new(vcpu(cpu), model, 0);
-        p.set_background(vcpu(background));
+        let mut p = Processor::new(cpu, model);
+        p.set_background(background);
         let mut done = vec![0.0; jobs.len()];
         let mut active: Vec<(f64, usize)> = Vec::new();
         let mut next = 0;
@@ -247,14 +309,14 @@ mod tests {
             p.advance(now);
             if finish <= arrival {
                 let (mark, job) = first.unwrap();
-                p.reached(mark);
+                p.1.reached(mark);
                 active.retain(|a| a.1 != job);
                 done[job] = now as f64 / 1e6;
             } else {
-                active.push((p.attained + jobs[next].1 * 1e6, next));
+                active.push((p.1.attained + jobs[next].1 * 1e6, next));
                 next += 1;
             }
-            p.set_requests(active.len() as u32);
+            p.set_requests(active.len());
         }
     }
 
@@ -305,8 +367,7 @@ mod tests {
 
     #[test]
     fn whole_cores_are_the_same_under_both_models() {
-        let jobs: Vec<(f64, f64)> = (0..50).map(|i| (f64::from(i * 7 % 40), f64::from(i * 13 % 29))).collect();
-        let mut jobs = jobs;
+        let mut jobs: Vec<(f64, f64)> = (0..50).map(|i| (f64::from(i * 7 % 40), f64::from(i * 13 % 29))).collect();
         jobs.sort_by(|a, b| a.0.total_cmp(&b.0));
         for c in [1.0, 2.0, 4.0] {
             assert_eq!(run(c, CpuModel::Quota, &jobs, 0.0).0, run(c, CpuModel::Fluid, &jobs, 0.0).0);
@@ -333,17 +394,17 @@ mod tests {
         assert!((used - 0.4).abs() < 1e-6, "{used}");
         let (done, used) = run(0.5, CpuModel::Quota, &[(3.0, 333.0), (17.0, 40.0), (250.0, 1.0)], 0.0);
         assert!((used - 0.374).abs() < 1e-6, "{used} {done:?}");
-        let mut p = Processor::new(vcpu(0.25), CpuModel::Quota, 0);
-        p.set_background(vcpu(1.0));
+        let mut p = Processor::new(0.25, CpuModel::Quota);
+        p.set_background(1.0);
         assert!((p.used(1_000 * MS) - 0.25).abs() < 1e-9);
         p.advance(1_010 * MS);
-        p.set_background(Cpu::ZERO);
+        p.set_background(0.0);
         assert!((p.used(5_000 * MS) - 0.26).abs() < 1e-9);
     }
 
     #[test]
     fn speed_scales_progress_but_not_use() {
-        let mut p = Processor::new(vcpu(1.0), CpuModel::Fluid, 0);
+        let mut p = Processor::new(1.0, CpuModel::Fluid);
         p.set_requests(1);
         p.set_speed(0.5);
         assert_eq!(p.finish(10e6), Some(20 * MS));

@@ -28,6 +28,7 @@ pub(super) enum Stage {
 /// The record of an attempt whose client has gone stays with its server as an orphan; a retry then gets a record of its
 /// own with the same seed. Its deadline is `sent` plus the service's limit.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Request {
     /// From which every draw of the request comes. For a probe: the caller's token.
     pub(super) seed: u64,
@@ -40,8 +41,6 @@ pub(super) struct Request {
     /// Memory held in the server, bytes.
     pub(super) memory: u64,
     pub(super) server: u32,
-    /// Grows whenever an event for the record has become stale.
-    pub(super) generation: u32,
     /// Who waits for the answer: a user of a closed population, or [`NONE`] for an open source.
     pub(super) caller: u32,
     /// The class over all services; [`NONE`] for a health check.
@@ -58,23 +57,24 @@ pub(super) struct Request {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slab {
     slots: Vec<Request>,
+    /// Grows whenever what was scheduled for the record in a slot has become stale. Apart from the records: it is asked
+    /// for much more often than the record behind it.
+    generations: Vec<u32>,
     free: Vec<u32>,
 }
 
 impl Slab {
-    /// Takes a slot; the generation of the record continues that of the slot.
+    /// Takes a slot.
     #[inline]
-    pub(super) fn insert(&mut self, mut request: Request) -> u32 {
+    pub(super) fn insert(&mut self, request: Request) -> u32 {
         match self.free.pop() {
             Some(at) => {
-                let slot = &mut self.slots[at as usize];
-                request.generation = slot.generation;
-                *slot = request;
+                self.slots[at as usize] = request;
                 at
             }
             None => {
-                request.generation = 0;
                 self.slots.push(request);
+                self.generations.push(0);
                 (self.slots.len() - 1) as u32
             }
         }
@@ -82,16 +82,27 @@ impl Slab {
 
     #[inline]
     pub(super) fn remove(&mut self, at: u32) {
-        let slot = &mut self.slots[at as usize];
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.stage = Stage::Free;
+        self.stale(at);
+        self.slots[at as usize].stage = Stage::Free;
         self.free.push(at);
+    }
+
+    /// Makes stale whatever is scheduled for the record in a slot.
+    #[inline]
+    pub(super) fn stale(&mut self, at: u32) {
+        let generation = &mut self.generations[at as usize];
+        *generation = generation.wrapping_add(1);
+    }
+
+    #[inline]
+    pub(super) fn generation(&self, at: u32) -> u32 {
+        self.generations[at as usize]
     }
 
     /// The record, if it still is of that generation.
     #[inline]
     pub(super) fn current(&self, at: u32, generation: u32) -> Option<&Request> {
-        self.slots.get(at as usize).filter(|r| r.generation == generation && r.stage != Stage::Free)
+        self.slots.get(at as usize).filter(|_| self.generations[at as usize] == generation)
     }
 
     /// Slots in use and free, for scans.

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::jobs::{Job, Jobs};
-use super::processor::Processor;
+use super::jobs::{Further, Job, Jobs, Records};
+use super::processor::{Clock, Cores, Slow};
 use super::request::{NONE, Slab, Stage};
 use crate::scenario::model::CpuModel;
 use crate::units::{Bytes, Cpu, ServiceId};
@@ -48,79 +48,145 @@ pub struct ServerSpec {
     pub effect: RevisionEffect,
 }
 
+/// What servers of one service and revision have in common.
 #[derive(Clone, Debug)]
-pub(super) struct Server {
-    pub(super) cpu: Processor,
-    pub(super) jobs: Jobs,
+pub(super) struct Kind {
+    pub(super) spec: ServerSpec,
+    pub(super) cores: Cores,
     pub(super) service: u32,
-    /// Slots taken: on the CPU or waiting outside of it.
-    pub(super) held: u32,
-    /// Of these, on the CPU.
-    pub(super) running: u32,
-    pub(super) queued: u32,
     pub(super) concurrency: u32,
     pub(super) accept_queue: u32,
-    /// When its completion is due, nanoseconds; `u64::MAX` when none is set.
+}
+
+/// What every request looks at: two cache lines.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Hot {
+    pub(super) clock: Clock,
+    /// When the completion is due, nanoseconds; `u64::MAX` when none is set.
     pub(super) due: u64,
+    /// Memory in use, bytes.
+    pub(super) memory: u64,
+    /// Slots taken: on the CPU or waiting outside of it.
+    pub(super) held: u32,
+    /// Requests that are taken in without a closer look: the concurrency limit, 0 while nothing is accepted.
+    pub(super) limit: u32,
+    pub(super) jobs: Jobs,
+}
+
+/// What only few requests look at.
+#[derive(Clone, Debug)]
+pub(super) struct Cold {
+    /// The accept queue, only ever filled while all slots are taken. Entries that left it early are stale; `queued` counts
+    /// the others.
+    pub(super) queue: VecDeque<(u32, u32)>,
+    pub(super) queued: u32,
     /// The slot is in use.
     pub(super) alive: bool,
     /// The application answers.
     pub(super) ready: bool,
     /// Not stopping, not killed.
     pub(super) accepting: bool,
-    pub(super) cpu_factor: f64,
-    pub(super) effect: RevisionEffect,
-    /// The accept queue. Entries that left it early are stale; `queued` counts the others.
-    pub(super) queue: VecDeque<(u32, u32)>,
-    pub(super) memory: u64,
-    pub(super) memory_idle: u64,
-    pub(super) memory_limit: u64,
     /// CPU spent on what nobody got, vCPU-nanoseconds.
     pub(super) wasted: f64,
 }
 
-impl Server {
-    pub(super) fn new(spec: &ServerSpec, now: u64) -> Self {
-        Self {
-            cpu: Processor::new(spec.cpu, spec.model, now),
-            jobs: Jobs::default(),
-            service: spec.service.0,
-            held: 0,
-            running: 0,
-            queued: 0,
-            concurrency: spec.concurrency.unwrap_or(NONE),
-            accept_queue: spec.accept_queue.unwrap_or(NONE),
-            due: u64::MAX,
-            alive: true,
-            ready: false,
-            accepting: true,
-            cpu_factor: spec.effect.cpu_factor,
-            effect: spec.effect,
-            queue: VecDeque::new(),
-            memory: spec.memory_idle.get(),
-            memory_idle: spec.memory_idle.get(),
-            memory_limit: spec.memory.get(),
-            wasted: 0.0,
+/// All task servers, by server id: what is used together lies together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Servers {
+    pub(super) hot: Vec<Hot>,
+    pub(super) slow: Vec<Slow>,
+    pub(super) further: Vec<Further>,
+    pub(super) cold: Vec<Cold>,
+    pub(super) kinds: Vec<Kind>,
+    free: Vec<u32>,
+}
+
+impl Servers {
+    /// Adds a server that is not ready.
+    pub(super) fn add(&mut self, spec: &ServerSpec, now: u64) -> u32 {
+        let kind = self.kinds.iter().rposition(|k| k.spec == *spec).unwrap_or_else(|| {
+            self.kinds.push(Kind {
+                spec: *spec,
+                cores: Cores::new(spec.cpu, spec.model),
+                service: spec.service.0,
+                concurrency: spec.concurrency.unwrap_or(NONE),
+                accept_queue: spec.accept_queue.unwrap_or(NONE),
+            });
+            self.kinds.len() - 1
+        });
+        let (clock, slow) = Clock::new(kind as u32, &self.kinds[kind].cores, now);
+        let hot =
+            Hot { clock, due: u64::MAX, memory: spec.memory_idle.get(), held: 0, limit: 0, jobs: Jobs::default() };
+        let cold = Cold { queue: VecDeque::new(), queued: 0, alive: true, ready: false, accepting: true, wasted: 0.0 };
+        match self.free.pop() {
+            Some(id) => {
+                let at = id as usize;
+                (self.hot[at], self.slow[at], self.cold[at]) = (hot, slow, cold);
+                id
+            }
+            None => {
+                self.hot.push(hot);
+                self.slow.push(slow);
+                self.further.push(Further::default());
+                self.cold.push(cold);
+                (self.hot.len() - 1) as u32
+            }
         }
     }
 
-    /// Connections are accepted.
+    /// Gives a slot back.
+    pub(super) fn remove(&mut self, server: u32) {
+        self.cold[server as usize].alive = false;
+        self.free.push(server);
+    }
+
     #[inline]
-    pub(super) fn open(&self) -> bool {
-        self.ready && self.accepting
+    pub(super) fn kind(&self, server: u32) -> &Kind {
+        &self.kinds[self.hot[server as usize].clock.kind()]
+    }
+
+    /// Accounts for the time of a server until `now`.
+    #[inline]
+    pub(super) fn advance(&mut self, server: u32, now: u64) {
+        let hot = &mut self.hot[server as usize];
+        let cores = &self.kinds[hot.clock.kind()].cores;
+        hot.clock.advance(cores, &mut self.slow[server as usize], now);
+    }
+
+    /// Sets the rate for the requests that are on the CPU now, and returns when the first is done; `u64::MAX`
+    /// for never.
+    #[inline]
+    pub(super) fn share(&mut self, server: u32) -> u64 {
+        let hot = &mut self.hot[server as usize];
+        let cores = &self.kinds[hot.clock.kind()].cores;
+        let slow = &mut self.slow[server as usize];
+        hot.clock.share(cores, slow);
+        hot.jobs.first().and_then(|mark| hot.clock.finish(cores, slow, mark)).unwrap_or(u64::MAX)
+    }
+
+    /// After a change of what is accepted: sets how many are taken in without a closer look.
+    pub(super) fn set_limit(&mut self, server: u32) {
+        let cold = &self.cold[server as usize];
+        let open = cold.ready && cold.accepting;
+        self.hot[server as usize].limit = if open { self.kind(server).concurrency } else { 0 };
+    }
+
+    /// Whether a request that finds no free slot may wait in the accept queue.
+    pub(super) fn may_queue(&self, server: u32) -> bool {
+        let cold = &self.cold[server as usize];
+        cold.ready && cold.accepting && cold.queued < self.kind(server).accept_queue
     }
 
     /// Requests inside, working or not.
-    pub(super) fn inside(&self) -> u32 {
-        self.held + self.queued
+    pub(super) fn inside(&self, server: u32) -> u32 {
+        self.hot[server as usize].held + self.cold[server as usize].queued
     }
+}
 
+impl Cold {
     /// Takes the first request out of the accept queue.
-    #[inline]
     pub(super) fn dequeue(&mut self, requests: &Slab) -> Option<u32> {
-        if self.queued == 0 {
-            return None;
-        }
         while let Some((at, generation)) = self.queue.pop_front() {
             if queued(requests, at, generation) {
                 self.queued -= 1;
@@ -146,8 +212,23 @@ fn queued(requests: &Slab, at: u32, generation: u32) -> bool {
     requests.current(at, generation).is_some_and(|r| r.stage == Stage::Queued)
 }
 
-/// Whether a job on the CPU is still wanted.
-#[inline]
-pub(super) fn running(requests: &Slab) -> impl Fn(&Job) -> bool + '_ {
-    |job| requests.current(job.request, job.generation).is_some_and(|r| r.stage == Stage::Running)
+impl Records for Slab {
+    #[inline]
+    fn generation(&self, request: u32) -> u32 {
+        Self::generation(self, request)
+    }
+
+    fn live(&self, job: &Job) -> bool {
+        self.current(job.request, job.generation).is_some_and(|r| r.stage == Stage::Running)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_two_cache_lines() {
+        assert_eq!(size_of::<Hot>(), 128);
+    }
 }

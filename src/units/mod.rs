@@ -14,3 +14,6 @@ pub use parse::{
 };
 pub use print::{print_bytes, print_cpu, print_duration, print_usd};
 pub use quantity::{Bytes, Cpu, Usd};
+
+#[cfg(test)]
+mod tests;

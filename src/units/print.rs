@@ -21,7 +21,7 @@ pub fn print_duration(d: SimDuration) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }
-    if nanos % 1_000_000_000 != 0 {
+    if !nanos.is_multiple_of(1_000_000_000) {
         return if nanos >= 1_000_000_000 {
             format!("{}s", decimal(u128::from(nanos), 9))
         } else if nanos >= 1_000_000 {
@@ -67,7 +67,7 @@ pub fn print_bytes(bytes: Bytes, notation: ByteNotation) -> String {
     if n == 0 {
         return "0 B".to_owned();
     }
-    let fit = |units: &[(u64, &'static str)]| units.iter().find(|(size, _)| n % size == 0).copied();
+    let fit = |units: &[(u64, &'static str)]| units.iter().find(|(size, _)| n.is_multiple_of(*size)).copied();
     match (fit(decimal), fit(binary)) {
         (Some((size, unit)), Some((other, _))) if n / size <= n / other => format!("{} {unit}", n / size),
         (Some((size, unit)), None) | (_, Some((size, unit))) => format!("{} {unit}", n / size),

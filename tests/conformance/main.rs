@@ -121,6 +121,8 @@ fn options() -> Options {
             None => (argument.as_str(), None),
         };
         match name {
+            // There are no `#[test]` functions to list.
+            "--list" => std::process::exit(0),
             "--long" | "--ignored" | "--include-ignored" => options.long = true,
             "--list" => options.list = true,
             "--test-threads" => {

@@ -242,6 +242,12 @@ fn the_closing_sentence_fits_its_reason() {
     assert!(diagnose(DiagnosisKind::RetryStorm).contains("retries kept its tasks overloaded"));
     assert!(diagnose(DiagnosisKind::CapacityUnavailable).contains("capacity was not to be had"));
     assert!(diagnose(DiagnosisKind::RepeatedRestarts).contains("had to be started again"));
+    let unhealthy = sentence(&|s: &mut Summary| {
+        s.services["web"].scaling.tasks_failed = 11;
+        let kind = DiagnosisKind::UnhealthyService;
+        s.diagnoses.push(Diagnosis { kind, subject: "web".into(), ..Diagnosis::default() });
+    });
+    assert!(unhealthy.contains("failed their health checks under the load and were replaced (11"), "{unhealthy}");
     // The launch outweighs the signal.
     let slow_pull = sentence(&|s: &mut Summary| s.incidents[0].links.pull_s = 600.0);
     assert!(slow_pull.contains("of it pulling the image"), "{slow_pull}");

@@ -199,7 +199,7 @@ impl World {
     fn run(&mut self, secs: u64) {
         let end = self.now + secs;
         while self.now < end {
-            let mut happened = self.now % 5 == 0;
+            let mut happened = self.now.is_multiple_of(5);
             for i in 0..self.tasks.len() {
                 happened |= self.live(i);
             }

@@ -12,6 +12,7 @@ use super::load::LoadOptions;
 use super::locate;
 use super::model::{Action, Capacity, Fargate, Objectives, Plan};
 use super::tree::Node;
+use crate::catalog::Catalog;
 use crate::kernel::SimDuration;
 use crate::units::print_duration;
 
@@ -216,8 +217,11 @@ impl Check<'_> {
         let cluster = &self.plan.cluster;
         self.within(&["cluster"], |c| {
             c.range(&["zones"], u64::from(cluster.zones), 1, 6, "a region has");
-            if cluster.region.trim().is_empty() {
-                c.error("S1010", &["region"], "`region` is empty", "for example \"us-east-1\"");
+            // A file of prices may know regions that the catalog does not.
+            if c.plan.billing.prices.is_none()
+                && let Err(e) = Catalog::embedded().check_region(&cluster.region)
+            {
+                c.error("S1006", &["region"], e.to_string(), "not a region that the catalog knows");
             }
             let q = &cluster.quotas;
             c.above_zero(&["quotas", "fargate_launch_rate"], q.fargate_launch_rate);

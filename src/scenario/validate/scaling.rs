@@ -62,16 +62,15 @@ impl Check<'_> {
         self.above_zero(&["target_value"], t.target_value);
         let metric = t.predefined_metric_type;
         match metric {
-            M::AlbRequestCountPerTarget => {
-                if service.load_balancer.is_none() {
-                    self.error(
-                        "S1012",
-                        &["predefined_metric_type"],
-                        format!("{metric} needs a load balancer"),
-                        "the service has none",
-                    );
-                }
+            M::AlbRequestCountPerTarget if service.load_balancer.is_none() => {
+                self.error(
+                    "S1012",
+                    &["predefined_metric_type"],
+                    format!("{metric} needs a load balancer"),
+                    "the service has none",
+                );
             }
+            M::AlbRequestCountPerTarget => {}
             _ if t.target_value > 100.0 => {
                 self.error(
                     "S1010",
@@ -189,7 +188,7 @@ impl Check<'_> {
         let nanos = alarm.period.as_nanos();
         let secs = alarm.period.as_secs();
         let whole = nanos == secs * 1_000_000_000;
-        if !whole || !(matches!(secs, 10 | 20 | 30) || (secs > 0 && secs % 60 == 0)) {
+        if !whole || !(matches!(secs, 10 | 20 | 30) || (secs > 0 && secs.is_multiple_of(60))) {
             self.error(
                 "S1012",
                 &["period"],

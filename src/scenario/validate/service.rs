@@ -130,7 +130,7 @@ impl Check<'_> {
     fn size(&mut self, task: &Task) {
         let units = task.cpu.parts() / 125;
         let mib = task.memory.get() >> 20;
-        let whole = task.cpu.parts() % 125 == 0 && task.memory.get() % (1 << 20) == 0;
+        let whole = task.cpu.parts().is_multiple_of(125) && task.memory.get().is_multiple_of(1 << 20);
         if whole && fargate_size_valid(units, mib, false) {
             return;
         }

@@ -1,0 +1,313 @@
+//! The program as it is called: arguments in, streams and exit codes out.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// simctl in a folder, without anything of the environment that it listens to.
+fn simctl(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simctl"));
+    command.args(args).current_dir(folder).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("SIMCTL_") || ["NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LC_ALL", "LANG"].contains(&&*text)
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+fn end(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = simctl(folder, args).output().expect("simctl starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+/// A folder with a scenario in it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    assert_eq!(end(folder.path(), &["init", "spike.toml"]).0, 0);
+    folder
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("folder");
+    let mut names: Vec<String> =
+        entries.map(|e| e.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn bad_files_are_told_once_with_their_code() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("empty.toml"), "").expect("file");
+    std::fs::write(at.join("bytes.toml"), b"[simulation]\nduration = \"\xff\xfe\"\n").expect("file");
+    std::fs::write(at.join("syntax.toml"), "[simulation\nduration = 5m\n").expect("file");
+    for (args, code, words) in [
+        (&["run", "missing.toml"][..], 3, "there is no file `missing.toml`"),
+        (&["run", "spikes.toml"], 3, "spike.toml"),
+        (&["run", "."], 3, "is a directory"),
+        (&["run", "spike.toml/x.toml"], 3, "spike.toml/x.toml"),
+        (&["run", "empty.toml"], 2, "is empty"),
+        (&["run", "bytes.toml"], 2, "not UTF-8"),
+        (&["run", "syntax.toml"], 2, "syntax.toml:1"),
+        (&["run", "spike.toml", "--set", "services.web.task.cpu=\"a lot\""], 2, "--set:1"),
+        (&["run", "spike.toml", "--set", "services.web.tasks.cpu=1024"], 2, "tasks"),
+        (&["run", "spike.toml", "--set", "services.web.task.cpu=300"], 2, "Fargate has no task size"),
+        (&["run", "spike.toml", "--set", "services.web.desired_count=-1"], 2, "desired_count"),
+        (&["run", "spike.toml", "--set", "simulation.duration=\"1e30h\""], 2, "simulation.duration"),
+        (&["run", "spike.toml", "--set", "simulation.duration=\"-5m\""], 2, "simulation.duration"),
+        (&["run", "spike.toml", "--set", "nonsense"], 2, "nonsense"),
+        (&["run", "spike.toml", "--variant", "no-such"], 2, "no-such"),
+        (&["check", "missing.toml"], 3, "there is no file"),
+        (&["report", "spike.toml"], 3, "spike.toml"),
+        (&["report", "."], 3, "summary.json"),
+        (&["init", "spike.toml"], 3, "exists and is left as it is"),
+        (&["init", "no/such/folder.toml"], 3, "no/such/folder.toml"),
+        (&["explain", "exit-code"], 2, "did you mean `exit-codes`"),
+        (&["run", "--example", "no-such"], 2, "there is no example `no-such`"),
+        (&["run"], 2, "required"),
+        (&["rum", "spike.toml"], 2, "run"),
+    ] {
+        let (got, out, err) = end(at, args);
+        assert_eq!(got, code, "{args:?}: {err}");
+        assert!(err.contains(words), "{args:?}: {err}");
+        assert_eq!(out, "", "{args:?}");
+        assert!(!err.contains("panicked") && !err.contains("mistake of simctl"), "{args:?}: {err}");
+    }
+    assert_eq!(names(at), ["bytes.toml", "empty.toml", "spike.toml", "syntax.toml"], "nothing is left behind");
+}
+
+#[test]
+fn a_place_that_cannot_hold_the_result_is_told_before_anything_runs() {
+    let folder = folder();
+    let at = folder.path();
+    std::fs::write(at.join("file"), "mine").expect("file");
+    std::fs::create_dir(at.join("mine")).expect("folder");
+    std::fs::write(at.join("mine/thesis.tex"), "ten years").expect("file");
+    let mut cases = vec![("file", "file"), ("file/below", "file"), ("mine", "mine")];
+    if cfg!(target_os = "linux") {
+        cases.push(("/proc/simctl/result", "/proc/simctl"));
+    }
+    for (out, words) in cases {
+        for more in [&[][..], &["--force"]] {
+            let args = [&["run", "spike.toml", "--out", out], more].concat();
+            let (code, _, err) = end(at, &args);
+            assert_eq!(code, 3, "{out}: {err}");
+            assert!(err.contains(words), "{out}: {err}");
+            assert_eq!(err.lines().count(), 1, "{err}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(at.join("mine/thesis.tex")).expect("kept"), "ten years");
+    assert_eq!(names(at), ["file", "mine", "spike.toml"]);
+}
+
+#[test]
+fn documents_go_to_standard_output() {
+    let folder = folder();
+    let at = folder.path();
+    let (code, out, err) = end(at, &["check", "spike.toml"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("spike/base is valid"), "{out}");
+    let (code, out, _) = end(at, &["check", "spike.toml", "--format", "json", "--variant", "all"]);
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &json["valid"]), (0, &serde_json::Value::Bool(true)));
+    let (code, out, err) = end(at, &["check", "spike.toml", "--format", "json", "--set", "simulation.sead=1"]);
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &json["valid"], err.as_str()), (2, &serde_json::Value::Bool(false), ""));
+    let (code, _, err) = end(at, &["run", "spike.toml", "--error-format", "json", "--set", "simulation.sead=1"]);
+    let json: serde_json::Value = serde_json::from_str(&err).expect("JSON");
+    assert_eq!((code, &json[0]["severity"]), (2, &serde_json::Value::from("error")));
+    for args in [&["schema"][..], &["catalog", "fargate"], &["explain"], &["explain", "files"], &["init"]] {
+        let (code, out, err) = end(at, args);
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        assert!(out.len() > 200, "{args:?}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (code, out, _) = end(at, &["completions", shell]);
+        assert!(code == 0 && out.contains("simctl"), "{shell}");
+    }
+    let (code, out, _) = end(at, &["--version"]);
+    assert_eq!((code, out.trim()), (0, concat!("simctl ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure_and_a_full_one_is() {
+    let folder = folder();
+    for args in [&["schema"][..], &["catalog"], &["explain", "language"]] {
+        let mut child =
+            simctl(folder.path(), args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        // The reader goes after one byte.
+        let mut first = [0];
+        let mut pipe = child.stdout.take().expect("piped");
+        pipe.read_exact(&mut first).expect("one byte");
+        drop(pipe);
+        let ended = child.wait_with_output().expect("ends");
+        assert_eq!(ended.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    }
+    if let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") {
+        let ended = simctl(folder.path(), &["schema"]).stdout(full).stderr(Stdio::piped()).spawn().expect("starts");
+        let ended = ended.wait_with_output().expect("ends");
+        assert_eq!(ended.status.code(), Some(3));
+        assert!(String::from_utf8_lossy(&ended.stderr).contains("cannot write to standard output"));
+    }
+}
+
+#[test]
+fn the_environment_stands_in_for_flags() {
+    let folder = folder();
+    let (code, _, err) = end(folder.path(), &["run", "spike.toml", "--variant", "no-such"]);
+    let by_env =
+        simctl(folder.path(), &["run", "spike.toml"]).env("SIMCTL_VARIANT", "no-such").output().expect("starts");
+    assert_eq!(by_env.status.code(), Some(code));
+    assert_eq!(String::from_utf8_lossy(&by_env.stderr), err);
+    let colored = simctl(folder.path(), &["run", "nope.toml"]).env("SIMCTL_COLOR", "always").output().expect("starts");
+    assert!(String::from_utf8_lossy(&colored.stderr).contains('\u{1b}'));
+}
+
+/// Every file below a folder, with its bytes.
+fn tree(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for name in names(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            files.extend(tree(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+        } else {
+            files.push((name, std::fs::read(path).expect("file")));
+        }
+    }
+    files
+}
+
+/// A short run of the starter.
+const SHORT: [&str; 6] =
+    ["run", "spike.toml", "--set", "simulation.duration=\"7m\"", "--set", "simulation.interval=\"5s\""];
+
+#[test]
+fn a_run_leaves_a_whole_folder_and_equal_seeds_equal_bytes() {
+    let folder = folder();
+    let at = folder.path();
+    let (code, out, err) = end(at, &SHORT);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("spike/base\n") && out.contains("wrote output/spike/base/ (charts/overview.svg"), "{out}");
+    assert!(out.lines().all(|l| l.chars().count() <= 110), "{out}");
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("simulating spike/base: 7 min, seed 42"), "{err}");
+    let first = tree(&at.join("output/spike/base"));
+    let have: Vec<&str> = first.iter().map(|f| f.0.as_str()).collect();
+    for name in [
+        "charts/overview.png",
+        "charts/overview.svg",
+        "costs.csv",
+        "decisions.csv",
+        "decisions.jsonl",
+        "deployments.csv",
+        "nodes.csv",
+        "plan.toml",
+        "replications.csv",
+        "services.csv",
+        "summary.json",
+        "tasks.csv",
+    ] {
+        assert!(have.contains(&name), "{name} is not among {have:?}");
+    }
+
+    let elsewhere = [&SHORT[..], &["--out", "again", "--quiet"]].concat();
+    assert_eq!(end(at, &elsewhere), (0, String::new(), String::new()));
+    assert!(first == tree(&at.join("again")), "equal plans give equal bytes");
+    assert_eq!(end(at, &SHORT).0, 0, "the same plan replaces its result");
+
+    // The plan beside the result is a scenario that gives it again.
+    let (code, json, err) = end(at, &["run", "again/plan.toml", "--out", "third", "--json", "--quiet", "--no-charts"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let third: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let summary = std::fs::read_to_string(at.join("again/summary.json")).expect("summary");
+    let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(third["facts_hash"], summary["facts_hash"]);
+    assert_eq!(third["meta"]["plan_hash"], summary["meta"]["plan_hash"]);
+
+    // Another plan does not replace it unasked.
+    let other = [&SHORT[..], &["--seed", "7"]].concat();
+    let (code, out, err) = end(at, &other);
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("--force"), "{err}");
+    let shown = end(at, &["report", "again", "--check", "--no-charts"]);
+    assert!(matches!(shown.0, 0 | 10), "{}", shown.2);
+    let missed = summary["objectives"].as_array().expect("objectives").iter().any(|o| o["held"] == false);
+    assert_eq!(shown.0 == 10, missed);
+    assert_eq!(names(&at.join("output/spike")), ["base"]);
+}
+
+#[test]
+fn variants_run_into_folders_of_their_own() {
+    let folder = folder();
+    let at = folder.path();
+    let args = [&SHORT[..], &["--variant", "all", "--json", "--quiet", "--no-charts"]].concat();
+    let (code, out, err) = end(at, &args);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let all: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let variants: Vec<&str> =
+        all.as_array().expect("several").iter().map(|s| s["meta"]["variant"].as_str().expect("name")).collect();
+    assert!(variants.len() > 1 && variants[0] == "base", "{variants:?}");
+    let mut sorted: Vec<String> = variants.iter().map(ToString::to_string).collect();
+    sorted.sort();
+    assert_eq!(names(&at.join("output/spike")), sorted);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_nothing() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut command = simctl(folder.path(), &["run", "--example", "day"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut err = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    err.read_line(&mut line).expect("a line at the start");
+    assert!(line.starts_with("simulating day/base"), "{line}");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).expect("the end of it");
+    assert_eq!(child.wait().expect("ends").code(), Some(130), "{rest}");
+    assert!(rest.starts_with("error: interrupted at "), "{rest}");
+    assert!(names(folder.path()).is_empty(), "{:?}", names(folder.path()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_takes_no_more_leaves_nothing() {
+    let folder = folder();
+    let at = folder.path();
+    // A limit on the size of a file fails the writes as a full disk does; the signal that comes with it is ignored.
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {} \"$@\"", env!("CARGO_BIN_EXE_simctl"));
+    let args = [&["-c", &script, "sh"][..], &SHORT].concat();
+    let ended = Command::new("sh").args(args).current_dir(at).output().expect("sh starts");
+    let err = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{err}");
+    assert!(err.contains("error: cannot write ") && err.contains("partial"), "{err}");
+    assert_eq!(names(at), ["spike.toml"], "{err}");
+
+    // A small file system, where one may be mounted.
+    let disk = at.join("disk");
+    std::fs::create_dir(&disk).expect("folder");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+        .arg(&disk)
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success());
+    if mounted {
+        let (code, _, err) = end(at, &[&SHORT[..], &["--out", "disk/result"]].concat());
+        let left = names(&disk);
+        let unmounted = Command::new("umount").arg(&disk).status().expect("umount");
+        assert!(unmounted.success());
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("No space left on device"), "{err}");
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
