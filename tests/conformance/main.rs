@@ -52,6 +52,8 @@ struct Case {
 struct Options {
     filter: Option<String>,
     long: bool,
+    /// Only name the cases.
+    list: bool,
     threads: usize,
 }
 
@@ -83,6 +85,9 @@ fn main() -> ExitCode {
             }
         }
     }
+    if options.list {
+        return ExitCode::SUCCESS;
+    }
     print!("{} passed, {} failed", totals.passed, totals.failed);
     if totals.skipped > 0 {
         print!(", {} skipped", totals.skipped);
@@ -106,6 +111,7 @@ fn options() -> Options {
     let mut options = Options {
         filter: None,
         long: std::env::var_os("SIMCTL_LONG").is_some_and(|v| !v.is_empty() && v != "0"),
+        list: false,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let mut arguments = std::env::args().skip(1);
@@ -118,6 +124,7 @@ fn options() -> Options {
             // There are no `#[test]` functions to list.
             "--list" => std::process::exit(0),
             "--long" | "--ignored" | "--include-ignored" => options.long = true,
+            "--list" => options.list = true,
             "--test-threads" => {
                 let count = value.or_else(|| arguments.next()).and_then(|v| v.parse().ok());
                 options.threads = count.unwrap_or(options.threads).max(1);
@@ -158,6 +165,10 @@ fn cases(file: &Path) -> Result<Vec<Case>, String> {
 fn run_family(folder: &str, family: &str, mut cases: Vec<Case>, options: &Options, totals: &mut Totals) {
     if let Some(filter) = &options.filter {
         cases.retain(|case| format!("{folder}/{family}/{}", case.id).contains(filter.as_str()));
+    }
+    if options.list {
+        cases.iter().for_each(|case| println!("{folder}/{family}/{}: test", case.id));
+        return;
     }
     if cases.is_empty() {
         return;
