@@ -47,8 +47,8 @@ fn plan(run: &Run) -> Plan {
     let egress = ["nat_gateway", "vpc_endpoints", "public_ip"][run.egress];
     let text = format!(
         "[simulation]\nduration = \"{RUN_SECS}s\"\n[cluster]\nzones = {}\n[capacity.od]\ntype = \"fargate\"\n\
-         [capacity.spot]\ntype = \"fargate_spot\"\n[services.a.task]\ncpu = 256\nmemory = \"512 MiB\"\n\
-         [services.a.load_balancer]\n[services.b.task]\ncpu = 4096\nmemory = \"9 GB\"\narchitecture = \"ARM64\"\n\
+         [capacity.spot]\ntype = \"fargate_spot\"\n[services.a]\ncapacity.od = {{ weight = 1 }}\ncapacity.spot = {{ weight = 1 }}\n[services.a.task]\ncpu = 256\nmemory = \"512 MiB\"\n\
+         [services.a.load_balancer]\n[services.b]\ncapacity.od = {{ weight = 1 }}\ncapacity.spot = {{ weight = 1 }}\n[services.b.task]\ncpu = 4096\nmemory = \"9 GB\"\narchitecture = \"ARM64\"\n\
          ephemeral_storage = \"21 GiB\"\n[billing]\negress = \"{egress}\"\ndiscount_percent = {}\n",
         run.zones, run.discount
     );

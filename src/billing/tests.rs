@@ -13,7 +13,7 @@ const SPOT: CapacityId = CapacityId(1);
 fn plan(more: &str) -> Plan {
     let text = format!(
         "[simulation]\nduration = \"24h\"\n[capacity.od]\ntype = \"fargate\"\n[capacity.spot]\ntype = \"fargate_spot\"\n\
-         [services.web.task]\ncpu = 1024\nmemory = \"2 GB\"\n{more}"
+         [services.web]\ncapacity.od = {{ weight = 1 }}\ncapacity.spot = {{ weight = 1 }}\n[services.web.task]\ncpu = 1024\nmemory = \"2 GB\"\n{more}"
     );
     from_text("test.toml", &text).unwrap_or_else(|e| panic!("{e:?}"))
 }

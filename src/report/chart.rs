@@ -460,7 +460,7 @@ fn dashes(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
             let length = dx.hypot(dy);
             if length < left {
                 left -= length;
-                if piece % 2 == 0 {
+                if piece % 2 == 0 && length > 0.0 && part.last() != Some(&to) {
                     part.push(to);
                 }
                 break;
@@ -477,7 +477,7 @@ fn dashes(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
             from = cut;
         }
     }
-    if part.len() > 1 {
+    if piece % 2 == 0 && part.len() > 1 {
         parts.push(part);
     }
     parts

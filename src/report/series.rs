@@ -17,9 +17,6 @@ use crate::output::{
 /// Most buckets of a run that does not fit interval by interval.
 const FOLDED_BUCKETS: f64 = 260.0;
 
-/// Rows of deployments that are kept one by one.
-const FINE_ROWS: usize = 3_000;
-
 /// A step line with more changes than this is a scribble; its mean and extremes are drawn instead.
 const MOST_STEPS: usize = 160;
 
@@ -226,7 +223,6 @@ impl ResultData {
                 }
             }
         })?;
-        let mut rows = 0;
         Table::open(&folder.join(DEPLOYMENTS_FILE))?.each(|row: DeploymentRow<'static>| {
             if let Some(s) = services.get_mut(row.service.as_ref()) {
                 let t = row.time_s.value();

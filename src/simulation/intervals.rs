@@ -331,8 +331,10 @@ impl Simulation<'_> {
             let record = &mut self.recorder.services[index];
             record.whole.reset();
             record.minute.reset();
-            // What is under way now counts as begun now: requests are conserved over the counted time.
+            // What is under way now counts as begun now, at its first attempt: requests are conserved over
+            // the counted time.
             record.whole.started = self.data.in_flight(ServiceId::from(index));
+            record.whole.attempts = record.whole.started;
             record.scale_outs = 0;
             record.scale_ins = 0;
             record.held_back.clear();

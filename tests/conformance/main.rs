@@ -122,7 +122,6 @@ fn options() -> Options {
         };
         match name {
             // There are no `#[test]` functions to list.
-            "--list" => std::process::exit(0),
             "--long" | "--ignored" | "--include-ignored" => options.long = true,
             "--list" => options.list = true,
             "--test-threads" => {
