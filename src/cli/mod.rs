@@ -7,7 +7,6 @@ pub mod catalog;
 mod check;
 mod completions;
 mod console;
-mod engine;
 mod examples;
 mod exit;
 mod explain;
@@ -20,48 +19,16 @@ mod schema;
 
 use std::io::{self, BufWriter};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 
 pub use args::{Cli, Command};
 pub use exit::ExitCode;
 
-use crate::kernel::SimTime;
-use crate::output::{OutputError, RowSink, Summary};
-use crate::scenario::Loaded;
+use crate::experiment::{Engine, EngineError, simulate};
+use crate::output::OutputError;
 use crate::scenario::diagnostic::Diagnostics;
 use console::Console;
-
-/// One run that is to be simulated.
-#[derive(Clone, Copy, Debug)]
-pub struct Job<'a> {
-    /// The scenario, loaded and checked.
-    pub loaded: &'a Loaded,
-    /// Hash of the plan and its inputs.
-    pub plan_hash: &'a str,
-    /// Number of the replication, from 0.
-    pub replication: u32,
-    /// Set when the run is to end as soon as possible.
-    pub interrupt: &'a AtomicBool,
-}
-
-/// Why a run did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The plan cannot be simulated or priced.
-    #[error("{0}")]
-    Invalid(String),
-    /// The rows cannot be written.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// [`Job::interrupt`] was set; says how far the run was.
-    #[error("interrupted {0}")]
-    Interrupted(String),
-}
-
-/// Simulates a job: rows go to the sink as they arise, the callback hears of the simulated time now and then.
-pub type Engine = fn(&Job<'_>, &mut RowSink, &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError>;
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +105,7 @@ pub fn main() -> std::process::ExitCode {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut err = io::stderr().lock();
         let mut console = console::of_process(&cli.global, &mut out, &mut err);
-        dispatch(&cli.command, &mut console, engine::simulate)
+        dispatch(&cli.command, &mut console, simulate)
     }));
     code.unwrap_or(ExitCode::Unexpected).into()
 }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::args::{Format, LatencyAxis, Patch, RunArgs, Show};
 use super::console::{Console, INTERRUPT};
 use super::progress::Progress;
-use super::{Engine, EngineError, ExitCode, Failure, Job, examples, panic};
+use super::{ExitCode, Failure, examples, panic};
+use crate::experiment::{CHECK_SCHEDULE, Engine, EngineError, Job, RunRecord};
 use crate::output::{OutputFolder, Summary};
 use crate::report::{LatencyScale, write_charts, write_markdown, write_summary};
 use crate::scenario::{BASE, LoadOptions, Loaded, load, plan_hash};
@@ -70,7 +71,7 @@ pub(crate) fn load_variants(path: &Path, patch: &Patch) -> Result<Vec<Loaded>, F
         sets: patch.sets.clone(),
         variant: variant.filter(|v| *v != BASE).map(ToOwned::to_owned),
         allow_outside: patch.allow_outside,
-        check_schedule: Some(super::engine::check_schedule),
+        check_schedule: Some(CHECK_SCHEDULE),
         header: vec![format!("prices of {}", super::catalog_date())],
     };
     if patch.variants.is_empty() {
@@ -120,17 +121,16 @@ fn one(
     let label = format!("{}/{}", loaded.name, loaded.variant);
     let simulation = &loaded.plan.simulation;
     let mut progress = Progress::start(console, &label, simulation.duration, simulation.seed, &hash);
-    let job = Job { loaded, plan_hash: &hash, replication: 0, interrupt: &INTERRUPT };
+    let job = Job { loaded, plan_hash: &hash, replication: 0, interrupt: Some(&INTERRUPT) };
     let result = engine(&job, &mut rows, &mut |now| progress.at(now));
-    let mut summary = match result {
-        Ok(summary) => summary,
+    let RunRecord { summary, .. } = match result {
+        Ok(record) => record,
         Err(e) => {
             progress.abandon();
             return Err(e.into());
         }
     };
     progress.done(console, summary.meta.events);
-    summary.ignored.extend(loaded.unused.iter().cloned());
     rows.close()?;
     folder.write_plan(&loaded.plan_toml)?;
     folder.write_summary(&summary, std::slice::from_ref(&summary))?;

@@ -175,6 +175,17 @@ pub fn tidy(value: &mut serde_json::Value) {
     }
 }
 
+/// A value as one line of JSON, its floats rounded as [`tidy`] does.
+///
+/// # Panics
+/// When the value has keys that are no strings, which no type of simctl has.
+#[must_use]
+pub fn tidied(value: &impl Serialize) -> String {
+    let mut value = serde_json::to_value(value).expect("only string keys and finite shapes");
+    tidy(&mut value);
+    value.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

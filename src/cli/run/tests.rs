@@ -7,7 +7,7 @@ use crate::output::{Meta, ObjectiveResult, OutputError, RowSink, SUMMARY_SCHEMA,
 use crate::report::Style;
 
 /// An engine that makes up one row and misses its objective.
-fn made_up(job: &Job<'_>, rows: &mut RowSink, progress: &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError> {
+fn made_up(job: &Job<'_>, rows: &mut RowSink, progress: &mut dyn FnMut(SimTime)) -> Result<RunRecord, EngineError> {
     progress(SimTime::from_secs(1));
     rows.service(&ServiceRow { service: "web".into(), ..ServiceRow::default() })?;
     let mut summary = Summary {
@@ -25,15 +25,15 @@ fn made_up(job: &Job<'_>, rows: &mut RowSink, progress: &mut dyn FnMut(SimTime))
         ..Summary::default()
     };
     summary.services.insert("web".into(), ServiceSummary::default());
-    Ok(summary)
+    Ok(RunRecord::new(summary, &[]))
 }
 
-fn full_disk(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError> {
+fn full_disk(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<RunRecord, EngineError> {
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     Err(OutputError::io("write", "output/x/services.csv", full).into())
 }
 
-fn interrupted(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError> {
+fn interrupted(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<RunRecord, EngineError> {
     Err(EngineError::Interrupted("at 20 min".into()))
 }
 
