@@ -5,14 +5,20 @@
 //! [`RunRecord`] each, in the order that was asked for. What follows from them is a pure function of the
 //! records.
 
+pub mod compare;
 mod engine;
 pub mod figure;
 mod record;
 mod runner;
+pub mod statistics;
 mod store;
+pub mod study;
+pub mod words;
 
+pub use compare::{Against, CompareOptions, Comparison, FigureDifference, Variant, compare};
 pub use engine::{CHECK_SCHEDULE, Engine, EngineError, Job, simulate};
 pub use figure::{Better, CLUSTER, Figure, Kind, MEASURES, Measure};
 pub use record::{RECORD_SCHEMA, RunRecord};
 pub use runner::{Done, Point, RunFailure, Runner, Unwatched, Wanted, Watch, all_cores, all_of};
 pub use store::Store;
+pub use study::{FigureStudy, HOLD, LEVEL, ObjectiveStudy, Study};

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::statistics::SparseHistogram;
 use crate::output::{Summary, tidied};
 use crate::traffic::Histogram;
 
@@ -17,16 +18,15 @@ pub struct RunRecord {
     pub schema: String,
     /// Its summary.
     pub summary: Summary,
-    /// Latency of successful requests by service: buckets of smallest value and width, both in nanoseconds, and
-    /// count, ascending, empty ones left out.
-    pub latency: IndexMap<String, Vec<(u64, u64, u64)>>,
+    /// Latency of successful requests by service, in nanoseconds.
+    pub latency: IndexMap<String, SparseHistogram>,
 }
 
 impl RunRecord {
     /// The record of a run.
     #[must_use]
     pub fn new(summary: Summary, latency: &[(String, Histogram)]) -> Self {
-        let latency = latency.iter().map(|(name, h)| (name.clone(), h.buckets().collect())).collect();
+        let latency = latency.iter().map(|(name, h)| (name.clone(), h.into())).collect();
         let record = Self { schema: RECORD_SCHEMA.to_owned(), summary, latency };
         Self::from_text(&record.to_text()).unwrap_or(record)
     }
@@ -61,7 +61,7 @@ mod tests {
         summary.cost.total_usd = 0.1 + 0.2;
         let record = RunRecord::new(summary, &[("web".to_owned(), h)]);
         assert_eq!(record.summary.cost.total_usd, 0.3);
-        assert_eq!(record.latency["web"].iter().map(|b| b.2).sum::<u64>(), 3);
+        assert_eq!(record.latency["web"].count(), 3);
         assert_eq!(RunRecord::from_text(&record.to_text()), Some(record.clone()));
         assert_eq!(RunRecord::from_text(&record.to_text()[..200]), None, "half a record is none");
     }
