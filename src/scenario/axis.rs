@@ -4,7 +4,7 @@
 //! tenth from 50 on, `10..1000:5:log` five values with a constant ratio. A unit stands at both ends or at
 //! the second: `30s..120s:4`, `1..4 GB:4`. Whole ends make whole values.
 
-use super::diagnostic::{Diagnostic, Source, Span};
+use super::diagnostic::{Diagnostic, Diagnostics, Source, Span};
 use super::patch::parse_address;
 use super::tree::{Node, Value};
 
@@ -68,12 +68,12 @@ impl Axis {
     /// Reads `ADDRESS=VALUES`.
     ///
     /// # Errors
-    /// A diagnostic that points into the argument.
-    pub fn parse(argument: &str, option: &str) -> Result<Self, (Source, Diagnostic)> {
-        let source = Source { name: option.to_owned(), text: argument.into() };
+    /// A finding that points into the argument.
+    pub fn parse(argument: &str, option: &str) -> Result<Self, Diagnostics> {
         let wrong = |message: &str, start: usize, end: usize, help: &str| {
+            let source = Source { name: option.to_owned(), text: argument.into() };
             let found = Diagnostic::error("S0204", message.to_owned()).at(Span::new(0, start, end)).help(help);
-            Err((source.clone(), found))
+            Err(Diagnostics { sources: vec![source], items: vec![found] })
         };
         let Some(equals) = argument.find('=') else {
             return wrong("an axis is written `address=values`", 0, argument.len(), HELP);
@@ -346,8 +346,8 @@ mod tests {
                 Ok(values) => panic!("{text}: {values:?}"),
             }
         }
-        let (_, e) = Axis::parse("services..x=1", "--vary").expect_err("no address");
-        assert!(e.message.contains("not an address"), "{}", e.message);
+        let e = Axis::parse("services..x=1", "--vary").expect_err("no address");
+        assert!(e.items[0].message.contains("not an address"), "{}", e.items[0].message);
         assert!(Axis::parse("services.web.task.cpu", "--vary").is_err());
     }
 }
