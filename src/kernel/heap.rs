@@ -1,17 +1,22 @@
 //! The two heaps of the event queue. Both are 4-ary: half the depth of a binary heap, and the four
 //! children of a node lie in one or two cache lines, so the smallest child is chosen without a
 //! branch that the processor has to guess.
+//!
+//! What is taken out leaves a hole at the top, which is only closed when the heap is asked again: most often something
+//! new is put in before, and one way down the heap does for both.
 
 /// A 4-ary min-heap of `(key, value)` pairs. Keys are expected to be unique; among equal keys the
 /// order of removal is unspecified but deterministic.
 #[derive(Clone, Debug)]
 pub struct KeyedHeap<V> {
     items: Vec<(u128, V)>,
+    /// The top has been taken out.
+    hole: bool,
 }
 
 impl<V> Default for KeyedHeap<V> {
     fn default() -> Self {
-        Self { items: Vec::new() }
+        Self { items: Vec::new(), hole: false }
     }
 }
 
@@ -19,13 +24,13 @@ impl<V: Copy> KeyedHeap<V> {
     /// How many entries are pending.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() - usize::from(self.hole)
     }
 
     /// True when nothing is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.len() == 0
     }
 
     /// The smallest key, or `u128::MAX` when empty.
@@ -33,14 +38,32 @@ impl<V: Copy> KeyedHeap<V> {
     #[must_use]
     pub fn min_key(&self) -> u128 {
         match self.items.first() {
-            Some(&(key, _)) => key,
-            None => u128::MAX,
+            Some(&(key, _)) if !self.hole => key,
+            _ => self.items.iter().skip(1).take(4).map(|item| item.0).min().unwrap_or(u128::MAX),
+        }
+    }
+
+    /// Closes the hole that the last removal has left, so that asking for the smallest key is cheap.
+    #[inline]
+    pub fn settle(&mut self) {
+        if self.hole {
+            self.hole = false;
+            if let Some((key, value)) = self.items.pop()
+                && !self.items.is_empty()
+            {
+                self.down(key, value);
+            }
         }
     }
 
     /// Adds an entry.
     #[inline]
     pub fn push(&mut self, key: u128, value: V) {
+        if self.hole {
+            self.hole = false;
+            self.down(key, value);
+            return;
+        }
         let mut hole = self.items.len();
         self.items.push((key, value));
         while hole > 0 {
@@ -57,45 +80,43 @@ impl<V: Copy> KeyedHeap<V> {
     /// Removes and returns the entry with the smallest key.
     #[inline]
     pub fn pop(&mut self) -> Option<(u128, V)> {
-        let last = self.items.pop()?;
-        let len = self.items.len();
-        if len == 0 {
-            return Some(last);
-        }
-        let top = self.items[0];
+        self.settle();
+        let top = self.items.first().copied();
+        self.hole = top.is_some();
+        top
+    }
+
+    /// Puts an entry in at the top, where there is a hole.
+    #[inline]
+    fn down(&mut self, key: u128, value: V) {
         let items = &mut self.items[..];
+        let len = items.len();
         let mut hole = 0;
         loop {
             let first = 4 * hole + 1;
-            if first + 4 <= len {
+            let child = if first + 4 <= len {
                 let c = &items[first..first + 4];
                 let a = usize::from(c[1].0 < c[0].0);
                 let b = 2 + usize::from(c[3].0 < c[2].0);
-                let best = if c[b].0 < c[a].0 { b } else { a };
-                let child = first + best;
-                if last.0 <= items[child].0 {
-                    break;
+                first + if c[b].0 < c[a].0 { b } else { a }
+            } else if first < len {
+                let mut child = first;
+                for other in first + 1..len {
+                    if items[other].0 < items[child].0 {
+                        child = other;
+                    }
                 }
-                items[hole] = items[child];
-                hole = child;
+                child
             } else {
-                if first < len {
-                    let mut child = first;
-                    for other in first + 1..len {
-                        if items[other].0 < items[child].0 {
-                            child = other;
-                        }
-                    }
-                    if items[child].0 < last.0 {
-                        items[hole] = items[child];
-                        hole = child;
-                    }
-                }
+                break;
+            };
+            if key <= items[child].0 {
                 break;
             }
+            items[hole] = items[child];
+            hole = child;
         }
-        items[hole] = last;
-        Some(top)
+        items[hole] = (key, value);
     }
 }
 
@@ -109,19 +130,21 @@ const ABSENT: u32 = u32::MAX;
 pub struct DeadlineHeap {
     heap: Vec<(u128, u32)>,
     position: Vec<u32>,
+    /// The top has been taken out.
+    hole: bool,
 }
 
 impl DeadlineHeap {
     /// How many ids have a deadline.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.heap.len() - usize::from(self.hole)
     }
 
     /// True when no id has a deadline.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 
     /// The smallest key, or `u128::MAX` when empty.
@@ -129,8 +152,21 @@ impl DeadlineHeap {
     #[must_use]
     pub fn min_key(&self) -> u128 {
         match self.heap.first() {
-            Some(&(key, _)) => key,
-            None => u128::MAX,
+            Some(&(key, _)) if !self.hole => key,
+            _ => self.heap.iter().skip(1).take(4).map(|item| item.0).min().unwrap_or(u128::MAX),
+        }
+    }
+
+    /// Closes the hole that the last removal has left, so that asking for the smallest key is cheap.
+    #[inline]
+    pub fn settle(&mut self) {
+        if self.hole {
+            self.hole = false;
+            if let Some((key, id)) = self.heap.pop()
+                && !self.heap.is_empty()
+            {
+                self.down(0, key, id);
+            }
         }
     }
 
@@ -151,11 +187,15 @@ impl DeadlineHeap {
             self.position.resize(slot + 1, ABSENT);
         }
         let at = self.position[slot];
-        if at == ABSENT {
+        if at == ABSENT && self.hole {
+            self.hole = false;
+            self.down(0, key, id);
+        } else if at == ABSENT {
             self.heap.push((key, id));
             self.up(self.heap.len() - 1, key, id);
         } else {
-            let at = at as usize;
+            self.settle();
+            let at = self.position[slot] as usize;
             if key < self.heap[at].0 {
                 self.up(at, key, id);
             } else {
@@ -168,6 +208,7 @@ impl DeadlineHeap {
     #[inline]
     pub fn remove(&mut self, id: u32) -> bool {
         let slot = id as usize;
+        self.settle();
         let Some(&at) = self.position.get(slot) else { return false };
         if at == ABSENT {
             return false;
@@ -189,13 +230,10 @@ impl DeadlineHeap {
     /// Removes and returns the earliest `(key, id)`.
     #[inline]
     pub fn pop(&mut self) -> Option<(u128, u32)> {
+        self.settle();
         let &(key, id) = self.heap.first()?;
         self.position[id as usize] = ABSENT;
-        if let Some((last_key, last)) = self.heap.pop()
-            && !self.heap.is_empty()
-        {
-            self.down(0, last_key, last);
-        }
+        self.hole = true;
         Some((key, id))
     }
 
