@@ -125,11 +125,15 @@ const ABSENT: u32 = u32::MAX;
 /// An indexed 4-ary min-heap: one deadline per small integer id, moved and removed in place.
 ///
 /// This is the lane of the hot moving deadlines (the next completion of each task server); the
-/// position array makes a move cost a few nanoseconds where a hash-indexed queue pays tens.
+/// position array makes a move cost a few nanoseconds where a hash-indexed queue pays tens. The
+/// heap itself holds the upper halves of the keys only, sixteen bytes an entry; the lower ones lie
+/// apart and are looked at when two upper ones are equal.
 #[derive(Clone, Debug, Default)]
 pub struct DeadlineHeap {
-    heap: Vec<(u128, u32)>,
+    heap: Vec<(u64, u32)>,
+    /// By id: where it is in the heap, and the lower half of its key.
     position: Vec<u32>,
+    lower: Vec<u64>,
     /// The top has been taken out.
     hole: bool,
 }
@@ -147,13 +151,18 @@ impl DeadlineHeap {
         self.len() == 0
     }
 
+    #[inline]
+    fn key(&self, entry: (u64, u32)) -> u128 {
+        (u128::from(entry.0) << 64) | u128::from(self.lower[entry.1 as usize])
+    }
+
     /// The smallest key, or `u128::MAX` when empty.
     #[inline]
     #[must_use]
     pub fn min_key(&self) -> u128 {
         match self.heap.first() {
-            Some(&(key, _)) if !self.hole => key,
-            _ => self.heap.iter().skip(1).take(4).map(|item| item.0).min().unwrap_or(u128::MAX),
+            Some(&first) if !self.hole => self.key(first),
+            _ => self.heap.iter().skip(1).take(4).map(|&entry| self.key(entry)).min().unwrap_or(u128::MAX),
         }
     }
 
@@ -162,10 +171,10 @@ impl DeadlineHeap {
     pub fn settle(&mut self) {
         if self.hole {
             self.hole = false;
-            if let Some((key, id)) = self.heap.pop()
+            if let Some(last) = self.heap.pop()
                 && !self.heap.is_empty()
             {
-                self.down(0, key, id);
+                self.down(0, last);
             }
         }
     }
@@ -174,7 +183,7 @@ impl DeadlineHeap {
     #[must_use]
     pub fn key_of(&self, id: u32) -> Option<u128> {
         match self.position.get(id as usize) {
-            Some(&at) if at != ABSENT => Some(self.heap[at as usize].0),
+            Some(&at) if at != ABSENT => Some(self.key(self.heap[at as usize])),
             _ => None,
         }
     }
@@ -185,21 +194,27 @@ impl DeadlineHeap {
         let slot = id as usize;
         if slot >= self.position.len() {
             self.position.resize(slot + 1, ABSENT);
+            self.lower.resize(slot + 1, 0);
         }
-        let at = self.position[slot];
-        if at == ABSENT && self.hole {
-            self.hole = false;
-            self.down(0, key, id);
-        } else if at == ABSENT {
-            self.heap.push((key, id));
-            self.up(self.heap.len() - 1, key, id);
+        let entry = ((key >> 64) as u64, id);
+        if self.position[slot] == ABSENT {
+            self.lower[slot] = key as u64;
+            if self.hole {
+                self.hole = false;
+                self.down(0, entry);
+            } else {
+                self.heap.push(entry);
+                self.up(self.heap.len() - 1, entry);
+            }
         } else {
             self.settle();
             let at = self.position[slot] as usize;
-            if key < self.heap[at].0 {
-                self.up(at, key, id);
+            let earlier = key < self.key(self.heap[at]);
+            self.lower[slot] = key as u64;
+            if earlier {
+                self.up(at, entry);
             } else {
-                self.down(at, key, id);
+                self.down(at, entry);
             }
         }
     }
@@ -215,13 +230,12 @@ impl DeadlineHeap {
         }
         self.position[slot] = ABSENT;
         let at = at as usize;
-        let Some((key, moved)) = self.heap.pop() else { return false };
+        let Some(moved) = self.heap.pop() else { return false };
         if at < self.heap.len() {
-            let old = self.heap[at].0;
-            if key < old {
-                self.up(at, key, moved);
+            if self.before(moved, self.heap[at]) {
+                self.up(at, moved);
             } else {
-                self.down(at, key, moved);
+                self.down(at, moved);
             }
         }
         true
@@ -231,34 +245,46 @@ impl DeadlineHeap {
     #[inline]
     pub fn pop(&mut self) -> Option<(u128, u32)> {
         self.settle();
-        let &(key, id) = self.heap.first()?;
-        self.position[id as usize] = ABSENT;
+        let &first = self.heap.first()?;
+        self.position[first.1 as usize] = ABSENT;
         self.hole = true;
-        Some((key, id))
+        Some((self.key(first), first.1))
+    }
+
+    /// Whether `a` comes before `b`.
+    #[inline]
+    fn before(&self, a: (u64, u32), b: (u64, u32)) -> bool {
+        if a.0 == b.0 { self.tie(a.1, b.1) } else { a.0 < b.0 }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tie(&self, a: u32, b: u32) -> bool {
+        self.lower[a as usize] < self.lower[b as usize]
     }
 
     #[inline]
-    fn place(&mut self, at: usize, key: u128, id: u32) {
-        self.heap[at] = (key, id);
-        self.position[id as usize] = at as u32;
+    fn place(&mut self, at: usize, entry: (u64, u32)) {
+        self.heap[at] = entry;
+        self.position[entry.1 as usize] = at as u32;
     }
 
     #[inline]
-    fn up(&mut self, mut hole: usize, key: u128, id: u32) {
+    fn up(&mut self, mut hole: usize, entry: (u64, u32)) {
         while hole > 0 {
             let parent = (hole - 1) / 4;
-            let (pk, pid) = self.heap[parent];
-            if pk <= key {
+            let above = self.heap[parent];
+            if !self.before(entry, above) {
                 break;
             }
-            self.place(hole, pk, pid);
+            self.place(hole, above);
             hole = parent;
         }
-        self.place(hole, key, id);
+        self.place(hole, entry);
     }
 
     #[inline]
-    fn down(&mut self, mut hole: usize, key: u128, id: u32) {
+    fn down(&mut self, mut hole: usize, entry: (u64, u32)) {
         let len = self.heap.len();
         loop {
             let first = 4 * hole + 1;
@@ -266,25 +292,31 @@ impl DeadlineHeap {
                 let c = &self.heap[first..first + 4];
                 let a = usize::from(c[1].0 < c[0].0);
                 let b = 2 + usize::from(c[3].0 < c[2].0);
-                first + if c[b].0 < c[a].0 { b } else { a }
-            } else if first < len {
-                let mut child = first;
-                for other in first + 1..len {
-                    if self.heap[other].0 < self.heap[child].0 {
-                        child = other;
-                    }
+                if c[0].0 == c[1].0 || c[2].0 == c[3].0 || c[a].0 == c[b].0 {
+                    self.least(first, first + 4)
+                } else {
+                    first + if c[b].0 < c[a].0 { b } else { a }
                 }
-                child
+            } else if first < len {
+                self.least(first, len)
             } else {
                 break;
             };
-            let (ck, cid) = self.heap[child];
-            if key <= ck {
+            let below = self.heap[child];
+            if !self.before(below, entry) {
                 break;
             }
-            self.place(hole, ck, cid);
+            self.place(hole, below);
             hole = child;
         }
-        self.place(hole, key, id);
+        self.place(hole, entry);
+    }
+
+    /// The earliest of a range that is not empty.
+    #[cold]
+    #[inline(never)]
+    fn least(&self, first: usize, end: usize) -> usize {
+        (first + 1..end)
+            .fold(first, |best, other| if self.before(self.heap[other], self.heap[best]) { other } else { best })
     }
 }
