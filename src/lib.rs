@@ -9,6 +9,7 @@ pub mod capacity;
 pub mod catalog;
 pub mod cli;
 pub mod cluster;
+pub mod experiment;
 pub mod kernel;
 pub mod output;
 pub mod placement;
