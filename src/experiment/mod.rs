@@ -10,9 +10,11 @@ mod engine;
 pub mod figure;
 mod record;
 mod runner;
+pub mod search;
 pub mod statistics;
 mod store;
 pub mod study;
+pub mod sweep;
 pub mod words;
 
 pub use compare::{Against, CompareOptions, Comparison, FigureDifference, Variant, compare};

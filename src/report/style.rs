@@ -172,6 +172,11 @@ pub(crate) fn sig3(x: f64) -> String {
     significant(x, 3)
 }
 
+/// A quantity of the bill: precise enough that it times the unit price is the cost to the cent.
+pub(crate) fn quantity(x: f64) -> String {
+    if x.abs() >= 1000.0 { grouped(&format!("{x:.0}")) } else { significant(x, 4) }
+}
+
 /// Dollars: cents from ten cents on, three significant digits below.
 pub(crate) fn dollars(x: f64) -> String {
     let sign = if x < 0.0 { "−" } else { "" };

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::closing::{closing_sentence, worst_incident};
 use super::page::{Page, clipped_hash, left, right};
 use super::style::{
-    Paint, Style, clipped, count, counted, dollars, duration, key_words, percent, sig3, significant, value,
+    Paint, Style, clipped, count, counted, dollars, duration, key_words, percent, quantity, sig3, significant, value,
     value_beside,
 };
 use crate::output::{
@@ -140,7 +140,7 @@ fn service_block(page: &mut Page<'_>, meta: &Meta, name: &str, s: &ServiceSummar
 }
 
 fn largest(trend: &Trend) -> String {
-    trend.values.iter().flatten().copied().reduce(f64::max).map_or(String::new(), sig3)
+    trend.max.or_else(|| trend.values.iter().flatten().copied().reduce(f64::max)).map_or(String::new(), sig3)
 }
 
 fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
@@ -204,7 +204,7 @@ fn balancer_words(code: &str) -> String {
 fn scaling(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     let c = &s.scaling;
     let mut text = format!(
-        "scaling: {}, {}, {} to {} tasks; {} started, {} stopped",
+        "scaling: {}, {}, {} to {} tasks; {} became RUNNING, {} stopped",
         counted(c.scale_outs, "scale-out"),
         counted(c.scale_ins, "scale-in"),
         c.min_running,
@@ -305,7 +305,7 @@ fn cost(page: &mut Page<'_>, cost: &CostSummary, weak: &[WeakPrice]) -> io::Resu
     page.heading(&left("Cost", label), &heads)?;
     for item in &cost.items {
         let cells = [
-            (format!("{} {}", sig3(item.quantity), item.unit), 20),
+            (format!("{} {}", quantity(item.quantity), item.unit), 20),
             (format!("${}", significant(item.unit_price_usd, 6)), 14),
             (dollars(item.cost_usd), 11),
             (dollars(item.per_hour_usd), 11),
@@ -327,7 +327,7 @@ fn cost(page: &mut Page<'_>, cost: &CostSummary, weak: &[WeakPrice]) -> io::Resu
         aside.push(format!("by service: {}", parts.join(", ")));
     }
     if let Some(rate) = &cost.rate_usd_per_hour {
-        aside.push(format!("between {} and {} an hour", dollars(rate.min), dollars(rate.max)));
+        aside.push(format!("by interval between {} and {} an hour", dollars(rate.min), dollars(rate.max)));
     }
     if cost.wasted_usd > 0.0 {
         aside.push(format!("{} of it for abandoned requests", dollars(cost.wasted_usd)));
@@ -378,7 +378,7 @@ fn notes(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
     if !summary.notes.is_empty() {
         page.paragraph(0, 2, &format!("Note: {}", summary.notes.join("; ")))?;
     }
-    page.paragraph(0, 2, &format!("Facts {}", clipped_hash(&summary.facts_hash)))
+    page.paragraph(0, 2, &format!("Hash of all facts: {} (equal for equal runs)", clipped_hash(&summary.facts_hash)))
 }
 
 #[cfg(test)]

@@ -394,7 +394,7 @@ impl Simulation<'_> {
             );
         }
         let retries = r.whole.retries;
-        if retries > 0 && retries * 5 > r.whole.attempts {
+        if retries * 2 > r.whole.attempts {
             add(
                 DiagnosisKind::RetryStorm,
                 retries,
