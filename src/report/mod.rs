@@ -1,16 +1,25 @@
-//! Floor 8: what people read and look at. Pure functions of a [`crate::output::Summary`] or of a result
-//! folder into text and pictures; nothing here knows how the figures came about.
+//! Floor 8: what people read and look at. Pure functions of a [`crate::output::Summary`], of a result
+//! folder or of what many runs say (a [`crate::experiment::Study`], a [`crate::experiment::Comparison`]) into text and pictures; nothing here knows how the figures came about.
 
 mod chart;
 mod charts;
 mod closing;
+mod comparison;
+mod figures;
+#[cfg(test)]
+mod made_up;
 mod markdown;
+mod page;
 mod series;
+mod spread;
+mod study;
 mod style;
 mod terminal;
 
 pub use charts::{CHARTS_FOLDER, LatencyScale, overview_path, write_charts};
 pub use closing::closing_sentence;
+pub use comparison::{write_comparison, write_comparison_markdown};
 pub use markdown::write_markdown;
+pub use study::{write_study, write_study_markdown};
 pub use style::Style;
 pub use terminal::write_summary;
