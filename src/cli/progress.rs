@@ -17,7 +17,7 @@ pub(crate) struct Progress {
 }
 
 /// A time in the two largest units, for people.
-fn spoken(seconds: f64) -> String {
+pub(super) fn spoken(seconds: f64) -> String {
     let s = seconds.max(0.0);
     if s < 60.0 {
         format!("{s:.0} s")
@@ -31,7 +31,7 @@ fn spoken(seconds: f64) -> String {
 }
 
 /// A large number in short: `2250`, `3.1M`.
-fn short(x: f64) -> String {
+pub(super) fn short(x: f64) -> String {
     if x >= 1e6 {
         format!("{:.1}M", x / 1e6)
     } else if x >= 1e4 {
