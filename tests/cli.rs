@@ -137,7 +137,9 @@ fn documents_go_to_standard_output() {
 #[test]
 fn a_closed_pipe_is_no_failure_and_a_full_one_is() {
     let folder = folder();
-    for args in [&["schema"][..], &["catalog"], &["explain", "language"]] {
+    for args in
+        [&["schema"][..], &["catalog"], &["explain", "language"], &[&SHORT[..], &["--quiet", "--json"]].concat()]
+    {
         let mut child =
             simctl(folder.path(), args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         // The reader goes after one byte.
@@ -310,4 +312,53 @@ fn a_disk_that_takes_no_more_leaves_nothing() {
         assert!(err.contains("No space left on device"), "{err}");
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_what_turns_out_so_is_named() {
+    let folder = folder();
+    let at = folder.path();
+    // By arithmetic, before anything runs.
+    let (code, out, err) = end(at, &["run", "spike.toml", "--set", "objectives.web.latency_p99=\"<= 1ns\""]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("cannot be met") && err.contains("so it was not run"), "{err}");
+
+    // A trace that goes back in time: the line of it, and where the scenario names it.
+    std::fs::write(at.join("back.csv"), "time_s,requests\n0,10\n60,20\n30,5\n").expect("file");
+    let traced = ["run", "spike.toml", "--set", "services.web.traffic={ trace = { file = \"back.csv\" } }"];
+    let (code, _, err) = end(at, &traced);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("line 4: time goes back: 30 after 60"), "{err}");
+    assert_eq!(names(at), ["back.csv", "spike.toml"]);
+
+    // Only the run shows that a task cannot hold what its requests need: it completes and says so.
+    let starving = [&SHORT[..], &["--set", "services.web.requests.page.memory=\"1 GB\"", "--no-charts"]].concat();
+    let (code, out, err) = end(at, &starving);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("! out of memory, web:") && out.contains("because tasks ran out of memory"), "{out}");
+    let (code, _, err) = end(at, &[&starving[..], &["--check", "--quiet"]].concat());
+    assert_eq!((code, err.as_str()), (10, ""));
+}
+
+#[test]
+fn absurd_amounts_are_refused_by_name() {
+    let folder = folder();
+    for (set, words) in [
+        ("simulation.duration=1e300", "too many digits"),
+        ("simulation.duration=\"1000000000000d\"", "at most 584 years"),
+        ("simulation.interval=\"1ns\"", "50 million recorded intervals"),
+        ("services.web.traffic.rate=[{ at = \"0s\", rps = 1e12 }]", "at most 10000000"),
+        ("services.web.traffic.rate=[{ at = \"0s\", rps = 1e300 }]", "at most 10000000"),
+        ("services.web.desired_count=1000000000", "0 to 5000"),
+        ("services.web.client.retries=4000000000", "0 to 1000"),
+        ("services.web.task.memory=\"1 TB\"", "Fargate has no task size"),
+        ("services.web.scaling.policies.cpu60.target_value=1e300", "never goes above 100 %"),
+        ("services.web.requests.page.cpu_time=nan", "not a finite number"),
+        ("cluster.zones=1000000000", "from 1 to 6"),
+    ] {
+        let (code, out, err) = end(folder.path(), &["run", "spike.toml", "--set", set]);
+        assert_eq!((code, out.as_str()), (2, ""), "{set}: {err}");
+        assert!(err.contains(words) && err.lines().count() < 30, "{set}: {err}");
+    }
+    assert_eq!(names(folder.path()), ["spike.toml"]);
 }

@@ -60,7 +60,8 @@ const PAGES: &[Page] = &[
         "An incident starts with the first interval that breaks an objective and ends before the first of\n\
          three good ones. Each moment of it belongs to the earliest link that was not yet done for the launch\n\
          that ended it:\n\n\
-         detection     until the end of the first metric period that shows it\n\
+         detection     until the end of the newest metric period that the scaling decision had seen; launches\n\
+         \x20             before it that were not enough fall into this time\n\
          publication   until that point could be seen\n\
          alarm         until the alarm had all the points it wants\n\
          decision      until scaling had acted\n\

@@ -5,17 +5,21 @@
 mod args;
 pub mod catalog;
 mod check;
+mod compare;
 mod completions;
 mod console;
 mod examples;
 mod exit;
 mod explain;
 mod init;
+mod many;
 mod panic;
 mod progress;
 mod report;
 mod run;
 mod schema;
+mod search;
+mod sweep;
 
 use std::io::{self, BufWriter};
 use std::panic::AssertUnwindSafe;
@@ -114,6 +118,9 @@ pub fn main() -> std::process::ExitCode {
 fn dispatch(command: &Command, console: &mut Console<'_>, engine: Engine) -> ExitCode {
     let result = match command {
         Command::Run(args) => run::run(args, console, engine),
+        Command::Compare(args) => compare::compare(args, console, engine),
+        Command::Sweep(args) => sweep::sweep(args, console, engine),
+        Command::Search(args) => search::search(args, console, engine),
         Command::Check(args) => check::check(args, console),
         Command::Report(args) => report::report(args, console),
         Command::Init(args) => init::init(args, console),

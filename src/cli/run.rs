@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use super::args::{Format, LatencyAxis, Patch, RunArgs, Show};
 use super::console::{Console, INTERRUPT};
+use super::many::{Session, wish};
 use super::progress::Progress;
 use super::{ExitCode, Failure, examples, panic};
-use crate::experiment::{CHECK_SCHEDULE, Engine, EngineError, Job, RunRecord};
+use crate::experiment::{CHECK_SCHEDULE, Engine, EngineError, Job, LEVEL, Point, Study};
 use crate::output::{OutputFolder, Summary};
-use crate::report::{LatencyScale, write_charts, write_markdown, write_summary};
+use crate::report::{
+    LatencyScale, write_charts, write_markdown, write_study, write_study_charts, write_study_markdown, write_summary,
+};
 use crate::scenario::{BASE, LoadOptions, Loaded, load, plan_hash};
 
 /// One scenario file, with the name that people gave it.
@@ -48,16 +51,19 @@ pub(crate) fn run(args: &RunArgs, console: &mut Console<'_>, engine: Engine) -> 
     for (origin, loaded) in &jobs {
         super::check::refuse_impossible(loaded, console)?;
         let folder = match &args.out {
-            None => Path::new("output").join(&loaded.name).join(&loaded.variant),
+            None => match args.replication {
+                Some(k) if k > 0 => {
+                    Path::new("output").join(&loaded.name).join(format!("{}-replication-{k}", loaded.variant))
+                }
+                _ => Path::new("output").join(&loaded.name).join(&loaded.variant),
+            },
             Some(out) if many_files => out.join(&loaded.name).join(&loaded.variant),
             Some(out) if many => out.join(&loaded.variant),
             Some(out) => out.clone(),
         };
-        let summary = one(args, loaded, &origin.said, &folder, console, engine)?;
-        if args.show.check && summary.objectives_missed() > 0 {
-            end = end.worst(ExitCode::ObjectiveMissed);
-        }
-        documents.push(summary);
+        let ran = one(args, loaded, &origin.said, &folder, console, engine)?;
+        end = end.worst(ran.end);
+        documents.push(ran.json);
     }
     if args.show.format() == Format::Json {
         print_json(&documents, console)?;
@@ -93,7 +99,7 @@ pub(crate) fn load_variants(path: &Path, patch: &Patch) -> Result<Vec<Loaded>, F
     Ok(loaded)
 }
 
-/// Runs one plan into its folder and prints its summary, unless it is to be JSON.
+/// Runs one plan into its folder and prints what it showed. True when an objective is missed.
 fn one(
     args: &RunArgs,
     loaded: &Loaded,
@@ -101,7 +107,7 @@ fn one(
     place: &Path,
     console: &mut Console<'_>,
     engine: Engine,
-) -> Result<Summary, Failure> {
+) -> Result<Ran, Failure> {
     if !loaded.warnings.is_empty() && !console.quiet {
         let text = if console.json_errors {
             format!("{:#}\n", loaded.warnings.to_json())
@@ -117,26 +123,45 @@ fn one(
     let again = reproduce(said, loaded, &args.patch, args.seed);
     panic::running(&hash, loaded.plan.simulation.seed, &again);
     let folder = OutputFolder::create(place, &hash, args.force)?;
+    let others = replicate(args, loaded, &again, &hash, console, engine)?;
+
     let mut rows = folder.rows()?;
     let label = format!("{}/{}", loaded.name, loaded.variant);
     let simulation = &loaded.plan.simulation;
     let mut progress = Progress::start(console, &label, simulation.duration, simulation.seed, &hash);
-    let job = Job { loaded, plan_hash: &hash, replication: 0, interrupt: Some(&INTERRUPT) };
-    let result = engine(&job, &mut rows, &mut |now| progress.at(now));
-    let RunRecord { summary, .. } = match result {
+    let replication = args.replication.unwrap_or(0);
+    let job = Job { loaded, plan_hash: &hash, replication, interrupt: Some(&INTERRUPT) };
+    panic::running(&hash, loaded.plan.simulation.seed, &again);
+    let record = match engine(&job, &mut rows, &mut |now| progress.at(now)) {
         Ok(record) => record,
         Err(e) => {
             progress.abandon();
             return Err(e.into());
         }
     };
-    progress.done(console, summary.meta.events);
+    progress.done(console, record.summary.meta.events);
     rows.close()?;
     folder.write_plan(&loaded.plan_toml)?;
-    folder.write_summary(&summary, std::slice::from_ref(&summary))?;
+    let (runs, others) = match others {
+        None => (vec![record], None),
+        Some((session, precise)) => {
+            let mut runs = vec![record];
+            runs.extend(session.runs.iter().flatten().cloned());
+            (runs, Some((session, precise)))
+        }
+    };
+    let summaries: Vec<Summary> = runs.iter().map(|r| r.summary.clone()).collect();
+    folder.write_summary(&summaries[0], &summaries)?;
+    let study = others.as_ref().map(|_| Study::of(&label, &runs, LEVEL));
+    if let Some(study) = &study {
+        folder.write_json(super::report::REPLICATIONS, study)?;
+    }
     if !args.show.no_charts {
         let started = Instant::now();
-        let names = write_charts(folder.path(), scale(args.show.latency_axis))?;
+        let mut names = write_charts(folder.path(), scale(args.show.latency_axis))?;
+        if let Some(study) = &study {
+            names.extend(write_study_charts(folder.path(), study)?);
+        }
         let seconds = started.elapsed().as_secs_f64();
         console.detail(&format!("drew {} charts in {seconds:.2} s: {}", names.len(), names.join(", ")));
     }
@@ -145,15 +170,89 @@ fn one(
     }
     let place = folder.finish()?;
     panic::done();
-    print(&summary, &args.show, console)?;
+    let hold = args.many.hold();
+    let [summary, ..] = &summaries[..] else { return Err(Failure::Other(ExitCode::Unexpected, "no run".into())) };
+    match &study {
+        None => print(summary, &args.show, console)?,
+        Some(study) => print_study(study, hold, &args.show, console)?,
+    }
     if args.show.format() == Format::Text {
         wrote(&place, !args.show.no_charts, console)?;
     }
-    Ok(summary)
+    let missed = match &study {
+        None => summary.objectives_missed() > 0,
+        Some(study) => study.missed(hold).next().is_some(),
+    };
+    let mut end = ExitCode::Ok;
+    if let Some((session, precise)) = &others {
+        session.say_reused(console);
+        session.say_failures(console);
+        end = session.end();
+        if !precise {
+            end = end.worst(ExitCode::Undecided);
+        }
+    }
+    if args.show.check && missed {
+        end = end.worst(ExitCode::ObjectiveMissed);
+    }
+    let json = match &study {
+        None => summary.to_json(),
+        Some(study) => crate::output::document(study),
+    };
+    Ok(Ran { json, end })
+}
+
+/// What is left of a run when its folder is written.
+struct Ran {
+    /// Its document.
+    json: String,
+    end: ExitCode,
+}
+
+/// Makes the replications beyond the first, if there are to be any; whether they are as many as the wanted
+/// precision needs stands beside them.
+fn replicate<'e>(
+    args: &RunArgs,
+    loaded: &Loaded,
+    again: &str,
+    hash: &str,
+    console: &mut Console<'_>,
+    engine: Engine,
+) -> Result<Option<(Session<'e>, bool)>, Failure> {
+    let n = args.many.replications.unwrap_or(1);
+    let wish = wish(&args.until, loaded)?;
+    if n < 2 && wish.is_none() {
+        return Ok(None);
+    }
+    let label = format!("{}/{}", loaded.name, loaded.variant);
+    let point =
+        Point { loaded: loaded.clone(), hash: hash.to_owned(), label: label.clone(), command: again.to_owned() };
+    let store = Path::new("output").join(&loaded.name).join(".runs");
+    let mut session = Session::new(vec![point], &args.many, store, engine);
+    let precise = session.replicate(n, wish.as_ref(), &label, console, |session, figure| {
+        let study = Study::of("", &session.runs[0], LEVEL);
+        let found = study.figure(&figure.address())?;
+        Some((found.point?, found.interval.map(|(low, high)| (high - low) / 2.0)?))
+    })?;
+    // The first is run once more, in detail.
+    if session.runs[0].first().is_some_and(|r| r.summary.meta.replication == 0) {
+        session.runs[0].remove(0);
+    }
+    Ok(Some((session, precise)))
+}
+
+/// Prints a study as text or Markdown.
+pub(super) fn print_study(study: &Study, hold: f64, show: &Show, console: &mut Console<'_>) -> Result<(), Failure> {
+    match show.format() {
+        Format::Text if console.quiet => Ok(()),
+        Format::Text => write_study(console.out, study, hold, console.style).map_err(Failure::stdout),
+        Format::Markdown => write_study_markdown(console.out, study, hold).map_err(Failure::stdout),
+        Format::Json => Ok(()),
+    }
 }
 
 /// The command that gives the same result again.
-fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option<u64>) -> String {
+pub(super) fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option<u64>) -> String {
     let quoted = |s: &str| if s.contains([' ', '"', '$', '*']) { format!("'{s}'") } else { s.to_owned() };
     let mut command = format!("simctl run {said}");
     if loaded.variant != BASE {
@@ -187,12 +286,12 @@ pub(crate) fn print(summary: &Summary, show: &Show, console: &mut Console<'_>) -
     }
 }
 
-/// Prints summaries as one JSON document: an object, or an array of several.
-pub(crate) fn print_json(summaries: &[Summary], console: &mut Console<'_>) -> Result<(), Failure> {
-    let text = match summaries {
-        [one] => one.to_json(),
+/// Prints JSON documents as one: as it is, or an array of several.
+pub(crate) fn print_json(documents: &[String], console: &mut Console<'_>) -> Result<(), Failure> {
+    let text = match documents {
+        [one] => one.clone(),
         many => {
-            let parts: Vec<String> = many.iter().map(|s| s.to_json().trim_end().to_owned()).collect();
+            let parts: Vec<&str> = many.iter().map(|d| d.trim_end()).collect();
             format!("[\n{}\n]\n", parts.join(",\n"))
         }
     };

@@ -296,3 +296,109 @@ impl Comparison {
             .collect()
     }
 }
+
+/// The tables of a comparison, as headers and rows of text.
+pub mod tables {
+    use super::super::study::figures_of;
+    use super::super::sweep::number;
+    use super::{Comparison, Figure, RunRecord};
+
+    type Table = (Vec<String>, Vec<Vec<String>>);
+
+    fn text(value: Option<f64>) -> String {
+        value.map_or(String::new(), number)
+    }
+
+    fn header(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    /// One row per variant and figure.
+    #[must_use]
+    pub fn figures(comparison: &Comparison) -> Table {
+        let mut rows = Vec::new();
+        for study in &comparison.studies {
+            for f in &study.figures {
+                rows.push(vec![
+                    study.label.clone(),
+                    f.address.clone(),
+                    text(f.point),
+                    text(f.interval.map(|i| i.0)),
+                    text(f.interval.map(|i| i.1)),
+                    study.replications.len().to_string(),
+                    f.method.clone(),
+                ]);
+            }
+        }
+        (header(&["variant", "figure", "point", "low", "high", "replications", "method"]), rows)
+    }
+
+    /// One row per variant and difference.
+    #[must_use]
+    pub fn differences(comparison: &Comparison) -> Table {
+        let names = [
+            "variant",
+            "reference",
+            "figure",
+            "reference_value",
+            "value",
+            "difference",
+            "low",
+            "high",
+            "relative_pct",
+            "p",
+            "corrected_p",
+            "correlation",
+            "variance_ratio",
+            "method",
+            "verdict",
+        ];
+        let mut rows = Vec::new();
+        for against in &comparison.against {
+            for d in &against.differences {
+                rows.push(vec![
+                    against.label.clone(),
+                    comparison.reference.clone(),
+                    d.address.clone(),
+                    text(d.reference),
+                    text(d.value),
+                    text(d.difference),
+                    text(d.interval.map(|i| i.0)),
+                    text(d.interval.map(|i| i.1)),
+                    text(d.relative_pct),
+                    text(d.p),
+                    text(d.corrected_p),
+                    text(d.correlation),
+                    text(d.variance_ratio),
+                    d.method.clone(),
+                    d.verdict.clone(),
+                ]);
+            }
+        }
+        (header(&names), rows)
+    }
+
+    /// One row per run.
+    #[must_use]
+    pub fn runs<'a>(variants: impl IntoIterator<Item = (&'a str, &'a Vec<RunRecord>)> + Clone) -> Table {
+        let figures = variants.clone().into_iter().map(|v| figures_of(v.1)).find(|f| !f.is_empty()).unwrap_or_default();
+        let mut head = header(&["variant", "replication", "run_id", "facts_hash", "objectives_missed"]);
+        head.extend(figures.iter().map(Figure::address));
+        let mut rows = Vec::new();
+        for (label, runs) in variants {
+            for run in runs {
+                let meta = &run.summary.meta;
+                let mut row = vec![
+                    label.to_owned(),
+                    meta.replication.to_string(),
+                    meta.run_id.clone(),
+                    run.summary.facts_hash.clone(),
+                    run.summary.objectives_missed().to_string(),
+                ];
+                row.extend(figures.iter().map(|f| text(f.of(run))));
+                rows.push(row);
+            }
+        }
+        (head, rows)
+    }
+}

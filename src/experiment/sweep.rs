@@ -293,7 +293,7 @@ pub fn run_table(axes: &[Axis], points: &[PointRuns]) -> (Vec<String>, Vec<Vec<S
 }
 
 /// Nine digits, without noise, never scientific between 1e-6 and 1e15.
-pub(super) fn number(x: f64) -> String {
+pub(crate) fn number(x: f64) -> String {
     let short: f64 = format!("{x:.8e}").parse().unwrap_or(x);
     format!("{short}")
 }
@@ -329,6 +329,21 @@ pub fn point_table(result: &SweepResult) -> (Vec<String>, Vec<Vec<String>>) {
             let interval = figure.and_then(|f| f.interval);
             row.extend([text(figure.and_then(|f| f.point)), text(interval.map(|i| i.0)), text(interval.map(|i| i.1))]);
         }
+        row
+    });
+    let rows = rows.collect();
+    (header, rows)
+}
+
+/// The table of sensitivities: one row per figure, one column per axis.
+#[must_use]
+pub fn sensitivity_table(result: &SweepResult) -> (Vec<String>, Vec<Vec<String>>) {
+    let mut header = vec!["figure".to_owned()];
+    header.extend(result.axes.iter().map(|a| a.address.clone()));
+    header.push("explained".to_owned());
+    let rows = result.sensitivity.iter().map(|s| {
+        let mut row = vec![s.address.clone()];
+        row.extend(s.axes.iter().chain([&s.explained]).map(|v| number(*v)));
         row
     });
     let rows = rows.collect();

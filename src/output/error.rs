@@ -54,12 +54,6 @@ impl OutputError {
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
     }
-
-    /// Whether the reader of a standard stream has gone away (a closed pipe), which is no failure.
-    #[must_use]
-    pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
-    }
 }
 
 /// The cause of a CSV failure as an I/O error.

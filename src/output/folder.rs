@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::sink::{Open, open_file};
 use super::{OutputError, REPLICATIONS_FILE, RowSink, SUMMARY_SCHEMA, Summary, write_replications};
 
@@ -11,6 +13,43 @@ use super::{OutputError, REPLICATIONS_FILE, RowSink, SUMMARY_SCHEMA, Summary, wr
 pub const PLAN_FILE: &str = "plan.toml";
 /// The summary.
 pub const SUMMARY_FILE: &str = "summary.json";
+/// What a folder of many runs is: see [`StudyMark`].
+pub const STUDY_FILE: &str = "study.json";
+
+/// Name and version of the schema of [`STUDY_FILE`].
+pub const STUDY_SCHEMA: &str = "simctl.study/1";
+
+/// The mark of a folder that holds the results of many runs: what made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyMark {
+    /// [`STUDY_SCHEMA`].
+    pub schema: String,
+    /// `compare`, `sweep` or `search`.
+    pub kind: String,
+    /// Hash of all plans and of what was asked for.
+    pub hash: String,
+    /// The plans, by what they are called.
+    pub plans: Vec<(String, String)>,
+    /// Version of simctl.
+    pub simctl_version: String,
+}
+
+/// Files that the commands over many runs write beside [`STUDY_FILE`].
+const STUDY_FILES: [&str; 13] = [
+    STUDY_FILE,
+    "comparison.json",
+    "figures.csv",
+    "differences.csv",
+    "sweep.json",
+    "sweep.csv",
+    "sweep.parquet",
+    "points.csv",
+    "sensitivity.csv",
+    "search.json",
+    "candidates.csv",
+    "found.toml",
+    "replications.json",
+];
 
 /// A result folder in the making. Dropped before [`OutputFolder::finish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -112,6 +151,28 @@ impl OutputFolder {
         self.write(REPLICATIONS_FILE, &table)
     }
 
+    /// Writes a value as an indented JSON document, its floats rounded as in `summary.json`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), OutputError> {
+        self.write(name, super::document(value).as_bytes())
+    }
+
+    /// Writes a table of text as CSV.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn write_table(&self, name: &str, header: &[String], rows: &[Vec<String>]) -> Result<(), OutputError> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let failed = |e: io::Error| OutputError::io("write", self.path().join(name), e);
+        for row in std::iter::once(header).chain(rows.iter().map(Vec::as_slice)) {
+            csv.write_record(row).map_err(|e| failed(super::error::csv_cause(e)))?;
+        }
+        let bytes = csv.into_inner().map_err(|e| failed(io::Error::other(e.to_string())))?;
+        self.write(name, &bytes)
+    }
+
     /// Writes one file of the folder.
     ///
     /// # Errors
@@ -167,6 +228,7 @@ fn is_ours(name: &str) -> bool {
             REPLICATIONS_FILE,
         ]
         .contains(&name)
+        || STUDY_FILES.contains(&name)
 }
 
 /// Moves what simctl did not write from a replaced result into the new one.
@@ -198,13 +260,11 @@ fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputEr
             }
         }
     }
-    match read_summary(base) {
-        Ok(summary) if summary.meta.plan_hash == plan_hash || force => Ok(()),
-        Ok(summary) => Err(OutputError::AlreadyExists {
-            path: base.to_path_buf(),
-            found: short(&summary.meta.plan_hash),
-            wanted: short(plan_hash),
-        }),
+    match read_summary(base).map(|s| s.meta.plan_hash).or_else(|_| read_mark(base).map(|m| m.hash)) {
+        Ok(hash) if hash == plan_hash || force => Ok(()),
+        Ok(hash) => {
+            Err(OutputError::AlreadyExists { path: base.to_path_buf(), found: short(&hash), wanted: short(plan_hash) })
+        }
         Err(_) => Err(OutputError::NotAResult { path: base.to_path_buf() }),
     }
 }
@@ -212,6 +272,18 @@ fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputEr
 /// The first eight characters of a hash.
 fn short(hash: &str) -> String {
     hash.chars().take(8).collect()
+}
+
+/// Reads the mark of a folder that holds the results of many runs.
+///
+/// # Errors
+/// [`OutputError::Io`] if it cannot be read, [`OutputError::Malformed`] if it is not of [`STUDY_SCHEMA`].
+pub fn read_mark(folder: &Path) -> Result<StudyMark, OutputError> {
+    let path = folder.join(STUDY_FILE);
+    let text = fs::read_to_string(&path).map_err(|e| OutputError::io("read", &path, e))?;
+    let malformed = |reason: String| OutputError::Malformed { path: path.clone(), reason };
+    let mark: StudyMark = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
+    if mark.schema == STUDY_SCHEMA { Ok(mark) } else { Err(malformed(format!("its schema is {}", mark.schema))) }
 }
 
 /// Reads `summary.json` of a result folder.

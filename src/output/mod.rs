@@ -12,8 +12,8 @@ mod sink;
 mod summary;
 
 pub use error::OutputError;
-pub use folder::{OutputFolder, PLAN_FILE, SUMMARY_FILE, read_summary};
-pub use number::{Fixed, Millis, Money, Secs, tidied, tidy};
+pub use folder::{OutputFolder, PLAN_FILE, STUDY_FILE, STUDY_SCHEMA, SUMMARY_FILE, StudyMark, read_mark, read_summary};
+pub use number::{Fixed, Millis, Money, Secs, document, tidied, tidy};
 pub use rows::{CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, ServiceRow, TaskRow, Text};
 pub use sink::{
     COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPLOYMENTS_FILE, NODES_FILE, REPLICATIONS_FILE, RowSink,

@@ -241,7 +241,7 @@ impl Page<'_> {
     fn capacity(&self) -> Figure {
         let c = &self.summary.scaling;
         let subtitle = format!(
-            "{}, {}; {} tasks on average, {} at most; {} started, {} stopped",
+            "{}, {}; {} tasks on average, {} at most; {} became RUNNING, {} stopped",
             counted(c.scale_outs, "scale-out"),
             counted(c.scale_ins, "scale-in"),
             sig3(c.mean_running),

@@ -28,3 +28,5 @@ pub use markdown::write_markdown;
 pub use study::{write_study, write_study_markdown};
 pub use style::Style;
 pub use terminal::write_summary;
+mod temp;
+pub use temp::*;

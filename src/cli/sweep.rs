@@ -1,0 +1,216 @@
+//! `simctl sweep`: a grid or a sample of settings, every point with its replications.
+
+use std::path::{Path, PathBuf};
+
+use super::args::{Format, Patch, SweepArgs};
+use super::compare::{mark, print, usage};
+use super::console::Console;
+use super::many::{Session, shown};
+use super::run::{Origin, load_variants, reproduce};
+use super::{ExitCode, Failure, examples};
+use crate::experiment::sweep::{Design, PointRuns, label, point_table, run_table, sweep as judge};
+use crate::experiment::{Engine, LEVEL, Point};
+use crate::output::{OutputFolder, STUDY_FILE};
+use crate::report::{write_sweep, write_sweep_charts, write_sweep_markdown};
+use crate::scenario::axis::Axis;
+use crate::scenario::check::arithmetic;
+use crate::scenario::diagnostic::{Diagnostics, Severity};
+
+/// Replications of each point, unless somebody says otherwise.
+const REPLICATIONS: u32 = 5;
+
+/// Most runs that a sweep makes without being told in so many words.
+const MOST_RUNS: usize = 1_000_000;
+
+/// Sweeps.
+pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine) -> Result<ExitCode, Failure> {
+    let (origin, _unpacked) = origin(args.file.as_deref(), args.example.as_deref())?;
+    let axes = axes(&args.vary)?;
+    let mut patch = args.patch.clone();
+    patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
+    let base = load_variants(&origin.path, &patch)?;
+    let [base] = base.as_slice() else {
+        return Err(usage("a sweep is of one variant: name one with --variant".to_owned()));
+    };
+    let design = args.sample.unwrap_or(Design::Grid);
+    let places = design.points(&axes, base.plan.simulation.seed).map_err(|e| usage(format!("--vary: {e}")))?;
+    let replications = args.many.replications.unwrap_or(REPLICATIONS);
+    if places.len().saturating_mul(replications as usize) > MOST_RUNS {
+        return Err(usage(format!(
+            "{} points with {replications} replications are more than {MOST_RUNS} runs: take fewer values, or a --sample",
+            places.len()
+        )));
+    }
+    let space = load_space(&origin, &patch, &axes, &places)?;
+
+    let root = Path::new("output").join(&base.name);
+    let place = args.out.clone().unwrap_or_else(|| root.join("sweep"));
+    let plans: Vec<(String, String)> = space.points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
+    let mark = mark("sweep", plans, &format!("{design:?} {replications} {:?}", args.vary));
+    let folder = OutputFolder::create(&place, &mark.hash, args.force)?;
+    let title = format!("{}: {} points", base.name, space.points.len());
+    let Space { points, of_point, invalid } = space;
+    let mut session = Session::new(points, &args.many, store_of(&root), engine);
+    session.extend(0, replications, &title, console)?;
+    session.say_reused(console);
+
+    let mut runs = std::mem::take(&mut session.runs).into_iter();
+    let points: Vec<PointRuns> = places
+        .into_iter()
+        .zip(&invalid)
+        .enumerate()
+        .map(|(i, (values, invalid))| PointRuns {
+            values,
+            invalid: invalid.clone(),
+            runs: if invalid.is_none() { runs.next().unwrap_or_default() } else { Vec::new() },
+            failures: session.failures.iter().filter(|f| of_point[f.wanted.point] == i).cloned().collect(),
+        })
+        .collect();
+    let mut result = judge(&base.name, design, &axes, replications, &points, LEVEL);
+    result.notes.splice(0..0, invalid_note(&invalid));
+    folder.write_json(STUDY_FILE, &mark)?;
+    folder.write_json("sweep.json", &result)?;
+    let (header, rows) = run_table(&axes, &points);
+    folder.write_table("sweep.csv", &header, &rows)?;
+    let (header, rows) = point_table(&result);
+    folder.write_table("points.csv", &header, &rows)?;
+    let (header, rows) = crate::experiment::sweep::sensitivity_table(&result);
+    folder.write_table("sensitivity.csv", &header, &rows)?;
+    if !args.show.no_charts {
+        write_sweep_charts(folder.path(), &result)?;
+    }
+    let place = folder.finish()?;
+    let hold = args.many.hold();
+    match args.show.format() {
+        Format::Json => print(console, &crate::output::document(&result))?,
+        Format::Markdown => write_sweep_markdown(console.out, &result, hold).map_err(Failure::stdout)?,
+        Format::Text if console.quiet => {}
+        Format::Text => {
+            write_sweep(console.out, &result, hold, console.style).map_err(Failure::stdout)?;
+            let first = if args.show.no_charts { "" } else { "charts/, " };
+            print(
+                console,
+                &format!("\nwrote {}/ ({first}sweep.csv, points.csv, sensitivity.csv, sweep.json)\n", shown(&place)),
+            )?;
+        }
+    }
+    session.say_failures(console);
+    let invalid = invalid.iter().any(Option::is_some);
+    let mut end = if invalid { session.end().worst(ExitCode::SomeFailed) } else { session.end() };
+    if args.show.check && !result.points.iter().any(|p| p.invalid.is_none() && p.study.missed(hold).next().is_none()) {
+        end = end.worst(ExitCode::ObjectiveMissed);
+    }
+    Ok(end)
+}
+
+/// The scenario: a file, or one that comes with simctl.
+pub(super) fn origin(file: Option<&Path>, example: Option<&str>) -> Result<(Origin, examples::Unpacked), Failure> {
+    let names: Vec<String> = example.map(ToOwned::to_owned).into_iter().collect();
+    let mut unpacked = examples::unpack(&names)?;
+    let origin = match (unpacked.origins.pop(), file) {
+        (Some(origin), _) => origin,
+        (None, Some(path)) => Origin { path: path.to_path_buf(), said: path.display().to_string() },
+        (None, None) => return Err(usage("name a scenario file".to_owned())),
+    };
+    Ok((origin, unpacked))
+}
+
+/// The axes; an address may stand only once.
+pub(super) fn axes(texts: &[String]) -> Result<Vec<Axis>, Failure> {
+    let mut axes: Vec<Axis> = Vec::new();
+    let mut found = Diagnostics::default();
+    for text in texts {
+        match Axis::parse(text, "--vary") {
+            Ok(axis) if axes.iter().any(|a| a.address == axis.address) => {
+                return Err(usage(format!("--vary: `{}` stands there twice", axis.address)));
+            }
+            Ok(axis) => axes.push(axis),
+            Err(wrong) => {
+                let base = u32::try_from(found.sources.len()).unwrap_or(u32::MAX);
+                found.sources.extend(wrong.sources);
+                found.items.extend(wrong.items.into_iter().map(|mut d| {
+                    if let Some(span) = &mut d.span {
+                        span.source += base;
+                    }
+                    d
+                }));
+            }
+        }
+    }
+    if found.items.is_empty() { Ok(axes) } else { Err(found.into()) }
+}
+
+/// The points of a space that can run.
+pub(super) struct Space {
+    pub(super) points: Vec<Point>,
+    /// For each point that can run its number in the space.
+    pub(super) of_point: Vec<usize>,
+    /// For each number in the space why it cannot run, if so.
+    pub(super) invalid: Vec<Option<String>>,
+}
+
+/// Loads every point of a space. A combination that is refused, or cannot meet its objectives whatever happens, is
+/// told as invalid.
+///
+/// # Errors
+/// When an address or the kind of a value is wrong, or no combination can run: then with the findings.
+pub(super) fn load_space(
+    origin: &Origin,
+    patch: &Patch,
+    axes: &[Axis],
+    places: &[Vec<String>],
+) -> Result<Space, Failure> {
+    let mut space = Space { points: Vec::new(), of_point: Vec::new(), invalid: Vec::new() };
+    let mut first_findings = None;
+    for (index, values) in places.iter().enumerate() {
+        let mut here = patch.clone();
+        here.sets.extend(axes.iter().zip(values).map(|(axis, value)| format!("{}={value}", axis.address)));
+        let loaded = match load_variants(&origin.path, &here) {
+            Ok(mut loaded) => loaded.remove(0),
+            Err(Failure::Scenario(found)) => {
+                // What is wrong with the language itself is wrong in every run of it.
+                let of_language = |code: &str| code.starts_with("S0") || code.starts_with("S2");
+                let errors = || found.items.iter().filter(|d| d.severity == Severity::Error);
+                if errors().any(|d| of_language(d.code)) {
+                    return Err(found.into());
+                }
+                let why = errors().next().map_or_else(|| "refused".to_owned(), |d| d.message.clone());
+                first_findings.get_or_insert(found);
+                space.invalid.push(Some(why));
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let findings = arithmetic(&loaded.plan, &loaded.inputs);
+        if let Some(error) = findings.iter().find(|f| f.severity == Severity::Error) {
+            space.invalid.push(Some(error.message.clone()));
+            continue;
+        }
+        let command = reproduce(&origin.said, &loaded, &here, None);
+        space.points.push(Point::new(loaded, label(axes, values), command));
+        space.of_point.push(index);
+        space.invalid.push(None);
+    }
+    if !space.points.is_empty() {
+        return Ok(space);
+    }
+    Err(match first_findings {
+        Some(found) => found.into(),
+        None => usage(format!(
+            "no point can meet its objectives: {}",
+            space.invalid.into_iter().flatten().next().unwrap_or_default()
+        )),
+    })
+}
+
+/// Says how many points could not run, and why the first could not.
+pub(super) fn invalid_note(invalid: &[Option<String>]) -> Option<String> {
+    let n = invalid.iter().flatten().count();
+    let first = invalid.iter().flatten().next()?;
+    Some(format!("{n} of {} points cannot run, for example because {first}", invalid.len()))
+}
+
+/// Where the store of a scenario is.
+pub(super) fn store_of(root: &Path) -> PathBuf {
+    root.join(".runs")
+}
