@@ -76,6 +76,11 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
     folder.write_json("sweep.json", &result)?;
     let (header, rows) = run_table(&axes, &points);
     folder.write_table("sweep.csv", &header, &rows)?;
+    #[cfg(feature = "parquet")]
+    folder.write(
+        "sweep.parquet",
+        &crate::output::parquet(&header, &rows).map_err(|e| Failure::Other(ExitCode::Io, e))?,
+    )?;
     let (header, rows) = point_table(&result);
     folder.write_table("points.csv", &header, &rows)?;
     let (header, rows) = crate::experiment::sweep::sensitivity_table(&result);
