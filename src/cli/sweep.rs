@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::{Format, Patch, SweepArgs};
 use super::compare::{mark, print, usage};
 use super::console::Console;
-use super::many::{Session, shown};
+use super::many::{Session, found_warm_up, shown};
 use super::run::{Origin, load_variants, reproduce};
 use super::{ExitCode, Failure, examples};
 use crate::experiment::sweep::{Design, PointRuns, label, point_table, run_table, sweep as judge};
@@ -28,7 +28,11 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
     let axes = axes(&args.vary)?;
     let mut patch = args.patch.clone();
     patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
-    let base = load_variants(&origin.path, &patch)?;
+    let mut base = load_variants(&origin.path, &patch)?;
+    if let Some(set) = found_warm_up(&args.many, &base, console, engine)? {
+        patch.sets.push(set);
+        base = load_variants(&origin.path, &patch)?;
+    }
     let [base] = base.as_slice() else {
         return Err(usage("a sweep is of one variant: name one with --variant".to_owned()));
     };
@@ -72,6 +76,11 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
     folder.write_json("sweep.json", &result)?;
     let (header, rows) = run_table(&axes, &points);
     folder.write_table("sweep.csv", &header, &rows)?;
+    #[cfg(feature = "parquet")]
+    folder.write(
+        "sweep.parquet",
+        &crate::output::parquet(&header, &rows).map_err(|e| Failure::Other(ExitCode::Io, e))?,
+    )?;
     let (header, rows) = point_table(&result);
     folder.write_table("points.csv", &header, &rows)?;
     let (header, rows) = crate::experiment::sweep::sensitivity_table(&result);
