@@ -186,7 +186,7 @@ fn differences(page: &mut Page<'_>, c: &Comparison, against: &Against) -> io::Re
     }
     page.line(&heads)?;
 
-    let several = study(c, &against.label).map_or(0, |s| s.trends.len()) > 1;
+    let several = study(c, &against.label).map_or(0, |s| services(s).len()) > 1;
     let few = against.replications < INTERVAL_FROM;
     let mut subject = "";
     let (mut same, mut idle) = (Vec::new(), Vec::new());

@@ -218,9 +218,21 @@ pub(super) fn replications(study: &Study) -> String {
     format!("{} of {}", counted(study.replications.len() as u64, "replication"), extent(study))
 }
 
-/// The services of a study.
+/// The services of a study, in the order of the tables.
 pub(super) fn services(study: &Study) -> Vec<&str> {
-    study.trends.keys().map(String::as_str).collect()
+    let mut names: Vec<&str> = Vec::new();
+    for (subject, _) in study.figures.iter().filter_map(|f| f.address.rsplit_once('.')) {
+        if subject != CLUSTER && !names.contains(&subject) {
+            names.push(subject);
+        }
+    }
+    names
+}
+
+/// The service that somebody cares for most: the first with an objective, else the first.
+pub(super) fn main_service(study: &Study) -> Option<&str> {
+    let all = services(study);
+    all.iter().copied().find(|s| study.objectives.iter().any(|o| o.subject == *s)).or(all.first().copied())
 }
 
 /// A figure of a subject.

@@ -2,6 +2,8 @@
 
 use indexmap::IndexMap;
 
+use crate::experiment::search::{CandidateResult, SearchResult};
+use crate::experiment::sweep::{AxisResult, PointResult, Sensitivity, SweepResult};
 use crate::experiment::{Against, Comparison, FigureDifference, FigureStudy, ObjectiveStudy, Study};
 use crate::output::{BoundSense, Diagnosis, DiagnosisKind, Trend, Trends};
 
@@ -152,5 +154,116 @@ pub(super) fn comparison(runs: u32) -> Comparison {
         against: vec![against],
         tests: 7,
         notes: vec![crate::output::NOTE_UNCALIBRATED.into()],
+    }
+}
+
+/// A grid sweep over the first so many of three axes, five replications each.
+pub(super) fn sweep(axes: usize) -> SweepResult {
+    let all = [
+        ("services.web.desired_count", "web.desired_count", vec!["4", "8", "12"]),
+        ("services.web.scaling.policies.cpu60.target_value", "cpu60.target_value", vec!["60", "75"]),
+        ("services.web.task.startup.mean", "startup.mean", vec!["\"5s\"", "\"60s\""]),
+    ];
+    let axes: Vec<AxisResult> = all[..axes]
+        .iter()
+        .map(|(address, short, values)| AxisResult {
+            address: (*address).into(),
+            short: (*short).into(),
+            values: values.iter().map(|v| (*v).to_owned()).collect(),
+        })
+        .collect();
+    let mut places: Vec<Vec<usize>> = vec![Vec::new()];
+    for axis in &axes {
+        places = places
+            .iter()
+            .flat_map(|p| (0..axis.values.len()).map(|i| [p.as_slice(), &[i]].concat()).collect::<Vec<_>>())
+            .collect();
+    }
+    let points: Vec<PointResult> = places
+        .iter()
+        .map(|place| {
+            let by = 1.2 - 0.15 * place[0] as f64 + 0.03 * place.get(1).copied().unwrap_or(0) as f64;
+            let mut study = study("", 5, by);
+            study.trends.clear();
+            let values = place.iter().zip(&axes).map(|(i, a)| a.values[*i].clone()).collect();
+            PointResult { values, study, ..PointResult::default() }
+        })
+        .collect();
+    let of = |address: &str, shares: &[f64]| Sensitivity {
+        address: address.into(),
+        axes: shares[..axes.len()].to_vec(),
+        explained: shares[..axes.len()].iter().sum(),
+    };
+    SweepResult {
+        scenario: "spike".into(),
+        design: "grid".into(),
+        replications: 5,
+        sensitivity: vec![
+            of("cluster.cost_per_hour_usd", &[0.91, 0.05, 0.01]),
+            of("web.latency_p99_ms", &[0.62, 0.3, 0.02]),
+        ],
+        axes,
+        points,
+        notes: vec![crate::output::NOTE_UNCALIBRATED.into()],
+        ..SweepResult::default()
+    }
+}
+
+/// A search over two axes, with a winner or without one.
+pub(super) fn search(found: bool) -> SearchResult {
+    let candidate = |index: usize, values: [&str; 2], broken: u64, runs: u64, cost: f64, excess: f64| CandidateResult {
+        index,
+        values: values.map(ToOwned::to_owned).to_vec(),
+        runs,
+        broken,
+        cost: Some(cost),
+        excess: Some(excess),
+        breach_minutes: Some(0.0),
+        churn: Some(4.0 + index as f64 * 6.0),
+        outcome: match (broken, runs) {
+            (0, 30) => "keeps the objectives".into(),
+            (0, _) => "costs more than the winner and the runner-up".into(),
+            _ => "broke an objective in 1 of 1 runs (keeps them in at most 95 %)".into(),
+        },
+        on_front: index != 3,
+    };
+    let fresh = |label: &str, by: f64| {
+        let mut study = study(label, 30, by);
+        study.trends.clear();
+        study
+    };
+    let mut candidates =
+        vec![candidate(0, ["512", "75"], 1, 1, 1.61, 417.0), candidate(1, ["512", "60"], 1, 2, 1.73, 0.12)];
+    if found {
+        candidates.push(candidate(2, ["1024", "75"], 0, 30, 2.49, 0.0));
+        candidates.push(candidate(3, ["1024", "60"], 0, 30, 2.51, 0.0));
+        candidates.push(candidate(4, ["2048", "60"], 0, 1, 3.9, 0.0));
+    }
+    SearchResult {
+        scenario: "spike".into(),
+        minimise: "cluster.cost_per_hour_usd".into(),
+        unit: "$/h".into(),
+        hold: 0.9,
+        confidence: 0.95,
+        replications: 30,
+        axes: vec!["services.web.task.cpu".into(), "services.web.scaling.policies.cpu60.target_value".into()],
+        short: vec!["task.cpu".into(), "cpu60.target_value".into()],
+        size: 24,
+        spent: 97,
+        fresh_runs: if found { 60 } else { 30 },
+        candidates,
+        winner: found.then_some(2),
+        runner_up: found.then_some(3),
+        nearest: (!found).then_some(1),
+        fresh: if found {
+            vec![fresh("winner (task.cpu=1024)", 0.85), fresh("runner-up (task.cpu=1024)", 0.84)]
+        } else {
+            vec![fresh("nearest (task.cpu=512)", 1.0)]
+        },
+        shown_share: if found { vec![Some(0.905), Some(0.905)] } else { vec![Some(0.0)] },
+        sentence: if found { "runner-up costs $0.02 ± 0.01 an hour more.".into() } else { String::new() },
+        patch: if found { "[variants.found]\n\"services.web.task.cpu\" = 1024\n".into() } else { String::new() },
+        notes: vec![crate::output::NOTE_UNCALIBRATED.into()],
+        ..SearchResult::default()
     }
 }

@@ -11,8 +11,6 @@ pub(in crate::report) enum Extent {
     Close,
     /// Around the values, by decades.
     Log,
-    /// As far to one side of zero as to the other.
-    Even,
 }
 
 /// An axis.
@@ -38,10 +36,6 @@ impl Axis {
         match extent {
             Extent::Log => return Self::decades(if low > 0.0 { low } else { 1.0 }, high.max(1e-9), ticks),
             Extent::Zero => (low, high) = (low.min(0.0), high.max(0.0)),
-            Extent::Even => {
-                high = high.abs().max(low.abs());
-                low = -high;
-            }
             Extent::Close => {}
         }
         if high - low <= 1e-12 * high.abs().max(1e-9) {

@@ -24,6 +24,8 @@ pub(in crate::report) struct Heat {
     pub(in crate::report) framed: Vec<(usize, usize)>,
     /// What the frame says.
     pub(in crate::report) frame: String,
+    /// Words of the ends of a scale from 0 to 1; without them it goes from the least cell to the most.
+    pub(in crate::report) ends: Option<[String; 2]>,
 }
 
 const HEAD: f64 = 28.0;
@@ -73,6 +75,7 @@ impl Heat {
             .flatten()
             .filter(|c| c.0.is_finite())
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), c| (l.min(c.0), h.max(c.0)));
+        let (low, high) = if self.ends.is_some() { (0.0, 1.0) } else { (low, high) };
         let share = |v: f64| if high > low { (v - low) / (high - low) } else { 0.5 };
         for (r, row) in self.cells.iter().enumerate() {
             let y = upper + CELL * r as f64;
@@ -112,6 +115,9 @@ impl Heat {
         }
         let x = WIDTH - RIGHT + 14.0;
         let words = |v: f64| {
+            if let Some([least, most]) = &self.ends {
+                return if v > 0.0 { most.clone() } else { least.clone() };
+            }
             let cell = self.cells.iter().flatten().flatten().find(|c| c.0 == v);
             cell.map_or(String::new(), |c| c.1.clone())
         };
@@ -122,7 +128,10 @@ impl Heat {
             pen.rectangle(from, top + 2.0, from + 100.0 / f64::from(steps) + 0.3, top + 12.0, color, 1.0)?;
         }
         pen.text(&words(low), x, top + 22.0, face(SMALL - 1.0, INK), HPos::Left)?;
-        pen.text(&words(high), x + 100.0, top + 22.0, face(SMALL - 1.0, INK), HPos::Right)?;
+        let least = words(low);
+        if words(high) != least {
+            pen.text(&words(high), x + 100.0, top + 22.0, face(SMALL - 1.0, INK), HPos::Right)?;
+        }
         if !self.framed.is_empty() && !self.frame.is_empty() {
             let around = [(x, top + 34.0), (x + 16.0, top + 34.0), (x + 16.0, top + 44.0), (x, top + 44.0)];
             pen.line(&[around.as_slice(), &around[..1]].concat(), INK, 2.0, Dash::Solid)?;

@@ -264,7 +264,9 @@ impl Points {
                 pen.line(&[(x, y), (x + 26.0, y)], series.color, 1.5, dash)?;
             }
             let filled = series.spots.iter().any(|s| s.filled);
-            mark(pen, (x + 13.0, y), series.marker, 4.2, series.color, filled)?;
+            if series.spots.iter().any(|s| s.size >= 1.0) {
+                mark(pen, (x + 13.0, y), series.marker, 4.2, series.color, filled)?;
+            }
             pen.text(&fitted(&series.name, room, SMALL), x + 34.0, y, face(SMALL, INK), HPos::Left)?;
             if !series.note.is_empty() {
                 y += LINE - 2.0;

@@ -7,8 +7,7 @@ fn axes_reach_around_their_values_with_round_ticks() {
     assert_eq!(axis.label(2.1, "$"), "$2.10");
     let axis = Axis::around([0.0, 9_000.0].into_iter(), Extent::Zero, 5);
     assert_eq!((axis.from, axis.label(2_000.0, "")), (0.0, "2\u{202f}000".to_owned()));
-    let axis = Axis::around([-3.0, 18.0].into_iter(), Extent::Even, 7);
-    assert_eq!(axis.from, -axis.to);
+    let axis = Axis::around([-13.0, 18.0].into_iter(), Extent::Close, 7);
     assert_eq!(axis.label(-5.0, ""), "−5");
     for lone in [0.0, 7.0, -3.0] {
         let axis = Axis::around([lone].into_iter(), Extent::Close, 6);
