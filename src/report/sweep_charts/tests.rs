@@ -27,10 +27,12 @@ fn axes_of_numbers_are_placed_by_their_numbers() {
         values: values.iter().map(|v| (*v).to_owned()).collect(),
         ..AxisResult::default()
     };
-    let (kind, find) = places(&axis(&["\"5s\"", "\"60s\""]));
+    let shown = axis(&["\"5s\"", "\"60s\""]);
+    let (kind, find) = places(&shown);
     assert!(matches!(kind, Places::Numbers(Extent::Close)) && find("\"60s\"") == Some(60.0));
     // Numbers of different units have no common axis.
-    let (kind, find) = places(&axis(&["\"90s\"", "\"2m\""]));
+    let shown = axis(&["\"90s\"", "\"2m\""]);
+    let (kind, find) = places(&shown);
     assert!(matches!(kind, Places::Names(_)) && find("\"2m\"") == Some(1.0));
     let (kind, _) = places(&axis(&["1", "1000"]));
     assert!(matches!(kind, Places::Numbers(Extent::Log)));
