@@ -274,7 +274,7 @@ mod tests {
             "−36 800 [−41 000, −31 100]"
         );
         assert_eq!(with_interval(-0.001_234, Some((-0.001_451, -0.001_012)), 23, true), "−.0012 [−.0015, −.0010]");
-        assert_eq!(with_interval(-36_833.0, Some((-40_989.0, -31_058.0)), 23, true), "−36.8k [−41.0k, −31.1k]");
+        assert_eq!(with_interval(-36_833.0, Some((-40_989.0, -31_058.0)), 23, true), "−37k [−41k, −31k]");
         assert_eq!(with_interval(0.0, Some((0.0, 0.0)), 27, true), "0 [0, 0]");
         assert_eq!(with_interval(-4e-9, Some((-0.01, 0.01)), 27, true), "0.000 [−0.010, +0.010]");
         assert_eq!(stated(2.4142, Some((2.389, 2.439)), "$/h"), "$2.414 an hour [2.389, 2.439]");

@@ -17,7 +17,7 @@ impl Page<'_> {
 
     /// A line that is known to fit, with nothing at its end.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.out, "{}", text.trim_end())
+        writeln!(self.out, "{}", self.style.text(text.trim_end()))
     }
 
     pub(super) fn heading(&mut self, title: &str, tail: &str) -> io::Result<()> {

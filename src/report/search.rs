@@ -185,7 +185,7 @@ fn front(page: &mut Page<'_>, search: &SearchResult) -> io::Result<()> {
     let values: Vec<&[String]> = rows.iter().map(|c| c.values.as_slice()).collect();
     let numbers = 10 + 12 + 10 + 8;
     let columns = AxisColumns::new(&names, &values, page.style.width - 4 - numbers);
-    page.heading("Nothing is better in cost, violations and churn at once", " (Pareto front of the runs to choose)")?;
+    page.heading("Pareto front", ": nothing is better in cost, violations and churn at once")?;
     let unit = if search.unit.is_empty() { "cost".to_owned() } else { format!("cost {}", search.unit) };
     let outcome = page.style.width.saturating_sub(4 + columns.width() + numbers + 2);
     let outcome_head = if outcome >= 12 { "  role" } else { "" };

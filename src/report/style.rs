@@ -53,7 +53,8 @@ impl Style {
                 '✗' => out.push('x'),
                 '–' | '−' | '—' => out.push('-'),
                 '×' => out.push('x'),
-                '…' => out.push_str("..."),
+                // One column, so that what was cut to a width keeps it.
+                '…' => out.push('~'),
                 '±' => out.push_str("+/-"),
                 '●' => out.push('*'),
                 '·' => out.push('-'),

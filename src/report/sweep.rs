@@ -112,7 +112,7 @@ fn axis_widths(names: &[&str], rows: &[&[String]], room: usize) -> Option<Vec<us
         };
         names.iter().enumerate().map(of).collect()
     };
-    [24, 20, 16, 13, 10].into_iter().map(widths).find(|w| w.iter().sum::<usize>() <= room)
+    (8..=24).rev().map(widths).find(|w| w.iter().sum::<usize>() <= room)
 }
 
 /// The columns that name configurations: heads, and the words of a row; on a line of their own where there are too
@@ -152,14 +152,10 @@ impl AxisColumns {
     }
 }
 
-/// The end of a name: of an address it says most.
+/// A name in so many columns: of an address its end says most.
 fn tail(name: &str, width: usize) -> String {
-    let length = name.chars().count();
-    if length <= width {
-        return name.to_owned();
-    }
-    let kept: String = name.chars().skip(length + 1 - width.max(1)).collect();
-    format!("…{kept}")
+    let last = if name.chars().count() > width { name.rsplit('.').next().unwrap_or(name) } else { name };
+    clipped(last, width)
 }
 
 /// The name of a service before a figure, if there are several.
@@ -370,9 +366,10 @@ fn sentence(sweep: &SweepResult, hold: f64) -> String {
         Some(kept) if keeps(&best.study, hold) => {
             let keeping = all.iter().filter(|p| keeps(&p.study, hold)).count();
             format!(
-                "{keeping} of {} points keep every objective; the cheapest is {}: {price}, all objectives in {kept} of \
+                "{keeping} of {} points {} every objective; the cheapest is {}: {price}, all objectives in {kept} of \
                  {runs} runs. {chosen}",
                 all.len(),
+                if keeping == 1 { "keeps" } else { "keep" },
                 words(sweep, best)
             )
         }

@@ -139,7 +139,7 @@ impl Drawn {
 }
 
 /// Where the values of an axis stand: numbers as numbers, everything else by name.
-fn places(axis: &AxisResult) -> (Places, impl Fn(&str) -> Option<f64>) {
+fn places(axis: &AxisResult) -> (Places, impl Fn(&str) -> Option<f64> + use<>) {
     let unit =
         |v: &str| plain(v).trim_start_matches(|c: char| c.is_ascii_digit() || ".-+_eE".contains(c)).trim().to_owned();
     let numbers: Option<Vec<f64>> = axis.values.iter().map(|v| number_of(v)).collect();

@@ -17,7 +17,15 @@ fn a_comparison_reads_from_objectives_to_the_verdict() {
     let got = plain(&text(&made_up::comparison(12), Style::default()));
     assert_eq!(got, include_str!("wide.txt"), "{got}");
     let last = got.rsplit("Verdict\n").next().unwrap_or_default();
-    assert!(last.starts_with("  warm-pool costs $0.37") && last.ends_with("in all 12\n    runs.\n"), "{last}");
+    assert!(
+        last.starts_with("  warm-pool costs $0.37")
+            && last.ends_with(
+                "keeps
+    every objective in all 12 runs.
+"
+            ),
+        "{last}"
+    );
 }
 
 #[test]
