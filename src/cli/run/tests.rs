@@ -2,6 +2,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::args::{Cli, Command};
+use crate::experiment::RunRecord;
 use crate::kernel::SimTime;
 use crate::output::{Meta, ObjectiveResult, OutputError, RowSink, SUMMARY_SCHEMA, ServiceRow, ServiceSummary};
 use crate::report::Style;
