@@ -62,7 +62,7 @@ target_value = 60
 scale_out_cooldown = "60s"
 
 [objectives.web]
-latency_p95  = "<= 600 ms"
+latency_p95  = "<= 560 ms"
 availability = ">= 99 %"
 "#;
 
@@ -196,7 +196,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 /// A sweep of some seconds.
-const LONG: [&str; 13] = [
+const LONG: [&str; 15] = [
     "sweep",
     "spike.toml",
     "--vary",
@@ -207,6 +207,8 @@ const LONG: [&str; 13] = [
     "5",
     "--jobs",
     "2",
+    "--set",
+    "simulation.duration=20m",
     "--no-charts",
     "--store",
     "store",
@@ -219,7 +221,7 @@ fn begun(at: &Path, runs: usize) -> Child {
     let whole = || names(&at.join("store")).iter().filter(|n| n.ends_with(".json")).count();
     while whole() < runs {
         assert!(child.try_wait().expect("waits").is_none(), "it ended before it could be disturbed");
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
     child
 }
@@ -229,7 +231,7 @@ fn begun(at: &Path, runs: usize) -> Child {
 fn a_killed_sweep_goes_on_and_ends_in_the_same_bytes() {
     let folder = folder();
     let at = folder.path();
-    let (code, _, err) = end(at, &[&LONG[..12], &["undisturbed-store", "--out", "undisturbed"]].concat());
+    let (code, _, err) = end(at, &[&LONG[..14], &["undisturbed-store", "--out", "undisturbed"]].concat());
     assert_eq!(code, 0, "{err}");
     // Killed twice, at different places.
     for runs in [3, 20] {
@@ -239,13 +241,13 @@ fn a_killed_sweep_goes_on_and_ends_in_the_same_bytes() {
         assert_eq!(status.code(), None, "killed by the signal");
         assert_eq!(names(at), ["burst.toml", "spike.toml", "store", "undisturbed", "undisturbed-store"]);
         if runs == 3 {
-            // What a kill in the middle of a write would leave, at the worst.
-            let first = names(&at.join("store")).into_iter().find(|n| n.ends_with(".json")).expect("a run");
-            let text = std::fs::read(at.join("store").join(&first)).expect("run");
-            std::fs::write(at.join("store").join(&first), &text[..text.len() / 2]).expect("cut");
-            std::fs::remove_dir_all(at.join("store")).expect("removed");
-            std::fs::create_dir(at.join("store")).expect("made");
-            std::fs::write(at.join("store").join(&first), &text[..text.len() / 2]).expect("cut");
+            // Worse than a kill: one of the runs is cut in half, the others are lost.
+            let store = at.join("store");
+            let one = names(&store).into_iter().find(|n| n.ends_with(".json")).expect("a run");
+            let text = std::fs::read(store.join(&one)).expect("run");
+            std::fs::remove_dir_all(&store).expect("removed");
+            std::fs::create_dir(&store).expect("made");
+            std::fs::write(store.join(&one), &text[..text.len() / 2]).expect("cut");
         }
     }
     let (code, _, err) = end(at, &[&LONG[..], &["--out", "result", "--resume"]].concat());
@@ -279,7 +281,7 @@ fn an_interrupted_sweep_keeps_its_runs_and_says_how_to_go_on() {
     let (code, _, err) = end(at, &[&LONG[..], &["--out", "result", "--resume"]].concat());
     assert_eq!(code, 0, "{err}");
     assert!(err.contains(&format!("{kept} of 60 runs were taken from the store")), "{err}");
-    let (code, ..) = end(at, &[&LONG[..12], &["other-store", "--out", "undisturbed"]].concat());
+    let (code, ..) = end(at, &[&LONG[..14], &["other-store", "--out", "undisturbed"]].concat());
     assert_eq!(code, 0);
     assert_equal_trees(&at.join("undisturbed"), &at.join("result"));
 }
@@ -441,7 +443,7 @@ fn found(truth: &[Option<f64>], seeds: std::ops::Range<u64>) -> usize {
 
 #[test]
 fn search_finds_what_an_exhaustive_sweep_knows() {
-    let truth = exhaustive(1_000, 6);
+    let truth = exhaustive(1_000, 10);
     assert!(truth.len() >= 100);
     assert_eq!(found(&truth, 1..4), 3);
 }
@@ -460,7 +462,7 @@ fn search_finds_what_an_exhaustive_sweep_knows_with_twenty_seeds() {
 fn a_search_in_which_nothing_keeps_the_objectives_says_how_near_it_came() {
     let folder = folder();
     let at = folder.path();
-    let hopeless = ["--set", "objectives.web.latency_p95=<= 215 ms", "--vary", "services.web.desired_count=1..2:2"];
+    let hopeless = ["--set", "objectives.web.latency_p95=<= 340 ms", "--vary", "services.web.desired_count=1..2:2"];
     let args = [&["search", "burst.toml", "--no-charts", "--format", "json", "--quiet"], &hopeless[..]].concat();
     let (code, out, err) = end(at, &args);
     assert_eq!(code, 10, "{err}");

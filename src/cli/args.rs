@@ -186,6 +186,9 @@ pub struct Many {
     /// Where finished runs are kept [default: output/SCENARIO/.runs]
     #[arg(long, env = "SIMCTL_STORE", value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Where the warm-up ends; `auto` finds it in a pilot run where rate and capacity are constant (MSER-5)
+    #[arg(long, env = "SIMCTL_WARM_UP", value_enum, default_value_t = WarmUp::Scenario, value_name = "WHO")]
+    pub warm_up: WarmUp,
     /// Share of the runs in which an objective has to hold to count as kept [default: 0.9]
     #[arg(long, env = "SIMCTL_HOLD", value_name = "SHARE", value_parser = share)]
     pub hold: Option<f64>,
@@ -203,6 +206,15 @@ impl Many {
     pub fn hold(&self) -> f64 {
         self.hold.unwrap_or(crate::experiment::HOLD)
     }
+}
+
+/// Who says where the warm-up ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WarmUp {
+    /// The scenario.
+    Scenario,
+    /// A pilot run of each variant; the longest counts.
+    Auto,
 }
 
 /// A share above 0 and at most 1.

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{CompareArgs, Format};
+use super::args::{CompareArgs, Format, Patch};
 use super::console::Console;
-use super::many::{Amount, BY_THE_HOUR, COST, Session, Wish, figure_and_amount, reserve, shown, wish};
+use super::many::{Amount, BY_THE_HOUR, COST, Session, Wish, figure_and_amount, found_warm_up, reserve, shown, wish};
 use super::run::{Origin, load_variants, reproduce};
 use super::{ExitCode, Failure, examples};
 use crate::experiment::compare::tables;
@@ -22,7 +22,13 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
     let unpacked = examples::unpack(&args.examples)?;
     let mut origins: Vec<Origin> = unpacked.origins;
     origins.extend(args.files.iter().map(|path| Origin { path: path.clone(), said: path.display().to_string() }));
-    let points = load_points(args, &origins, console)?;
+    let mut points = load_points(args, &args.patch, &origins, console)?;
+    let all: Vec<Loaded> = points.iter().map(|p| p.loaded.clone()).collect();
+    if let Some(set) = found_warm_up(&args.many, &all, console, engine)? {
+        let mut settled = args.patch.clone();
+        settled.sets.push(set);
+        points = load_points(args, &settled, &origins, console)?;
+    }
     let first = &points[0].loaded;
     let wish = wish(&args.until, first)?.map(Wish::of_comparison).transpose()?;
     let reference = match &args.reference {
@@ -133,8 +139,13 @@ pub(super) fn mark(kind: &str, plans: Vec<(String, String)>, asked: &str) -> Stu
 }
 
 /// The variants that are compared: those of one file, or one of each of several files, unless they are named.
-fn load_points(args: &CompareArgs, origins: &[Origin], console: &mut Console<'_>) -> Result<Vec<Point>, Failure> {
-    let mut patch = args.patch.clone();
+fn load_points(
+    args: &CompareArgs,
+    patch: &Patch,
+    origins: &[Origin],
+    console: &mut Console<'_>,
+) -> Result<Vec<Point>, Failure> {
+    let mut patch = patch.clone();
     patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
     let single = origins.len() == 1;
     if single && patch.variants.is_empty() {
@@ -152,7 +163,7 @@ fn load_points(args: &CompareArgs, origins: &[Origin], console: &mut Console<'_>
                 (false, true) => loaded.name.clone(),
                 (false, false) => format!("{}/{}", loaded.name, loaded.variant),
             };
-            let command = reproduce(&origin.said, &loaded, &args.patch, args.seed);
+            let command = reproduce(&origin.said, &loaded, &patch, None);
             points.push(Point::new(loaded, label, command));
         }
     }

@@ -28,6 +28,9 @@ const PAGES: &[Page] = &[
          costs.csv         per item and interval: quantity, unit price, dollars, who pays\n\
          replications.csv  one row per run\n\
          charts/           the pictures, as SVG and PNG; overview.svg is the one to look at first\n\n\
+         With --replications also replications.json: every figure over all runs, with its interval. compare,\n\
+         sweep and search leave output/SCENARIO/compare (sweep, search): study.json says what made it,\n\
+         comparison.json, sweep.json or search.json holds all of it, the CSV files its tables.\n\n\
          Columns carry their unit in the name. Times count from the start of the simulation, warm-up\n\
          included; an absent value is an empty field. Equal plans and seeds give equal bytes.\n",
     ),
@@ -46,6 +49,20 @@ const PAGES: &[Page] = &[
          the replication. Another policy or another number of tasks does not move the draws of the arrivals,\n\
          so two variants with one seed meet the same requests. One replication has no interval: it says what\n\
          happened once.\n",
+    ),
+    (
+        "experiments",
+        "replications, intervals, verdicts, resuming",
+        "Replication k of every variant meets the same draws, so that variants are compared pair by pair.\n\
+         Intervals are over replications, never over the requests of one run; below five runs there is none.\n\
+         A latency percentile is that of the requests of all runs together, its interval a jackknife over\n\
+         runs. Verdicts are corrected for the number of figures tested (Holm): 5 % at most for any false one.\n\
+         `No difference shown` is not `equal`; --margin FIGURE=MARGIN tests that.\n\n\
+         An objective counts as kept when it held in nine runs of ten (--hold). --until FIGURE=HALF makes runs\n\
+         until half of the interval is that small. --warm-up auto finds the warm-up where rate and capacity\n\
+         are constant.\n\n\
+         Finished runs are kept in output/SCENARIO/.runs (--store DIR). --resume takes them from there: after\n\
+         an interrupt or a kill the result has the same bytes as without. The store may be deleted.\n",
     ),
     (
         "utilisation",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::{Many, Until};
+use super::args::{Many, Until, WarmUp};
 use super::console::{Console, INTERRUPT};
 use super::progress::{short, spoken};
 use super::{ExitCode, Failure, panic};
@@ -182,6 +182,31 @@ impl Session<'_> {
 /// As [`OutputFolder::create`].
 pub(crate) fn reserve(place: &Path, hash: &str, force: bool) -> Result<(), Failure> {
     Ok(OutputFolder::create(place, hash, force).map(drop)?)
+}
+
+/// Finds the warm-up that all of these need, if that was asked for, as the setting that makes it so.
+///
+/// # Errors
+/// When one of them changes over time, or does not settle.
+pub(crate) fn found_warm_up(
+    many: &Many,
+    loaded: &[Loaded],
+    console: &mut Console<'_>,
+    engine: Engine,
+) -> Result<Option<String>, Failure> {
+    if many.warm_up == WarmUp::Scenario {
+        return Ok(None);
+    }
+    let mut longest = 0.0_f64;
+    for one in loaded {
+        let label = format!("{}/{}", one.name, one.variant);
+        let found = crate::experiment::warm_up::find(&Point::new(one.clone(), label.clone(), String::new()), engine);
+        longest = longest.max(
+            found.map_err(|e| Failure::Other(ExitCode::Usage, format!("--warm-up auto: {label}: {e}")))?.as_secs_f64(),
+        );
+    }
+    console.say(&format!("warm-up found in a pilot run (MSER-5): {longest} s"));
+    Ok(Some(format!("simulation.warm_up=\"{longest}s\"")))
 }
 
 /// A path as it is shorter to read: relative to the current folder if it is below.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::args::{Format, LatencyAxis, Patch, RunArgs, Show};
 use super::console::{Console, INTERRUPT};
-use super::many::{Session, wish};
+use super::many::{Session, found_warm_up, wish};
 use super::progress::Progress;
 use super::{ExitCode, Failure, examples, panic};
 use crate::experiment::{CHECK_SCHEDULE, Engine, EngineError, Job, LEVEL, Point, Study};
@@ -41,9 +41,13 @@ pub(crate) fn run(args: &RunArgs, console: &mut Console<'_>, engine: Engine) -> 
     patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
     let mut jobs = Vec::new();
     for origin in &origins {
-        for loaded in load_variants(&origin.path, &patch)? {
-            jobs.push((origin, loaded));
+        let mut all = load_variants(&origin.path, &patch)?;
+        if let Some(set) = found_warm_up(&args.many, &all, console, engine)? {
+            let mut settled = patch.clone();
+            settled.sets.push(set);
+            all = load_variants(&origin.path, &settled)?;
         }
+        jobs.extend(all.into_iter().map(|loaded| (origin, loaded)));
     }
     let many_files = origins.len() > 1;
     let many = jobs.len() > 1;

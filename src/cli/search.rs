@@ -5,7 +5,7 @@ use std::path::Path;
 use super::args::{Format, SearchArgs};
 use super::compare::{mark, print, usage};
 use super::console::Console;
-use super::many::{Session, find_figure, reserve, shown};
+use super::many::{Session, find_figure, found_warm_up, reserve, shown};
 use super::run::load_variants;
 use super::sweep::{axes, invalid_note, load_space, origin, store_of};
 use super::{ExitCode, Failure};
@@ -25,7 +25,11 @@ pub(crate) fn search(args: &SearchArgs, console: &mut Console<'_>, engine: Engin
     let (origin, _unpacked) = origin(args.file.as_deref(), args.example.as_deref())?;
     let mut patched = args.patch.clone();
     patched.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
-    let base = load_variants(&origin.path, &patched)?;
+    let mut base = load_variants(&origin.path, &patched)?;
+    if let Some(set) = found_warm_up(&args.many, &base, console, engine)? {
+        patched.sets.push(set);
+        base = load_variants(&origin.path, &patched)?;
+    }
     let [base] = base.as_slice() else {
         return Err(usage("a search is in one variant: name one with --variant".to_owned()));
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::{Format, Patch, SweepArgs};
 use super::compare::{mark, print, usage};
 use super::console::Console;
-use super::many::{Session, reserve, shown};
+use super::many::{Session, found_warm_up, reserve, shown};
 use super::run::{Origin, load_one, load_variants, reproduce};
 use super::{ExitCode, Failure, examples};
 use crate::experiment::sweep::{
@@ -30,7 +30,11 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
     let axes = axes(&args.vary)?;
     let mut patch = args.patch.clone();
     patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
-    let base = load_variants(&origin.path, &patch)?;
+    let mut base = load_variants(&origin.path, &patch)?;
+    if let Some(set) = found_warm_up(&args.many, &base, console, engine)? {
+        patch.sets.push(set);
+        base = load_variants(&origin.path, &patch)?;
+    }
     let [base] = base.as_slice() else {
         return Err(usage("a sweep is of one variant: name one with --variant".to_owned()));
     };
@@ -109,6 +113,11 @@ fn write(
     folder.write_json("sweep.json", result)?;
     let (header, rows) = run_table(axes, points);
     folder.write_table("sweep.csv", &header, &rows)?;
+    #[cfg(feature = "parquet")]
+    folder.write(
+        "sweep.parquet",
+        &crate::output::parquet(&header, &rows).map_err(|e| Failure::Other(ExitCode::Io, e))?,
+    )?;
     let (header, rows) = point_table(result);
     folder.write_table("points.csv", &header, &rows)?;
     let (header, rows) = sensitivity_table(result);

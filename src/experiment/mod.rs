@@ -16,6 +16,7 @@ pub mod statistics;
 mod store;
 pub mod study;
 pub mod sweep;
+pub mod warm_up;
 pub mod words;
 
 pub use compare::{Against, CompareOptions, Comparison, FigureDifference, Variant, compare};

@@ -300,7 +300,7 @@ impl Search {
 
     /// The runs that are to be made next; none when the search is over.
     #[must_use]
-    pub fn next(&mut self) -> Vec<Wanted> {
+    pub fn next_runs(&mut self) -> Vec<Wanted> {
         let wanted = |point: usize, from: usize, to: usize| {
             (from..to).map(move |r| Wanted { point, replication: u32::try_from(r).unwrap_or(u32::MAX) })
         };
@@ -530,7 +530,7 @@ pub fn run_search<E>(
     let mut fresh: BTreeMap<usize, Vec<RunRecord>> = BTreeMap::new();
     let mut round = 0;
     loop {
-        let wanted = search.next();
+        let wanted = search.next_runs();
         if !wanted.is_empty() {
             round += 1;
             let runs: Vec<Wanted> = wanted.iter().map(|w| Wanted { point: point_of[w.point], ..*w }).collect();
@@ -691,7 +691,7 @@ mod tests {
 
     fn run(mut search: Search) -> Search {
         loop {
-            let next = search.next();
+            let next = search.next_runs();
             if next.is_empty() {
                 return search;
             }
@@ -734,10 +734,10 @@ mod tests {
         let e = goal(20).affordable().expect_err("too few");
         assert_eq!(e.need, 29);
         let mut impossible = Search::new(goal(30), vec![1], vec![vec![0]], &[0]).expect("can be shown");
-        for w in impossible.next() {
+        for w in impossible.next_runs() {
             impossible.add(w, None);
         }
-        assert!(impossible.next().is_empty() && impossible.shown().is_empty());
+        assert!(impossible.next_runs().is_empty() && impossible.shown().is_empty());
         assert_eq!(impossible.nearest(), Some(0));
     }
 

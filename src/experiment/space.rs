@@ -82,7 +82,7 @@ impl Space {
         };
         std::thread::scope(|scope| {
             for _ in 1..jobs.max(1).min(values.len()) {
-                scope.spawn(&work);
+                scope.spawn(work);
             }
             work();
         });

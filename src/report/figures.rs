@@ -50,15 +50,6 @@ fn objective_unit(unit: &str) -> &str {
     }
 }
 
-/// What the unit of an objective is called in figures.
-pub(super) fn figure_unit(unit: &str) -> &str {
-    match unit {
-        "usd" => "$",
-        "usd/h" => "$/h",
-        unit => unit,
-    }
-}
-
 /// `x` with so many decimals (below zero: rounded to tens, hundreds...), thousands grouped, a true minus; a plus if
 /// that is wanted.
 pub(super) fn fixed(x: f64, decimals: i32, plus: bool) -> String {

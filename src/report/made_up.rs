@@ -35,6 +35,7 @@ pub(super) fn study(label: &str, runs: u32, by: f64) -> Study {
     let of = |top: f64, i: u32| Trend {
         start_s: 0.0,
         step_s: 60.0,
+        max: None,
         values: (0..30)
             .map(|k| Some(top * (0.3 + 0.7 * f64::from(k.min(15)) / 15.0) * (1.0 + 0.01 * f64::from(i))))
             .collect(),

@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn a_fan_of_few_runs_goes_from_the_least_to_the_most() {
-        let trend = |k: f64| Trend { start_s: 10.0, step_s: 20.0, values: vec![Some(k), None, Some(2.0 * k)] };
+        let trend =
+            |k: f64| Trend { start_s: 10.0, step_s: 20.0, max: None, values: vec![Some(k), None, Some(2.0 * k)] };
         let few: Vec<Trend> = (0..5).map(|k| trend(f64::from(k))).collect();
         let got = fan(few.iter());
         assert_eq!((got[0].time, got[0].outer, got[0].median), (20.0, (0.0, 4.0), 2.0));

@@ -143,8 +143,10 @@ fn figures(page: &mut Page<'_>, study: &Study) -> io::Result<()> {
 
 /// What came in has no figure of its own: its largest value and its course.
 fn load(page: &mut Page<'_>, trends: &[Trends], columns: &Columns) -> io::Result<()> {
-    let peaks: Vec<Option<f64>> =
-        trends.iter().map(|t| t.load_rps.values.iter().flatten().copied().reduce(f64::max)).collect();
+    let peaks: Vec<Option<f64>> = trends
+        .iter()
+        .map(|t| t.load_rps.max.or_else(|| t.load_rps.values.iter().flatten().copied().reduce(f64::max)))
+        .collect();
     let Some((low, high)) = range(&peaks) else { return Ok(()) };
     let series = median(trends.iter().map(|t| &t.load_rps));
     let line = page.style.sparkline(&series, columns.trend, false);

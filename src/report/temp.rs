@@ -2,16 +2,9 @@
 use super::Style;
 use crate::experiment::search::SearchResult;
 use crate::experiment::sweep::SweepResult;
-use crate::experiment::{Comparison, Study};
 use crate::output::{OutputError, document};
 use std::io::{self, Write};
 use std::path::Path;
-pub fn write_study_charts(_: &Path, _: &Study) -> Result<Vec<String>, OutputError> {
-    Ok(vec![])
-}
-pub fn write_comparison_charts(_: &Path, _: &Comparison) -> Result<Vec<String>, OutputError> {
-    Ok(vec![])
-}
 pub fn write_sweep(out: &mut dyn Write, s: &SweepResult, _: f64, _: Style) -> io::Result<()> {
     for p in &s.points {
         writeln!(

@@ -1,6 +1,6 @@
 //! The law of confidence of one figure: interval, p-value and equivalence from one place.
 
-use super::bootstrap::Resampled;
+use super::bootstrap::Studentised;
 use super::special::{student_cdf, student_quantile};
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +37,8 @@ pub enum Method {
     Student,
     /// Welch's t of two independent sets of replications.
     Welch,
-    /// Bias-corrected and accelerated bootstrap of the mean, widened for small samples.
-    Bca,
+    /// Studentised bootstrap of the mean.
+    Bootstrap,
     /// Jackknife over replications with Student's t of the pseudo-values.
     Jackknife,
     /// Every replication gave the same value: there is no spread to estimate.
@@ -52,15 +52,14 @@ impl Method {
         match self {
             Self::Student => "t",
             Self::Welch => "Welch t",
-            Self::Bca => "BCa bootstrap",
+            Self::Bootstrap => "bootstrap t",
             Self::Jackknife => "jackknife",
             Self::Constant => "constant",
         }
     }
 }
 
-/// What the replications say about a true value: for each number, with how much confidence the truth lies
-/// below it. The bounds of an interval and one-sided p-values are the two ways of reading this law.
+/// What the replications say about a true value. Intervals and p-values are two ways of reading it.
 #[derive(Clone, Debug)]
 pub struct Confidence(Law);
 
@@ -68,7 +67,7 @@ pub struct Confidence(Law);
 enum Law {
     Student { point: f64, error: f64, df: f64 },
     Constant { point: f64, count: usize },
-    Resampled(Box<Resampled>),
+    Resampled(Box<Studentised>),
 }
 
 impl Confidence {
@@ -82,70 +81,72 @@ impl Confidence {
         Self(if error > 0.0 { Law::Student { point, error, df } } else { Law::Constant { point, count } })
     }
 
-    pub(super) fn resampled(law: Resampled) -> Self {
+    pub(super) fn resampled(law: Studentised) -> Self {
         Self(Law::Resampled(Box::new(law)))
     }
 
-    /// Student, BCa or constant: the shape of the law.
+    /// Student, bootstrap or constant: where the law comes from.
     #[must_use]
     pub fn method(&self) -> Method {
         match self.0 {
             Law::Student { .. } => Method::Student,
             Law::Constant { .. } => Method::Constant,
-            Law::Resampled(_) => Method::Bca,
+            Law::Resampled(_) => Method::Bootstrap,
         }
     }
 
-    /// The confidence (0 to 1) that the truth is below `x`, which is also the one-sided p-value of the
-    /// hypothesis that it is `x` or less.
+    /// The one-sided p-value of the hypothesis that the truth is `x` or less.
     #[must_use]
-    pub fn below(&self, x: f64) -> f64 {
+    pub fn p_at_most(&self, x: f64) -> f64 {
         match &self.0 {
             Law::Student { point, error, df } => student_cdf(*df, (x - point) / error),
-            Law::Constant { point, count } => {
-                let tail = libm::exp2(-(*count as f64));
-                if x < *point {
-                    tail
-                } else if x > *point {
-                    1.0 - tail
-                } else {
-                    0.5
-                }
-            }
-            Law::Resampled(law) => law.below(x),
+            Law::Constant { point, count } => sign_test(x >= *point, *count),
+            Law::Resampled(law) => law.p_at_most(x),
         }
     }
 
-    /// The value below which the truth lies with confidence `c` (0 to 1).
+    /// The one-sided p-value of the hypothesis that the truth is `x` or more.
     #[must_use]
-    pub fn quantile(&self, c: f64) -> f64 {
+    pub fn p_at_least(&self, x: f64) -> f64 {
         match &self.0 {
-            Law::Student { point, error, df } => point + error * student_quantile(*df, c),
-            Law::Constant { point, .. } => *point,
-            Law::Resampled(law) => law.quantile(c),
+            Law::Student { point, error, df } => student_cdf(*df, (point - x) / error),
+            Law::Constant { point, count } => sign_test(x <= *point, *count),
+            Law::Resampled(law) => law.p_at_least(x),
         }
     }
 
-    /// The two-sided interval with equal tails at `level`.
+    /// The two-sided interval with equal tails at `level`: what a two-sided test does not reject. The
+    /// ends are infinite where a bootstrap has too few resamples for the level.
     #[must_use]
     pub fn interval(&self, level: f64) -> Interval {
-        let tail = (1.0 - level) / 2.0;
-        Interval { low: self.quantile(tail), high: self.quantile(1.0 - tail), level }
+        let (low, high) = match &self.0 {
+            Law::Student { point, error, df } => {
+                let half = error * student_quantile(*df, 0.5 + level / 2.0);
+                (point - half, point + half)
+            }
+            Law::Constant { point, .. } => (*point, *point),
+            Law::Resampled(law) => law.interval(level),
+        };
+        Interval { low, high, level }
     }
 
     /// The two-sided p-value of the hypothesis that the truth is `x`; 1 when all replications say exactly `x`.
     #[must_use]
     pub fn p_of(&self, x: f64) -> f64 {
-        let below = self.below(x);
-        (2.0 * below.min(1.0 - below)).clamp(0.0, 1.0)
+        (2.0 * self.p_at_most(x).min(self.p_at_least(x))).clamp(0.0, 1.0)
     }
 
     /// The p-value of the hypothesis that the truth lies at least `margin` away from zero: the larger of two
     /// one-sided tests (TOST). Small means that the truth is shown to lie within the margin.
     #[must_use]
     pub fn within(&self, margin: f64) -> f64 {
-        self.below(-margin).max(1.0 - self.below(margin)).clamp(0.0, 1.0)
+        self.p_at_most(-margin).max(self.p_at_least(margin))
     }
+}
+
+/// All of `count` values agree with a one-sided hypothesis, or none does.
+fn sign_test(agree: bool, count: usize) -> f64 {
+    if agree { 1.0 } else { libm::exp2(-(count as f64)) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! | question | use | declared use, as proven in `tests/statistics.rs` |
 //! | --- | --- | --- |
 //! | a mean over runs | [`mean`] | five runs or more |
-//! | a paired difference of means | [`paired`] | five runs or more; Student or BCa, and it says which |
+//! | a paired difference of means | [`paired`] | five runs or more; Student or bootstrap, and it says which |
 //! | a difference without pairs | [`welch`] | five runs or more on each side |
 //! | a quantile of the pooled runs | [`pooled_quantile`], [`paired_quantile`] | five runs or more, 100 values beyond; coverage proven from 20 runs |
 //! | a share of runs | [`wilson`], [`at_least`] | any number of runs |
@@ -36,11 +36,11 @@ mod special;
 mod verdict;
 mod warm_up;
 
-pub use bootstrap::{BCA_MINIMUM, RESAMPLES};
+pub use bootstrap::{BOOTSTRAP_MINIMUM, RESAMPLES};
 pub use confidence::{Confidence, Interval, Method};
 pub use design::{POINTS_MAXIMUM, factorial, latin_hypercube};
 pub use difference::{
-    Difference, STUDENT_FROM, Wild, paired, paired_bca, paired_student, ratio_of_means, welch, wildness,
+    Difference, STUDENT_FROM, WILD_SKEWNESS, is_wild, paired, paired_bootstrap, paired_student, ratio_of_means, welch,
 };
 pub use histogram::SparseHistogram;
 pub use means::{Estimate, Moments, correlation, mean, variance_ratio};

@@ -86,7 +86,7 @@ pub fn paired_quantile(
         replications: (base.len(), other.len()),
         correlation: correlation(&a.pseudo, &b.pseudo),
         variance_ratio: variance_ratio(&a.pseudo, &b.pseudo),
-        wild: None,
+        skewness: Moments::of(&differences).skewness,
         confidence: law,
     })
 }

@@ -177,7 +177,7 @@ fn against(
     let d = paired_student(&lead.costs[..common], &other.costs[..common], 0.95)?;
     let near = spec.indifference * d.base.abs();
     let (p, within) = if d.standard_error > 0.0 {
-        (d.confidence.below(0.0), d.confidence.within(near))
+        (d.confidence.p_at_most(0.0), d.confidence.within(near))
     } else {
         (if d.difference > 0.0 { 0.0 } else { 1.0 }, if d.difference.abs() <= near { 0.0 } else { 1.0 })
     };
