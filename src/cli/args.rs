@@ -15,8 +15,8 @@ use crate::experiment::sweep::Design;
     about,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 ok, 1 failure of simctl, 2 wrong usage or scenario, 3 files, 10 objective missed (--check), \
-                  130 interrupted. `simctl explain` says more."
+    after_help = "Exit codes: 0 ok, 1 failure of simctl, 2 wrong usage or scenario, 3 files, 10 objective missed (--check) or \
+                  nothing found, 11 not precise enough, 20 some runs failed, 130 interrupted. `simctl explain` says more."
 )]
 pub struct Cli {
     /// What every command takes.
@@ -195,6 +195,12 @@ pub struct Many {
 }
 
 impl Many {
+    /// How many threads are used.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.jobs.map_or_else(crate::experiment::all_cores, usize::from)
+    }
+
     /// The share of runs in which an objective has to hold.
     #[must_use]
     pub fn hold(&self) -> f64 {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::args::{CompareArgs, Format, Patch};
 use super::console::Console;
-use super::many::{Amount, Session, figure_and_amount, found_warm_up, shown, wish};
+use super::many::{Amount, BY_THE_HOUR, COST, Session, Wish, figure_and_amount, found_warm_up, reserve, shown, wish};
 use super::run::{Origin, load_variants, reproduce};
 use super::{ExitCode, Failure, examples};
 use crate::experiment::compare::tables;
-use crate::experiment::{CompareOptions, Comparison, Engine, Figure, Point, RunRecord, Variant, compare as judge};
+use crate::experiment::{CompareOptions, Comparison, Engine, Figure, Point, Variant, compare as judge};
 use crate::output::{OutputFolder, STUDY_SCHEMA, StudyMark};
 use crate::report::{write_comparison, write_comparison_charts, write_comparison_markdown};
+use crate::scenario::diagnostic::nearest;
 use crate::scenario::{BASE, Loaded};
 
 /// Replications, unless somebody says otherwise.
@@ -29,15 +30,18 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
         points = load_points(args, &settled, &origins, console)?;
     }
     let first = &points[0].loaded;
-    let wish = wish(&args.until, first)?;
+    let wish = wish(&args.until, first)?.map(Wish::of_comparison).transpose()?;
     let reference = match &args.reference {
         None => 0,
         Some(name) => points.iter().position(|p| p.label == *name).ok_or_else(|| {
             let labels: Vec<&str> = points.iter().map(|p| p.label.as_str()).collect();
-            usage(format!("there is no variant `{name}` to compare with; there are {}", labels.join(", ")))
+            let near = nearest(name, labels.iter().copied()).map(|near| format!("; the nearest is `{near}`"));
+            let all = || format!("; there are {}", labels.join(", "));
+            usage(format!("there is no variant `{name}` to compare with{}", near.unwrap_or_else(all)))
         })?,
     };
     let margins = args.margins.iter().map(|text| match figure_and_amount(text, "--margin", first)? {
+        (figure, Amount::Value(_)) if figure.address() == COST => Err(usage(format!("--margin {text}: {BY_THE_HOUR}"))),
         (figure, Amount::Value(margin)) => Ok((figure.address(), margin)),
         (_, Amount::Share(_)) => Err(usage(format!("--margin {text}: a margin is in the unit of the figure"))),
     });
@@ -54,7 +58,7 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
     let plans: Vec<(String, String)> = points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
     let asked = format!("{:?} {:?} {:?}", args.many.replications, args.until.until, args.reference);
     let mark = mark("compare", plans, &asked);
-    let folder = OutputFolder::create(&place, &mark.hash, args.force)?;
+    reserve(&place, &mark.hash, args.force)?;
 
     let title = format!("{}: {} variants", first.name, points.len());
     let mut session = Session::new(points, &args.many, root.join(".runs"), engine);
@@ -65,11 +69,7 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
     session.say_failures(console);
     let mut comparison = judged(&session, &options);
     comparison.notes.append(&mut notes);
-    write(&folder, &mark, &session.points, &comparison, &session.runs)?;
-    if !args.show.no_charts {
-        write_comparison_charts(folder.path(), &comparison)?;
-    }
-    let place = folder.finish()?;
+    let place = session.or_kept(write(&place, &mark, &session, &comparison, args))?;
     let hold = args.many.hold();
     match args.show.format() {
         Format::Json => print(console, &crate::output::document(&comparison))?,
@@ -239,20 +239,25 @@ fn widest(comparison: &Comparison, figure: &Figure) -> Option<(f64, f64)> {
     known.max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
+/// Writes the folder.
 fn write(
-    folder: &OutputFolder,
+    place: &Path,
     mark: &StudyMark,
-    points: &[Point],
+    session: &Session<'_>,
     comparison: &Comparison,
-    runs: &[Vec<RunRecord>],
-) -> Result<(), Failure> {
+    args: &CompareArgs,
+) -> Result<PathBuf, Failure> {
+    let folder = OutputFolder::create(place, &mark.hash, args.force)?;
     folder.write_json(crate::output::STUDY_FILE, mark)?;
     folder.write_json("comparison.json", comparison)?;
     let (header, rows) = tables::figures(comparison);
     folder.write_table("figures.csv", &header, &rows)?;
     let (header, rows) = tables::differences(comparison);
     folder.write_table("differences.csv", &header, &rows)?;
-    let (header, rows) = tables::runs(points.iter().map(|p| p.label.as_str()).zip(runs));
+    let (header, rows) = tables::runs(session.points.iter().map(|p| p.label.as_str()).zip(&session.runs));
     folder.write_table("replications.csv", &header, &rows)?;
-    Ok(())
+    if !args.show.no_charts {
+        write_comparison_charts(folder.path(), comparison)?;
+    }
+    Ok(folder.finish()?)
 }

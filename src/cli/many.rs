@@ -12,9 +12,9 @@ use super::console::{Console, INTERRUPT};
 use super::progress::{short, spoken};
 use super::{ExitCode, Failure, panic};
 use crate::experiment::statistics::{Precision, SequentialRule, Step};
-use crate::experiment::{Done, Engine, Figure, Point, RunFailure, RunRecord, Runner, Store, Wanted, Watch, all_cores};
+use crate::experiment::{Done, Engine, Figure, MEASURES, Point, RunFailure, RunRecord, Runner, Store, Wanted, Watch};
 use crate::kernel::SimTime;
-use crate::output::OutputError;
+use crate::output::{OutputError, OutputFolder};
 use crate::scenario::Loaded;
 
 /// Runs of some points, as far as they have been made.
@@ -34,7 +34,7 @@ impl Session<'_> {
     pub(crate) fn new(points: Vec<Point>, many: &Many, store: PathBuf, engine: Engine) -> Self {
         let runner = Runner {
             engine,
-            jobs: many.jobs.map_or_else(all_cores, usize::from),
+            jobs: many.jobs(),
             store: Some(Store::new(many.store.clone().unwrap_or(store))),
             resume: many.resume,
             interrupt: Some(&INTERRUPT),
@@ -149,6 +149,18 @@ impl Session<'_> {
         }
     }
 
+    /// What came of writing the result; when that failed, with the word that the runs are not lost.
+    pub(crate) fn or_kept<T>(&self, written: Result<T, Failure>) -> Result<T, Failure> {
+        match (written, &self.store_failure, &self.runner.store) {
+            (Err(Failure::Output(e)), None, Some(store)) => {
+                let place = shown(store.folder());
+                let message = format!("{e}; the finished runs are kept in {place}, --resume takes them from there");
+                Err(Failure::Other(ExitCode::Io, message))
+            }
+            (written, ..) => written,
+        }
+    }
+
     /// How it ends, as far as the runs are concerned.
     pub(crate) fn end(&self) -> ExitCode {
         let failed = if self.failures.is_empty() { ExitCode::Ok } else { ExitCode::SomeFailed };
@@ -161,6 +173,15 @@ impl Session<'_> {
             console.say(&format!("{} of {} runs were taken from the store", self.reused, self.made));
         }
     }
+}
+
+/// Makes sure that a result may stand at a place and can be written there, and leaves nothing: what is killed
+/// during its runs has no half of a result.
+///
+/// # Errors
+/// As [`OutputFolder::create`].
+pub(crate) fn reserve(place: &Path, hash: &str, force: bool) -> Result<(), Failure> {
+    Ok(OutputFolder::create(place, hash, force).map(drop)?)
 }
 
 /// Finds the warm-up that all of these need, if that was asked for, as the setting that makes it so.
@@ -198,6 +219,29 @@ pub(crate) fn shown(path: &Path) -> String {
 pub(crate) struct Wish {
     pub(crate) figure: Figure,
     rule: SequentialRule,
+}
+
+/// The address of the cost of a whole run. Comparisons have that of an hour instead, which says the same.
+pub(crate) const COST: &str = "cluster.cost_usd";
+
+/// What helps who asks for the other.
+pub(crate) const BY_THE_HOUR: &str = "a comparison has the cost by the hour: cost_per_hour=AMOUNT";
+
+impl Wish {
+    /// The same in the figures of a comparison.
+    ///
+    /// # Errors
+    /// When an amount would be another by the hour.
+    pub(crate) fn of_comparison(mut self) -> Result<Self, Failure> {
+        if self.figure.address() == COST {
+            if matches!(self.rule.precision, Precision::Absolute(_)) {
+                return Err(Failure::Other(ExitCode::Usage, format!("--until: {BY_THE_HOUR}")));
+            }
+            let hourly = MEASURES.iter().find(|m| m.name == "cost_per_hour_usd");
+            self.figure.measure = hourly.unwrap_or(self.figure.measure);
+        }
+        Ok(self)
+    }
 }
 
 /// Reads `p99=5ms` or `cost=2%`, for figures of a plan.
@@ -255,8 +299,9 @@ pub(crate) fn find_figure(name: &str, loaded: &Loaded) -> Result<Figure, String>
     if let Some(figure) = Figure::find(&figures, name) {
         return Ok(figure.clone());
     }
+    let said: Vec<String> = figures.iter().flat_map(Figure::names).collect();
+    let near = crate::scenario::diagnostic::nearest(name, said.iter().map(String::as_str));
     let names: Vec<String> = figures.iter().map(Figure::address).collect();
-    let near = crate::scenario::diagnostic::nearest(name, names.iter().map(String::as_str));
     Err(match near {
         Some(near) => format!("there is no figure `{name}`; the nearest is `{near}`"),
         None => format!("there is no figure `{name}`; there are {}", names.join(", ")),

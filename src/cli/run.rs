@@ -14,6 +14,7 @@ use crate::output::{OutputFolder, Summary};
 use crate::report::{
     LatencyScale, write_charts, write_markdown, write_study, write_study_charts, write_study_markdown, write_summary,
 };
+use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::{BASE, LoadOptions, Loaded, load, plan_hash};
 
 /// One scenario file, with the name that people gave it.
@@ -77,30 +78,35 @@ pub(crate) fn run(args: &RunArgs, console: &mut Console<'_>, engine: Engine) -> 
 
 /// Loads the variants that were asked for.
 pub(crate) fn load_variants(path: &Path, patch: &Patch) -> Result<Vec<Loaded>, Failure> {
-    let options = |variant: Option<&str>| LoadOptions {
+    if patch.variants.is_empty() {
+        return Ok(vec![load_one(path, patch, None)?]);
+    }
+    let mut loaded = Vec::new();
+    for name in &patch.variants {
+        if name == "all" {
+            let base = load_one(path, patch, None)?;
+            let others = base.variants.iter().filter(|v| *v != BASE).cloned().collect::<Vec<_>>();
+            loaded.push(base);
+            for other in others {
+                loaded.push(load_one(path, patch, Some(&other))?);
+            }
+        } else {
+            loaded.push(load_one(path, patch, Some(name))?);
+        }
+    }
+    Ok(loaded)
+}
+
+/// Loads one variant.
+pub(crate) fn load_one(path: &Path, patch: &Patch, variant: Option<&str>) -> Result<Loaded, Diagnostics> {
+    let options = LoadOptions {
         sets: patch.sets.clone(),
         variant: variant.filter(|v| *v != BASE).map(ToOwned::to_owned),
         allow_outside: patch.allow_outside,
         check_schedule: Some(CHECK_SCHEDULE),
         header: vec![format!("prices of {}", super::catalog_date())],
     };
-    if patch.variants.is_empty() {
-        return Ok(vec![load(path, &options(None))?]);
-    }
-    let mut loaded = Vec::new();
-    for name in &patch.variants {
-        if name == "all" {
-            let base = load(path, &options(None))?;
-            let others = base.variants.iter().filter(|v| *v != BASE).cloned().collect::<Vec<_>>();
-            loaded.push(base);
-            for other in others {
-                loaded.push(load(path, &options(Some(&other)))?);
-            }
-        } else {
-            loaded.push(load(path, &options(Some(name)))?);
-        }
-    }
-    Ok(loaded)
+    load(path, &options)
 }
 
 /// Runs one plan into its folder and prints what it showed. True when an objective is missed.
@@ -126,14 +132,17 @@ fn one(
     let hash = plan_hash(&loaded.plan, &loaded.inputs);
     let again = reproduce(said, loaded, &args.patch, args.seed);
     panic::running(&hash, loaded.plan.simulation.seed, &again);
-    let folder = OutputFolder::create(place, &hash, args.force)?;
+    let replication = args.replication.unwrap_or(0);
+    let create = || OutputFolder::of_replication(place, &hash, replication, args.force);
+    // Made and dropped: what may not stand there is told before the runs, and a kill during them leaves no trace.
+    drop(create()?);
     let others = replicate(args, loaded, &again, &hash, console, engine)?;
 
+    let folder = create()?;
     let mut rows = folder.rows()?;
     let label = format!("{}/{}", loaded.name, loaded.variant);
     let simulation = &loaded.plan.simulation;
     let mut progress = Progress::start(console, &label, simulation.duration, simulation.seed, &hash);
-    let replication = args.replication.unwrap_or(0);
     let job = Job { loaded, plan_hash: &hash, replication, interrupt: Some(&INTERRUPT) };
     panic::running(&hash, loaded.plan.simulation.seed, &again);
     let record = match engine(&job, &mut rows, &mut |now| progress.at(now)) {
@@ -257,8 +266,11 @@ pub(super) fn print_study(study: &Study, hold: f64, show: &Show, console: &mut C
 
 /// The command that gives the same result again.
 pub(super) fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option<u64>) -> String {
-    let quoted = |s: &str| if s.contains([' ', '"', '$', '*']) { format!("'{s}'") } else { s.to_owned() };
-    let mut command = format!("simctl run {said}");
+    // What is said of an example is an option and its value.
+    let mut command = match said.strip_prefix("--example ") {
+        Some(name) => format!("simctl run --example {}", quoted(name)),
+        None => format!("simctl run {}", quoted(said)),
+    };
     if loaded.variant != BASE {
         command += &format!(" --variant {}", quoted(&loaded.variant));
     }
@@ -268,7 +280,20 @@ pub(super) fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option
     if let Some(seed) = seed {
         command += &format!(" --seed {seed}");
     }
+    if patch.allow_outside {
+        command += " --allow-outside";
+    }
     command
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=.,:/@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// The axis of the arguments as that of the charts.

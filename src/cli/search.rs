@@ -5,25 +5,20 @@ use std::path::Path;
 use super::args::{Format, SearchArgs};
 use super::compare::{mark, print, usage};
 use super::console::Console;
-use super::many::{Session, find_figure, found_warm_up, shown};
+use super::many::{Session, find_figure, found_warm_up, reserve, shown};
 use super::run::load_variants;
 use super::sweep::{axes, invalid_note, load_space, origin, store_of};
 use super::{ExitCode, Failure};
-use crate::experiment::search::{Goal, SEARCH_SCHEMA, Search, SearchResult, Trial, patch, shown_share};
-use crate::experiment::statistics::{factorial, latin_hypercube};
-use crate::experiment::sweep::number;
-use crate::experiment::{CompareOptions, Engine, LEVEL, Study, Variant, Wanted, compare};
-use crate::kernel::Streams;
-use crate::output::{OutputFolder, STUDY_FILE};
+use crate::experiment::Engine;
+use crate::experiment::search::{Goal, Search, SearchResult, run_search};
+use crate::experiment::sweep::{Design, number};
+use crate::output::{OutputFolder, STUDY_FILE, StudyMark};
 use crate::report::{write_search, write_search_charts, write_search_markdown};
 use crate::scenario::axis::Axis;
 use crate::scenario::model::Search as Asked;
 
 /// Most configurations of a space.
 const MOST: usize = 100_000;
-
-/// The first replication of those that confirm: far from all that were used to choose.
-const FRESH_FROM: u32 = 1_000_000;
 
 /// Searches.
 pub(crate) fn search(args: &SearchArgs, console: &mut Console<'_>, engine: Engine) -> Result<ExitCode, Failure> {
@@ -41,143 +36,37 @@ pub(crate) fn search(args: &SearchArgs, console: &mut Console<'_>, engine: Engin
     if base.plan.objectives.is_empty() {
         return Err(usage(format!("{} has no [objectives]: without them nothing is the cheapest", origin.said)));
     }
-    let asked = base.search.clone();
-    let axes = space(asked.as_ref(), &args.vary)?;
-    let grids = axes.iter().map(|axis| {
-        axis.values.grid().ok_or_else(|| {
-            usage(format!("a search needs to know how many values `{}` takes: write FROM..TO:N", axis.address))
-        })
-    });
-    let grids: Vec<Vec<String>> = grids.collect::<Result<_, _>>()?;
-    let levels: Vec<usize> = grids.iter().map(Vec::len).collect();
-    let size = levels.iter().try_fold(1_usize, |n, &l| n.checked_mul(l)).unwrap_or(usize::MAX);
-    if size > MOST {
-        return Err(usage(format!("the space has more than {MOST} configurations: take fewer values")));
+    let axes = space(base.search.as_ref(), &args.vary)?;
+    if let Some(open) = axes.iter().find(|axis| axis.values.grid().is_none()) {
+        let message = "a search needs to know how many values";
+        return Err(usage(format!("{message} `{}` takes: write FROM..TO:N or FROM..TO/STEP", open.address)));
     }
-    let places = factorial(&levels).map_err(|e| usage(format!("[search.space]: {e}")))?;
-    let values: Vec<Vec<String>> =
-        places.iter().map(|p| p.iter().zip(&grids).map(|(&level, grid)| grid[level].clone()).collect()).collect();
-    let goal = goal(args, asked.as_ref(), base)?;
-    let space = load_space(&origin, &patched, &axes, &values)?;
+    let goal = goal(args, base.search.as_ref(), base)?;
+    goal.affordable().map_err(|e| usage(e.to_string()))?;
+    let seed = base.plan.simulation.seed;
+    let values = Design::Grid.points(&axes, seed).ok().filter(|values| values.len() <= MOST);
+    let values =
+        values.ok_or_else(|| usage(format!("the space has more than {MOST} configurations: take fewer values")))?;
+    let mut space = load_space(&origin, &patched, &args.vary, axes, values, args.many.jobs(), console)?;
 
     let root = Path::new("output").join(&base.name);
     let place = args.out.clone().unwrap_or_else(|| root.join("search"));
-    let plans: Vec<(String, String)> = space.points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
+    let points = std::mem::take(&mut space.points);
+    let plans: Vec<(String, String)> = points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
     let asked_for =
         format!("{} {} {} {} {}", goal.minimise.address(), goal.hold, goal.confidence, goal.replications, args.first);
     let mark = mark("search", plans, &asked_for);
-    let folder = OutputFolder::create(&place, &mark.hash, args.force)?;
+    reserve(&place, &mark.hash, args.force)?;
 
-    let first = first(&levels, args.first as usize, base.plan.simulation.seed, &places);
-    let mut state = Search::new(goal, levels, places, &first).map_err(|e| usage(e.to_string()))?;
-    let mut point_of: Vec<Option<usize>> = vec![None; values.len()];
-    for (point, &candidate) in space.of_point.iter().enumerate() {
-        point_of[candidate] = Some(point);
-    }
-    for (candidate, why) in state.candidates.iter_mut().zip(&space.invalid) {
-        candidate.invalid.clone_from(why);
-    }
-    let mut session = Session::new(space.points, &args.many, store_of(&root), engine);
-    let mut round = 0;
-    loop {
-        let wanted = state.next();
-        if wanted.is_empty() {
-            break;
-        }
-        round += 1;
-        let runs: Vec<Wanted> = wanted
-            .iter()
-            .map(|w| Wanted { point: point_of[w.point].unwrap_or_default(), replication: w.replication })
-            .collect();
-        let title = format!("{}: round {round}", base.name);
-        let results = session.make(&runs, &title, console)?;
-        let goal = state.goal().clone();
-        for (want, record) in wanted.into_iter().zip(results) {
-            state.add(want, record.map(|r| Trial::of(&r, &goal)));
-        }
-    }
-    let shown_to_keep = state.shown();
-    let nearest = if shown_to_keep.is_empty() { state.nearest() } else { None };
-    let finalists: Vec<usize> = match nearest {
-        Some(one) => vec![one],
-        None => shown_to_keep.iter().take(2).copied().collect(),
-    };
-    let mut fresh: Vec<Variant> = Vec::new();
-    let fresh_runs = state.goal().replications;
-    if !finalists.is_empty() {
-        let wanted: Vec<Wanted> = (FRESH_FROM..FRESH_FROM + fresh_runs)
-            .flat_map(|replication| {
-                let of = |&c: &usize| Wanted { point: point_of[c].unwrap_or_default(), replication };
-                finalists.iter().map(of).collect::<Vec<_>>()
-            })
-            .collect();
-        let results = session.make(&wanted, &format!("{}: fresh replications", base.name), console)?;
-        for (i, &candidate) in finalists.iter().enumerate() {
-            let point = point_of[candidate].unwrap_or_default();
-            let runs = wanted.iter().zip(&results).filter(|(w, _)| w.point == point).filter_map(|(_, r)| r.clone());
-            let name = ["winner", "runner-up"][i.min(1)];
-            let name = if nearest.is_some() { "nearest" } else { name };
-            fresh.push(Variant { label: format!("{name} ({})", session.points[point].label), runs: runs.collect() });
-        }
-    }
+    let state = Search::over(goal, &space, args.first as usize, seed).map_err(|e| usage(e.to_string()))?;
+    let mut session = Session::new(points, &args.many, store_of(&root), engine);
+    let mut result = run_search(state, &space, &base.name, |wanted, what| {
+        session.make(wanted, &format!("{}: {what}", base.name), console)
+    })?;
+    result.notes.splice(0..0, invalid_note(&space.invalid));
     session.say_reused(console);
-    let studies: Vec<Study> = fresh
-        .iter()
-        .map(|v| {
-            let mut study = Study::of(&v.label, &v.runs, LEVEL);
-            study.trends.clear();
-            study
-        })
-        .collect();
-    let sentence = match fresh.len() {
-        2 => {
-            compare(&fresh, &CompareOptions::default()).against.first().map(|a| a.sentence.clone()).unwrap_or_default()
-        }
-        _ => String::new(),
-    };
-    let goal = state.goal();
-    let addresses: Vec<String> = axes.iter().map(|a| a.address.clone()).collect();
-    let winner = shown_to_keep.first().copied();
-    let mut notes: Vec<String> = invalid_note(&space.invalid).into_iter().collect();
-    let tried = state.candidates.iter().filter(|c| c.tried).count();
-    if tried < size {
-        notes.push(format!("{} of {size} configurations were not tried", size - tried));
-    }
-    notes.push(crate::output::NOTE_UNCALIBRATED.to_owned());
-    let result = SearchResult {
-        schema: SEARCH_SCHEMA.to_owned(),
-        scenario: base.name.clone(),
-        minimise: goal.minimise.address(),
-        unit: goal.minimise.measure.unit.to_owned(),
-        hold: goal.hold,
-        confidence: goal.confidence,
-        replications: goal.replications,
-        short: axes.iter().map(|a| a.short().to_owned()).collect(),
-        size,
-        spent: state.spent(),
-        fresh_runs: fresh_runs as usize * finalists.len(),
-        candidates: state.table(&values),
-        winner,
-        runner_up: shown_to_keep.get(1).copied(),
-        nearest,
-        shown_share: studies.iter().map(|s| shown_share(s, goal.confidence).ok()).collect(),
-        fresh: studies,
-        sentence,
-        patch: winner.map_or_else(String::new, |w| patch("found", &addresses, &values[w])),
-        axes: addresses,
-        notes,
-    };
-    folder.write_json(STUDY_FILE, &mark)?;
-    folder.write_json("search.json", &result)?;
-    let (header, rows) = candidate_table(&result);
-    folder.write_table("candidates.csv", &header, &rows)?;
-    if winner.is_some() {
-        folder.write("found.toml", result.patch.as_bytes())?;
-    }
-    if !args.show.no_charts {
-        write_search_charts(folder.path(), &result)?;
-    }
-    let place = folder.finish()?;
+    session.say_failures(console);
+    let place = session.or_kept(write(&place, &mark, &result, args))?;
     match args.show.format() {
         Format::Json => print(console, &crate::output::document(&result))?,
         Format::Markdown => write_search_markdown(console.out, &result).map_err(Failure::stdout)?,
@@ -185,13 +74,33 @@ pub(crate) fn search(args: &SearchArgs, console: &mut Console<'_>, engine: Engin
         Format::Text => {
             write_search(console.out, &result, console.style).map_err(Failure::stdout)?;
             let first = if args.show.no_charts { "" } else { "charts/, " };
-            let found = if winner.is_some() { "found.toml, " } else { "" };
+            let found = if result.winner.is_some() { "found.toml, " } else { "" };
             print(console, &format!("\nwrote {}/ ({first}{found}candidates.csv, search.json)\n", shown(&place)))?;
         }
     }
-    session.say_failures(console);
     // Without a winner there is no answer, whoever asks.
-    Ok(if winner.is_some() { session.end() } else { session.end().worst(ExitCode::ObjectiveMissed) })
+    Ok(if result.winner.is_some() { session.end() } else { session.end().worst(ExitCode::ObjectiveMissed) })
+}
+
+/// Writes the folder.
+fn write(
+    place: &Path,
+    mark: &StudyMark,
+    result: &SearchResult,
+    args: &SearchArgs,
+) -> Result<std::path::PathBuf, Failure> {
+    let folder = OutputFolder::create(place, &mark.hash, args.force)?;
+    folder.write_json(STUDY_FILE, mark)?;
+    folder.write_json("search.json", result)?;
+    let (header, rows) = candidate_table(result);
+    folder.write_table("candidates.csv", &header, &rows)?;
+    if result.winner.is_some() {
+        folder.write("found.toml", result.patch.as_bytes())?;
+    }
+    if !args.show.no_charts {
+        write_search_charts(folder.path(), result)?;
+    }
+    Ok(folder.finish()?)
 }
 
 /// The axes of the scenario's space, with those of the command line in their place or after them.
@@ -225,22 +134,6 @@ fn goal(args: &SearchArgs, asked: Option<&Asked>, base: &crate::scenario::Loaded
         confidence: asked.map_or(0.95, |a| a.confidence),
         replications: args.many.replications.or(asked.map(|a| a.replications)).unwrap_or(30),
     })
-}
-
-/// The candidates that are run first: all, or a Latin hypercube over the grid.
-fn first(levels: &[usize], most: usize, seed: u64, places: &[Vec<usize>]) -> Vec<usize> {
-    if places.len() <= most {
-        return (0..places.len()).collect();
-    }
-    let mut stream = Streams::new(seed, 0).stream("search/first");
-    let sample = latin_hypercube(most, levels.len(), &mut stream).unwrap_or_default();
-    let mut first: Vec<usize> = sample
-        .iter()
-        .map(|u| u.iter().zip(levels).fold(0, |index, (u, &n)| index * n + ((u * n as f64) as usize).min(n - 1)))
-        .collect();
-    first.sort_unstable();
-    first.dedup();
-    first
 }
 
 /// One row per configuration that was tried.

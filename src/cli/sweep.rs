@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use super::args::{Format, Patch, SweepArgs};
 use super::compare::{mark, print, usage};
 use super::console::Console;
-use super::many::{Session, found_warm_up, shown};
-use super::run::{Origin, load_variants, reproduce};
+use super::many::{Session, found_warm_up, reserve, shown};
+use super::run::{Origin, load_one, load_variants, reproduce};
 use super::{ExitCode, Failure, examples};
-use crate::experiment::sweep::{Design, PointRuns, label, point_table, run_table, sweep as judge};
-use crate::experiment::{Engine, LEVEL, Point};
-use crate::output::{OutputFolder, STUDY_FILE};
+use crate::experiment::sweep::{
+    Design, PointRuns, SweepResult, point_table, run_table, sensitivity_table, sweep as judge,
+};
+use crate::experiment::{Engine, LEVEL, Space, SpaceError};
+use crate::output::{OutputFolder, STUDY_FILE, StudyMark};
 use crate::report::{write_sweep, write_sweep_charts, write_sweep_markdown};
+use crate::scenario::Loaded;
 use crate::scenario::axis::Axis;
-use crate::scenario::check::arithmetic;
-use crate::scenario::diagnostic::{Diagnostics, Severity};
+use crate::scenario::diagnostic::Diagnostics;
 
 /// Replications of each point, unless somebody says otherwise.
 const REPLICATIONS: u32 = 5;
@@ -45,21 +47,23 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
             places.len()
         )));
     }
-    let space = load_space(&origin, &patch, &axes, &places)?;
+    let space = load_space(&origin, &patch, &args.vary, axes, places, args.many.jobs(), console)?;
 
     let root = Path::new("output").join(&base.name);
     let place = args.out.clone().unwrap_or_else(|| root.join("sweep"));
     let plans: Vec<(String, String)> = space.points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
     let mark = mark("sweep", plans, &format!("{design:?} {replications} {:?}", args.vary));
-    let folder = OutputFolder::create(&place, &mark.hash, args.force)?;
-    let title = format!("{}: {} points", base.name, space.points.len());
-    let Space { points, of_point, invalid } = space;
+    reserve(&place, &mark.hash, args.force)?;
+    let n = space.points.len();
+    let title = format!("{}: {n} point{}", base.name, if n == 1 { "" } else { "s" });
+    let Space { axes, values, points, of_point, invalid } = space;
     let mut session = Session::new(points, &args.many, store_of(&root), engine);
     session.extend(0, replications, &title, console)?;
     session.say_reused(console);
+    session.say_failures(console);
 
     let mut runs = std::mem::take(&mut session.runs).into_iter();
-    let points: Vec<PointRuns> = places
+    let points: Vec<PointRuns> = values
         .into_iter()
         .zip(&invalid)
         .enumerate()
@@ -72,23 +76,7 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
         .collect();
     let mut result = judge(&base.name, design, &axes, replications, &points, LEVEL);
     result.notes.splice(0..0, invalid_note(&invalid));
-    folder.write_json(STUDY_FILE, &mark)?;
-    folder.write_json("sweep.json", &result)?;
-    let (header, rows) = run_table(&axes, &points);
-    folder.write_table("sweep.csv", &header, &rows)?;
-    #[cfg(feature = "parquet")]
-    folder.write(
-        "sweep.parquet",
-        &crate::output::parquet(&header, &rows).map_err(|e| Failure::Other(ExitCode::Io, e))?,
-    )?;
-    let (header, rows) = point_table(&result);
-    folder.write_table("points.csv", &header, &rows)?;
-    let (header, rows) = crate::experiment::sweep::sensitivity_table(&result);
-    folder.write_table("sensitivity.csv", &header, &rows)?;
-    if !args.show.no_charts {
-        write_sweep_charts(folder.path(), &result)?;
-    }
-    let place = folder.finish()?;
+    let place = session.or_kept(write(&place, &mark, &axes, &points, &result, args))?;
     let hold = args.many.hold();
     match args.show.format() {
         Format::Json => print(console, &crate::output::document(&result))?,
@@ -103,13 +91,41 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
             )?;
         }
     }
-    session.say_failures(console);
     let invalid = invalid.iter().any(Option::is_some);
     let mut end = if invalid { session.end().worst(ExitCode::SomeFailed) } else { session.end() };
     if args.show.check && !result.points.iter().any(|p| p.invalid.is_none() && p.study.missed(hold).next().is_none()) {
         end = end.worst(ExitCode::ObjectiveMissed);
     }
     Ok(end)
+}
+
+/// Writes the folder.
+fn write(
+    place: &Path,
+    mark: &StudyMark,
+    axes: &[Axis],
+    points: &[PointRuns],
+    result: &SweepResult,
+    args: &SweepArgs,
+) -> Result<PathBuf, Failure> {
+    let folder = OutputFolder::create(place, &mark.hash, args.force)?;
+    folder.write_json(STUDY_FILE, mark)?;
+    folder.write_json("sweep.json", result)?;
+    let (header, rows) = run_table(axes, points);
+    folder.write_table("sweep.csv", &header, &rows)?;
+    #[cfg(feature = "parquet")]
+    folder.write(
+        "sweep.parquet",
+        &crate::output::parquet(&header, &rows).map_err(|e| Failure::Other(ExitCode::Io, e))?,
+    )?;
+    let (header, rows) = point_table(result);
+    folder.write_table("points.csv", &header, &rows)?;
+    let (header, rows) = sensitivity_table(result);
+    folder.write_table("sensitivity.csv", &header, &rows)?;
+    if !args.show.no_charts {
+        write_sweep_charts(folder.path(), result)?;
+    }
+    Ok(folder.finish()?)
 }
 
 /// The scenario: a file, or one that comes with simctl.
@@ -149,66 +165,44 @@ pub(super) fn axes(texts: &[String]) -> Result<Vec<Axis>, Failure> {
     if found.items.is_empty() { Ok(axes) } else { Err(found.into()) }
 }
 
-/// The points of a space that can run.
-pub(super) struct Space {
-    pub(super) points: Vec<Point>,
-    /// For each point that can run its number in the space.
-    pub(super) of_point: Vec<usize>,
-    /// For each number in the space why it cannot run, if so.
-    pub(super) invalid: Vec<Option<String>>,
-}
-
-/// Loads every point of a space. A combination that is refused, or cannot meet its objectives whatever happens, is
-/// told as invalid.
+/// Loads every point of a space.
 ///
 /// # Errors
 /// When an address or the kind of a value is wrong, or no combination can run: then with the findings.
 pub(super) fn load_space(
     origin: &Origin,
     patch: &Patch,
-    axes: &[Axis],
-    places: &[Vec<String>],
+    vary: &[String],
+    axes: Vec<Axis>,
+    values: Vec<Vec<String>>,
+    jobs: usize,
+    console: &mut Console<'_>,
 ) -> Result<Space, Failure> {
-    let mut space = Space { points: Vec::new(), of_point: Vec::new(), invalid: Vec::new() };
-    let mut first_findings = None;
-    for (index, values) in places.iter().enumerate() {
+    if values.len() > 2_000 {
+        console.say(&format!("reading {} configurations", values.len()));
+    }
+    let addresses: Vec<String> = axes.iter().map(|a| a.address.clone()).collect();
+    let here = |sets: &[String]| {
         let mut here = patch.clone();
-        here.sets.extend(axes.iter().zip(values).map(|(axis, value)| format!("{}={value}", axis.address)));
-        let loaded = match load_variants(&origin.path, &here) {
-            Ok(mut loaded) => loaded.remove(0),
-            Err(Failure::Scenario(found)) => {
-                // What is wrong with the language itself is wrong in every run of it.
-                let of_language = |code: &str| code.starts_with("S0") || code.starts_with("S2");
-                let errors = || found.items.iter().filter(|d| d.severity == Severity::Error);
-                if errors().any(|d| of_language(d.code)) {
-                    return Err(found.into());
+        here.sets.extend_from_slice(sets);
+        here
+    };
+    let load = |sets: &[String]| load_one(&origin.path, &here(sets), patch.variants.first().map(String::as_str));
+    let command = |loaded: &Loaded, sets: &[String]| reproduce(&origin.said, loaded, &here(sets), None);
+    Space::load(axes, values, jobs, load, command).map_err(|e| match e {
+        SpaceError::Scenario(mut found) => {
+            // Where the values really stand.
+            for source in found.sources.iter_mut().filter(|s| s.name == "--set") {
+                let is_of =
+                    |address: &&String| source.text.strip_prefix(address.as_str()).is_some_and(|t| t.starts_with('='));
+                if let Some(address) = addresses.iter().find(is_of) {
+                    let said = vary.iter().any(|v| v.trim_start().starts_with(address.as_str()));
+                    source.name = if said { "--vary" } else { "[search.space]" }.to_owned();
                 }
-                let why = errors().next().map_or_else(|| "refused".to_owned(), |d| d.message.clone());
-                first_findings.get_or_insert(found);
-                space.invalid.push(Some(why));
-                continue;
             }
-            Err(e) => return Err(e),
-        };
-        let findings = arithmetic(&loaded.plan, &loaded.inputs);
-        if let Some(error) = findings.iter().find(|f| f.severity == Severity::Error) {
-            space.invalid.push(Some(error.message.clone()));
-            continue;
+            found.into()
         }
-        let command = reproduce(&origin.said, &loaded, &here, None);
-        space.points.push(Point::new(loaded, label(axes, values), command));
-        space.of_point.push(index);
-        space.invalid.push(None);
-    }
-    if !space.points.is_empty() {
-        return Ok(space);
-    }
-    Err(match first_findings {
-        Some(found) => found.into(),
-        None => usage(format!(
-            "no point can meet its objectives: {}",
-            space.invalid.into_iter().flatten().next().unwrap_or_default()
-        )),
+        SpaceError::Hopeless(why) => usage(format!("no point can meet its objectives: {why}")),
     })
 }
 

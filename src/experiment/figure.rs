@@ -139,18 +139,21 @@ impl Figure {
         }
     }
 
+    /// What it may be called, its address first: the name and parts of it may stand without subject or unit.
+    #[must_use]
+    pub fn names(&self) -> [String; 6] {
+        let name = self.measure.name;
+        let bare = name.rsplit_once('_').map_or(name, |(head, _)| head);
+        let short = bare.strip_prefix("latency_").unwrap_or(bare);
+        let of = |name: &str| format!("{}.{name}", self.subject);
+        [self.address(), name.to_owned(), bare.to_owned(), short.to_owned(), of(bare), of(short)]
+    }
+
     /// Finds figures by what a user calls them: an address, or a name without its subject or unit when that is
     /// clear (`p99`, `cost`, `latency_p99`).
     #[must_use]
     pub fn find<'f>(figures: &'f [Self], said: &str) -> Option<&'f Self> {
-        let fits = |figure: &&Self| {
-            let name = figure.measure.name;
-            let bare = name.rsplit_once('_').map_or(name, |(head, _)| head);
-            let short = bare.strip_prefix("latency_").unwrap_or(bare);
-            [figure.address().as_str(), name, bare, short].contains(&said)
-                || said == format!("{}.{bare}", figure.subject)
-                || said == format!("{}.{short}", figure.subject)
-        };
+        let fits = |figure: &&Self| figure.names().iter().any(|name| name == said);
         figures.iter().find(|f| f.address() == said).or_else(|| figures.iter().find(fits))
     }
 }

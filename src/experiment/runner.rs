@@ -52,7 +52,8 @@ pub fn all_of(points: usize, replications: std::ops::Range<u32>) -> Vec<Wanted> 
 }
 
 /// A run that did not come to its end. The others are not touched by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{label}, replication {}: {why}", wanted.replication)]
 pub struct RunFailure {
     /// The run.
     pub wanted: Wanted,
@@ -174,6 +175,22 @@ impl Runner<'_> {
         let results = slots.into_iter().zip(wanted).map(|(slot, want)| slot.unwrap_or_else(|| lost(*want))).collect();
         let reused = pass.reused.load(Ordering::Relaxed);
         Done { results, store_failure: pass.store_failure.into_inner().unwrap_or_default(), reused }
+    }
+}
+
+impl Runner<'_> {
+    /// Replications 0 to `replications` of every point: one list of runs for each, in that order.
+    ///
+    /// # Errors
+    /// The first run that failed. [`Runner::run`] tells of all, and keeps the others.
+    pub fn replicate(&self, points: &[Point], replications: u32) -> Result<Vec<Vec<RunRecord>>, RunFailure> {
+        let wanted = all_of(points.len(), 0..replications);
+        let done = self.run(points, &wanted, &Unwatched, |_, record| record);
+        let mut runs: Vec<Vec<RunRecord>> = points.iter().map(|_| Vec::new()).collect();
+        for (want, result) in wanted.iter().zip(done.results) {
+            runs[want.point].push(result?);
+        }
+        Ok(runs)
     }
 }
 

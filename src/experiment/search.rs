@@ -10,18 +10,23 @@
 //! runs is shown. It is over when nothing undecided is cheaper than the winner and the runner-up. In a
 //! space that is too large to run once, a Latin hypercube is tried first, and the neighbours of the winner after it,
 //! until no neighbour is cheaper. What is then reported of winner and runner-up are fresh replications
-//! that took no part in the choice.
+//! that took no part in the choice; a finalist that does not keep the objectives there is out, and the search goes on.
 //!
 //! Every step is a function of the records alone, never of threads or time.
+
+use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::compare::{CompareOptions, Variant, compare};
 use super::figure::Figure;
 use super::record::RunRecord;
 use super::runner::Wanted;
-use super::statistics::{Refusal, at_least, at_most};
+use super::space::Space;
+use super::statistics::{Refusal, at_least, at_most, factorial, latin_hypercube};
 use super::study::Study;
+use crate::kernel::Streams;
 use crate::output::BoundSense;
 
 /// Name and version of the schema of `search.json`.
@@ -51,7 +56,16 @@ impl Goal {
         };
         let runs = u64::from(self.replications);
         if runs == 0 || !shown(0, runs) {
-            let need = (1..=1_000_000).find(|&n| shown(0, n)).unwrap_or(u64::MAX);
+            // The bound of n runs without a break grows with n: the fewest that are enough are between two powers.
+            let enough = (0..20).map(|power| 1_u64 << power).find(|&n| shown(0, n));
+            let need = enough.map_or(u64::MAX, |most| {
+                let (mut low, mut high) = (most / 2, most);
+                while high - low > 1 {
+                    let middle = u64::midpoint(low, high);
+                    if shown(0, middle) { high = middle } else { low = middle }
+                }
+                high
+            });
             return Err(GoalError {
                 replications: self.replications,
                 hold: self.hold,
@@ -64,9 +78,7 @@ impl Goal {
 }
 
 /// Too few replications for what is to be shown.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{replications} replications cannot show, with {:.0} % confidence, that objectives hold in {:.0} % of runs: {need} are needed",
-    100.0 * .confidence, 100.0 * .hold)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GoalError {
     /// What was asked for.
     pub replications: u32,
@@ -74,8 +86,23 @@ pub struct GoalError {
     pub hold: f64,
     /// The confidence.
     pub confidence: f64,
-    /// The fewest that can.
+    /// The fewest that can; the greatest number when none can.
     pub need: u64,
+}
+
+impl std::error::Error for GoalError {}
+
+impl std::fmt::Display for GoalError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { replications, hold, confidence, need } = self;
+        let (hold, sure) = (super::words::short(100.0 * hold), super::words::short(100.0 * confidence));
+        let what = format!("show, with {sure} % confidence, that the objectives hold in {hold} % of runs");
+        if *need == u64::MAX {
+            write!(f, "no number of replications can {what}: ask for a smaller share")
+        } else {
+            write!(f, "{replications} replications cannot {what}: {need} are needed")
+        }
+    }
 }
 
 /// What is kept of a run of a candidate.
@@ -133,6 +160,8 @@ pub struct Candidate {
     pub invalid: Option<String>,
     /// Whether it has been taken up: before, no run of it is asked for.
     pub tried: bool,
+    /// Its fresh runs, once it was a finalist: how many were made, and how many broke an objective.
+    pub fresh: Option<(u64, u64)>,
 }
 
 impl Candidate {
@@ -186,6 +215,22 @@ impl Search {
         Ok(Self { goal, affordable, levels, candidates })
     }
 
+    /// A search over a space that is a grid. Of more than `most` configurations a Latin hypercube of so many is run first,
+    /// drawn with `seed`.
+    ///
+    /// # Errors
+    /// As [`Search::new`].
+    pub fn over(goal: Goal, space: &Space, most: usize, seed: u64) -> Result<Self, GoalError> {
+        let levels: Vec<usize> = space.axes.iter().map(|axis| axis.values.grid().map_or(0, |g| g.len())).collect();
+        let places = factorial(&levels).unwrap_or_default();
+        let first = first(&levels, most, seed, places.len());
+        let mut search = Self::new(goal, levels, places, &first)?;
+        for (candidate, why) in search.candidates.iter_mut().zip(&space.invalid) {
+            candidate.invalid.clone_from(why);
+        }
+        Ok(search)
+    }
+
     /// What is looked for.
     #[must_use]
     pub fn goal(&self) -> &Goal {
@@ -194,7 +239,8 @@ impl Search {
 
     fn standing(&self, index: usize) -> Standing {
         let c = &self.candidates[index];
-        if c.invalid.is_some() || c.broken() > self.affordable {
+        let refuted = c.fresh.is_some_and(|(_, broken)| broken > self.affordable);
+        if c.invalid.is_some() || c.broken() > self.affordable || refuted {
             Standing::Out
         } else if !c.tried {
             Standing::Untried
@@ -205,21 +251,37 @@ impl Search {
         }
     }
 
-    /// The mean cost of two candidates over the replications that both have run.
-    fn cheaper(&self, a: usize, b: usize) -> std::cmp::Ordering {
-        let (left, right) = (&self.candidates[a].trials, &self.candidates[b].trials);
-        let common = left.len().min(right.len());
-        let sum = |t: &[Trial]| t.iter().take(common).map(|t| t.cost).sum::<f64>();
-        sum(left).total_cmp(&sum(right)).then(a.cmp(&b))
+    /// What each candidate costs, comparable between candidates with different numbers of runs: the mean over its own
+    /// runs, each freed of what its replication adds for everybody. That is estimated against the first replication
+    /// from all candidates that have run both. One number each, so that the order is one.
+    fn costs(&self) -> Vec<f64> {
+        let longest = self.candidates.iter().map(|c| c.trials.len()).max().unwrap_or(0);
+        let mut added = vec![(0.0, 0_u32); longest];
+        for c in &self.candidates {
+            let Some(first) = c.trials.first().filter(|t| t.cost.is_finite()) else { continue };
+            for (trial, (sum, n)) in c.trials.iter().zip(&mut added).filter(|(t, _)| t.cost.is_finite()) {
+                *sum += trial.cost - first.cost;
+                *n += 1;
+            }
+        }
+        let of = |c: &Candidate| {
+            let freed = c.trials.iter().zip(&added).map(|(t, (sum, n))| t.cost - sum / f64::from((*n).max(1)));
+            freed.sum::<f64>() / c.trials.len() as f64
+        };
+        self.candidates.iter().map(of).collect()
+    }
+
+    /// The cheapest first.
+    fn by_cost(&self, mut of: Vec<usize>) -> Vec<usize> {
+        let costs = self.costs();
+        of.sort_by(|&a, &b| costs[a].total_cmp(&costs[b]).then(a.cmp(&b)));
+        of
     }
 
     /// The candidates that are shown to keep the objectives, the cheapest first.
     #[must_use]
     pub fn shown(&self) -> Vec<usize> {
-        let mut shown: Vec<usize> =
-            (0..self.candidates.len()).filter(|&i| self.standing(i) == Standing::Shown).collect();
-        shown.sort_by(|&a, &b| self.cheaper(a, b));
-        shown
+        self.by_cost((0..self.candidates.len()).filter(|&i| self.standing(i) == Standing::Shown).collect())
     }
 
     /// The candidate that came nearest to the objectives: the largest share of runs kept, then the smallest excess.
@@ -228,7 +290,9 @@ impl Search {
         let tried = (0..self.candidates.len()).filter(|&i| !self.candidates[i].trials.is_empty());
         let kept = |i: usize| {
             let c = &self.candidates[i];
-            (c.trials.len() as u64 - c.broken()) as f64 / c.trials.len() as f64
+            let (fresh, fresh_broken) = c.fresh.unwrap_or_default();
+            let runs = c.trials.len() as u64 + fresh;
+            (runs - c.broken() - fresh_broken) as f64 / runs as f64
         };
         let excess = |i: usize| self.candidates[i].mean(|t| t.excess);
         tried.min_by(|&a, &b| kept(b).total_cmp(&kept(a)).then(excess(a).total_cmp(&excess(b))).then(a.cmp(&b)))
@@ -236,7 +300,7 @@ impl Search {
 
     /// The runs that are to be made next; none when the search is over.
     #[must_use]
-    pub fn next(&mut self) -> Vec<Wanted> {
+    pub fn next_runs(&mut self) -> Vec<Wanted> {
         let wanted = |point: usize, from: usize, to: usize| {
             (from..to).map(move |r| Wanted { point, replication: u32::try_from(r).unwrap_or(u32::MAX) })
         };
@@ -248,12 +312,10 @@ impl Search {
                 return fresh.into_iter().flat_map(|i| wanted(i, 0, 1)).collect();
             }
             // Nothing that costs more than the runner-up can change the answer.
-            let bar = self.shown().get(1).copied();
-            let mut open: Vec<usize> = (0..self.candidates.len())
-                .filter(|&i| self.standing(i) == Standing::Undecided)
-                .filter(|&i| bar.is_none_or(|bar| self.cheaper(i, bar).is_lt()))
-                .collect();
-            open.sort_by(|&a, &b| self.cheaper(a, b));
+            let costs = self.costs();
+            let bar = self.shown().get(1).map(|&bar| costs[bar]);
+            let undecided = (0..self.candidates.len()).filter(|&i| self.standing(i) == Standing::Undecided);
+            let mut open = self.by_cost(undecided.filter(|&i| bar.is_none_or(|bar| costs[i] < bar)).collect());
             if !open.is_empty() {
                 open.truncate(WIDTH);
                 let most = self.goal.replications as usize;
@@ -320,6 +382,10 @@ impl Search {
             Standing::Untried => "not tried".to_owned(),
             Standing::Out => match &c.invalid {
                 Some(why) => format!("cannot run: {why}"),
+                None if c.broken() <= self.affordable => {
+                    let (runs, broken) = c.fresh.unwrap_or_default();
+                    format!("kept the objectives when it was chosen, but broke one in {broken} of {runs} fresh runs")
+                }
                 None => {
                     let bound =
                         at_most(c.trials.len() as u64 - c.broken(), c.trials.len() as u64, self.goal.confidence);
@@ -334,6 +400,58 @@ impl Search {
             },
             Standing::Undecided => "costs more than the winner and the runner-up".to_owned(),
             Standing::Shown => "keeps the objectives".to_owned(),
+        }
+    }
+
+    fn result(&self, scenario: &str, space: &Space, fresh: &BTreeMap<usize, Vec<RunRecord>>) -> SearchResult {
+        let goal = &self.goal;
+        let shown = self.shown();
+        let nearest = if shown.is_empty() { self.nearest() } else { None };
+        let variant = |(i, candidate): (usize, &usize)| {
+            let name = if nearest.is_some() { "nearest" } else { ["winner", "runner-up"][i.min(1)] };
+            let label = format!("{name} ({})", super::sweep::label(&space.axes, &space.values[*candidate]));
+            Variant { label, runs: fresh.get(candidate).cloned().unwrap_or_default() }
+        };
+        let finalists: Vec<Variant> = shown.iter().take(2).chain(nearest.as_ref()).enumerate().map(variant).collect();
+        let studies: Vec<Study> = finalists
+            .iter()
+            .map(|v| Study { trends: IndexMap::new(), ..Study::of(&v.label, &v.runs, super::study::LEVEL) })
+            .collect();
+        let sentence = match &finalists[..] {
+            [_, _] => compare(&finalists, &CompareOptions::default()).against.first().map(|a| a.sentence.clone()),
+            _ => None,
+        };
+        let size = self.candidates.len();
+        let tried = self.candidates.iter().filter(|c| c.tried).count();
+        let mut notes = Vec::new();
+        if tried < size {
+            notes.push(format!("{} of {size} configurations were not tried", size - tried));
+        }
+        notes.push(crate::output::NOTE_UNCALIBRATED.to_owned());
+        let axes: Vec<String> = space.axes.iter().map(|a| a.address.clone()).collect();
+        let winner = shown.first().copied();
+        SearchResult {
+            schema: SEARCH_SCHEMA.to_owned(),
+            scenario: scenario.to_owned(),
+            minimise: goal.minimise.address(),
+            unit: goal.minimise.measure.unit.to_owned(),
+            hold: goal.hold,
+            confidence: goal.confidence,
+            replications: goal.replications,
+            short: space.axes.iter().map(|a| a.short().to_owned()).collect(),
+            size,
+            spent: self.spent(),
+            fresh_runs: self.candidates.iter().filter_map(|c| c.fresh).map(|(runs, _)| runs as usize).sum(),
+            candidates: self.table(&space.values),
+            winner,
+            runner_up: shown.get(1).copied(),
+            nearest,
+            shown_share: studies.iter().map(|s| shown_share(s, goal.confidence).ok()).collect(),
+            fresh: studies,
+            sentence: sentence.unwrap_or_default(),
+            patch: winner.map_or_else(String::new, |w| patch("found", &axes, &space.values[w])),
+            axes,
+            notes,
         }
     }
 
@@ -371,6 +489,81 @@ impl Search {
             rows[i].on_front = !dominated;
         }
         rows
+    }
+}
+
+/// The candidates that are run first: all, or a Latin hypercube over the grid.
+fn first(levels: &[usize], most: usize, seed: u64, size: usize) -> Vec<usize> {
+    if size <= most {
+        return (0..size).collect();
+    }
+    let mut stream = Streams::new(seed, 0).stream("search/first");
+    let sample = latin_hypercube(most, levels.len(), &mut stream).unwrap_or_default();
+    let mut first: Vec<usize> = sample
+        .iter()
+        .map(|u| u.iter().zip(levels).fold(0, |index, (u, &n)| index * n + ((u * n as f64) as usize).min(n - 1)))
+        .collect();
+    first.sort_unstable();
+    first.dedup();
+    first
+}
+
+/// The first replication of those that confirm: far from all that were used to choose.
+pub const FRESH_FROM: u32 = 1_000_000;
+
+/// Searches to the end. `make` makes runs of the space's points and returns them in the order that was asked for, none
+/// for one that failed; it hears what they are for. Winner and runner-up are run again on fresh replications, and stay so
+/// only if they keep the objectives there too; when nothing is left, the candidate that came nearest is.
+///
+/// # Errors
+/// What `make` refuses with.
+pub fn run_search<E>(
+    mut search: Search,
+    space: &Space,
+    scenario: &str,
+    mut make: impl FnMut(&[Wanted], &str) -> Result<Vec<Option<RunRecord>>, E>,
+) -> Result<SearchResult, E> {
+    let mut point_of = vec![0; space.values.len()];
+    for (point, &candidate) in space.of_point.iter().enumerate() {
+        point_of[candidate] = point;
+    }
+    let mut fresh: BTreeMap<usize, Vec<RunRecord>> = BTreeMap::new();
+    let mut round = 0;
+    loop {
+        let wanted = search.next_runs();
+        if !wanted.is_empty() {
+            round += 1;
+            let runs: Vec<Wanted> = wanted.iter().map(|w| Wanted { point: point_of[w.point], ..*w }).collect();
+            let records = make(&runs, &format!("round {round}"))?;
+            for (want, record) in wanted.into_iter().zip(records) {
+                let trial = record.map(|r| Trial::of(&r, &search.goal));
+                search.add(want, trial);
+            }
+            continue;
+        }
+        // Nothing is left that could be cheaper than what was shown. Being the best of many flatters: what does not
+        // keep the objectives on fresh runs too is out, and the search goes on.
+        let mut finalists: Vec<usize> = search.shown().into_iter().take(2).collect();
+        if finalists.is_empty() {
+            finalists.extend(search.nearest());
+        }
+        finalists.retain(|candidate| !fresh.contains_key(candidate));
+        if finalists.is_empty() {
+            return Ok(search.result(scenario, space, &fresh));
+        }
+        let of: Vec<(usize, u32)> = (FRESH_FROM..FRESH_FROM + search.goal.replications)
+            .flat_map(|replication| finalists.iter().map(move |&candidate| (candidate, replication)))
+            .collect();
+        let wanted: Vec<Wanted> =
+            of.iter().map(|&(candidate, replication)| Wanted { point: point_of[candidate], replication }).collect();
+        let records = make(&wanted, "fresh replications")?;
+        for &candidate in &finalists {
+            let runs: Vec<&Option<RunRecord>> =
+                of.iter().zip(&records).filter(|(of, _)| of.0 == candidate).map(|(_, r)| r).collect();
+            let kept = runs.iter().filter(|r| r.as_ref().is_some_and(|r| r.summary.objectives_missed() == 0)).count();
+            search.candidates[candidate].fresh = Some((runs.len() as u64, (runs.len() - kept) as u64));
+            fresh.insert(candidate, runs.into_iter().flatten().cloned().collect());
+        }
     }
 }
 
@@ -498,7 +691,7 @@ mod tests {
 
     fn run(mut search: Search) -> Search {
         loop {
-            let next = search.next();
+            let next = search.next_runs();
             if next.is_empty() {
                 return search;
             }
@@ -541,10 +734,10 @@ mod tests {
         let e = goal(20).affordable().expect_err("too few");
         assert_eq!(e.need, 29);
         let mut impossible = Search::new(goal(30), vec![1], vec![vec![0]], &[0]).expect("can be shown");
-        for w in impossible.next() {
+        for w in impossible.next_runs() {
             impossible.add(w, None);
         }
-        assert!(impossible.next().is_empty() && impossible.shown().is_empty());
+        assert!(impossible.next_runs().is_empty() && impossible.shown().is_empty());
         assert_eq!(impossible.nearest(), Some(0));
     }
 

@@ -275,7 +275,7 @@ pub fn run_table(axes: &[Axis], points: &[PointRuns]) -> (Vec<String>, Vec<Vec<S
             let meta = &run.summary.meta;
             let missed = run.summary.objectives_missed().to_string();
             let mut row = head(meta.replication.to_string(), &meta.run_id, "ok", missed);
-            row.extend(figures.iter().map(|f| f.of(run).map_or(String::new(), |v| number(v))));
+            row.extend(figures.iter().map(|f| f.of(run).map_or(String::new(), number)));
             rows.push(row);
         }
         for failure in &point.failures {

@@ -19,6 +19,19 @@ pub enum OutputError {
         /// Hash of the plan that was to be written.
         wanted: String,
     },
+    /// The folder holds another replication of the same plan.
+    #[error(
+        "{} holds replication {found} of this plan, this is replication {wanted}; --force replaces it, --out DIR writes elsewhere",
+        path.display()
+    )]
+    OtherReplication {
+        /// The folder.
+        path: PathBuf,
+        /// The replication whose result stands there.
+        found: u32,
+        /// The replication that was to be written.
+        wanted: u32,
+    },
     /// The folder (or file) was not written by simctl, so it is never replaced, not even when forced.
     #[error(
         "{} exists and holds no result of simctl, so it is left alone; --out DIR writes elsewhere",

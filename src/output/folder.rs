@@ -56,6 +56,7 @@ const STUDY_FILES: [&str; 13] = [
 pub struct OutputFolder {
     base: PathBuf,
     plan_hash: String,
+    replication: u32,
     force: bool,
     /// Removes itself when dropped.
     temporary: tempfile::TempDir,
@@ -93,8 +94,16 @@ impl OutputFolder {
     /// # Errors
     /// [`OutputError::AlreadyExists`], [`OutputError::NotAResult`] (even when forced), [`OutputError::Io`].
     pub fn create(base: &Path, plan_hash: &str, force: bool) -> Result<Self, OutputError> {
+        Self::of_replication(base, plan_hash, 0, force)
+    }
+
+    /// The same for the result of one replication: that of another of the same plan is not replaced either.
+    ///
+    /// # Errors
+    /// As [`OutputFolder::create`], and [`OutputError::OtherReplication`].
+    pub fn of_replication(base: &Path, plan_hash: &str, replication: u32, force: bool) -> Result<Self, OutputError> {
         let base = std::path::absolute(base).map_err(|e| OutputError::io("create", base, e))?;
-        check_place(&base, plan_hash, force)?;
+        check_place(&base, plan_hash, replication, force)?;
         let parent = base.parent().unwrap_or(&base);
         let made = MadeFolders::make(parent)?;
         let name = base.file_name().unwrap_or_default().to_string_lossy();
@@ -108,7 +117,7 @@ impl OutputFolder {
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         let temporary = builder.tempdir_in(parent).map_err(|e| OutputError::io("create a folder in", parent, e))?;
-        Ok(Self { base, plan_hash: plan_hash.to_owned(), force, temporary, made })
+        Ok(Self { base, plan_hash: plan_hash.to_owned(), replication, force, temporary, made })
     }
 
     /// The temporary folder, for what is written by path: charts.
@@ -188,7 +197,7 @@ impl OutputFolder {
     /// As [`OutputFolder::create`]; then the place is as it was.
     pub fn finish(self) -> Result<PathBuf, OutputError> {
         // Another run may have come in between.
-        check_place(&self.base, &self.plan_hash, self.force)?;
+        check_place(&self.base, &self.plan_hash, self.replication, self.force)?;
         let Self { base, temporary, mut made, .. } = self;
         let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| OutputError::io("rename to", to, e));
         if !base.exists() {
@@ -244,8 +253,8 @@ fn carry_over(old: &Path, new: &Path) -> Result<(), OutputError> {
     Ok(())
 }
 
-/// Checks that a result of the plan may stand at `base`.
-fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputError> {
+/// Checks that a result of the plan and replication may stand at `base`.
+fn check_place(base: &Path, plan_hash: &str, replication: u32, force: bool) -> Result<(), OutputError> {
     match fs::read_dir(base) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
@@ -260,9 +269,14 @@ fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputEr
             }
         }
     }
-    match read_summary(base).map(|s| s.meta.plan_hash).or_else(|_| read_mark(base).map(|m| m.hash)) {
-        Ok(hash) if hash == plan_hash || force => Ok(()),
-        Ok(hash) => {
+    let summary = read_summary(base).map(|s| (s.meta.plan_hash, s.meta.replication));
+    match summary.or_else(|_| read_mark(base).map(|m| (m.hash, 0))) {
+        Ok(_) if force => Ok(()),
+        Ok((hash, found)) if hash == plan_hash && found == replication => Ok(()),
+        Ok((hash, found)) if hash == plan_hash => {
+            Err(OutputError::OtherReplication { path: base.to_path_buf(), found, wanted: replication })
+        }
+        Ok((hash, _)) => {
             Err(OutputError::AlreadyExists { path: base.to_path_buf(), found: short(&hash), wanted: short(plan_hash) })
         }
         Err(_) => Err(OutputError::NotAResult { path: base.to_path_buf() }),

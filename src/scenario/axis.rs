@@ -135,9 +135,13 @@ impl AxisValues {
             Value::Str(text) if text.contains("..") => Self::parse(text).map_err(|e| e.message),
             Value::Array(items) if items.is_empty() => Err("there are no values".to_owned()),
             Value::Array(items) => {
-                items.iter().map(literal).collect::<Option<Vec<_>>>().map(Self::List).ok_or_else(|| {
+                let values = items.iter().map(literal).collect::<Option<Vec<_>>>().ok_or_else(|| {
                     "the values of an axis are numbers, strings or booleans; for tables, use variants".to_owned()
-                })
+                })?;
+                match (1..values.len()).find(|&i| values[..i].contains(&values[i])) {
+                    Some(i) => Err(format!("`{}` stands here twice", values[i])),
+                    None => Ok(Self::List(values)),
+                }
             }
             _ => Err("values are an array, or a range in quotes such as \"50..90:5\"".to_owned()),
         }
