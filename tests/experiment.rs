@@ -309,7 +309,6 @@ fn equal_settings_differ_by_nothing_at_all() {
         );
     }
     assert!(against.sentence.contains("no significant difference"), "{}", against.sentence);
-    assert!(comparison.fails(0.1).is_empty());
 }
 
 #[test]
