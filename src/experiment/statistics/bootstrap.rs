@@ -5,8 +5,12 @@
 //! (BCa), which corrects the resampled means instead, was tried first and dropped: for ten values of an
 //! exponential law its 95 % interval held the mean in 91.8 % of cases even with its tails widened for small
 //! samples, this one in 93.9 %; for thirty in 92.5 and 94.1 %.
+//!
+//! From ten values on an end of the interval is the wider one of Student's and the bootstrap's, and a p-value
+//! the larger one: symmetric heavy tails look skewed in a small sample, and there Student's t is right.
 
-use super::Moments;
+use super::special::{student_cdf, student_quantile};
+use super::{Moments, STUDENT_FROM};
 use crate::kernel::Stream;
 use rand::Rng;
 
@@ -32,6 +36,8 @@ pub(super) struct Studentised {
     error: f64,
     /// t* of each resample, ascending.
     scores: Vec<f64>,
+    /// Degrees of freedom of the Student's t that it is never narrower than.
+    no_narrower: Option<f64>,
 }
 
 impl Studentised {
@@ -63,20 +69,28 @@ impl Studentised {
             })
             .collect();
         scores.sort_unstable_by(f64::total_cmp);
-        Self { mean: m.mean, error: m.standard_error(), scores }
+        let no_narrower = (n >= STUDENT_FROM).then_some(count - 1.0);
+        Self { mean: m.mean, error: m.standard_error(), scores, no_narrower }
+    }
+
+    /// The same law about another point: for a mean of influences, which linear terms leave a little off.
+    pub(super) fn about(mut self, point: f64) -> Self {
+        self.mean = point;
+        self
     }
 
     /// The p-value of the hypothesis that the truth is `x` or less: how often a resample lies as far above.
     pub(super) fn p_at_most(&self, x: f64) -> f64 {
-        let t = (self.mean - x) / self.error - SAME;
-        let as_far = self.scores.len() - self.scores.partition_point(|s| *s < t);
-        self.share(as_far)
+        let t = (self.mean - x) / self.error;
+        let as_far = self.scores.len() - self.scores.partition_point(|s| *s < t - SAME);
+        self.share(as_far).max(self.no_narrower.map_or(0.0, |df| student_cdf(df, -t)))
     }
 
     /// The p-value of the hypothesis that the truth is `x` or more.
     pub(super) fn p_at_least(&self, x: f64) -> f64 {
-        let t = (self.mean - x) / self.error + SAME;
-        self.share(self.scores.partition_point(|s| *s <= t))
+        let t = (self.mean - x) / self.error;
+        let as_far = self.scores.partition_point(|s| *s <= t + SAME);
+        self.share(as_far).max(self.no_narrower.map_or(0.0, |df| student_cdf(df, t)))
     }
 
     /// The sample counts as one of its resamples, so that no p-value is zero.
@@ -87,6 +101,12 @@ impl Studentised {
     /// All numbers whose two-sided p-value is above 1 − `level`; infinite when there are too few resamples to
     /// tell.
     pub(super) fn interval(&self, level: f64) -> (f64, f64) {
+        let (low, high) = self.critical(level);
+        (self.mean - high * self.error, self.mean - low * self.error)
+    }
+
+    /// The values of t between which the two-sided p-value is above 1 − `level`.
+    pub(super) fn critical(&self, level: f64) -> (f64, f64) {
         let tail = (1.0 - level) / 2.0 * (self.scores.len() + 1) as f64;
         // Ranks from either end, counted from 1, that are no longer in the tail.
         let rank = (tail - 1.0 + SAME).floor() + 1.0;
@@ -95,7 +115,10 @@ impl Studentised {
         }
         let rank = (rank as usize).min(self.scores.len().div_ceil(2));
         let (low, high) = (self.scores[rank - 1], self.scores[self.scores.len() - rank]);
-        (self.mean - high * self.error, self.mean - low * self.error)
+        match self.no_narrower.map(|df| student_quantile(df, 0.5 + level / 2.0)) {
+            Some(student) => (low.min(-student), high.max(student)),
+            None => (low, high),
+        }
     }
 }
 
@@ -139,7 +162,7 @@ mod tests {
             below += mean - low;
             above += high - mean;
         }
-        assert!(above > 1.4 * below, "{above} {below}");
+        assert!(above > 1.3 * below, "{above} {below}");
     }
 
     #[test]

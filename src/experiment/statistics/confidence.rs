@@ -39,8 +39,10 @@ pub enum Method {
     Welch,
     /// Studentised bootstrap of the mean.
     Bootstrap,
-    /// Jackknife over replications with Student's t of the pseudo-values.
+    /// The influence of each replication on a pooled quantile, with Student's t.
     Jackknife,
+    /// The influence of each replication on a pooled quantile, with the studentised bootstrap.
+    JackknifeBootstrap,
     /// Every replication gave the same value: there is no spread to estimate.
     Constant,
 }
@@ -54,6 +56,7 @@ impl Method {
             Self::Welch => "Welch t",
             Self::Bootstrap => "bootstrap t",
             Self::Jackknife => "jackknife",
+            Self::JackknifeBootstrap => "jackknife, bootstrap t",
             Self::Constant => "constant",
         }
     }

@@ -40,7 +40,7 @@ pub struct Difference {
 pub const STUDENT_FROM: usize = 10;
 
 /// Absolute skewness above which a sample is wild.
-pub const WILD_SKEWNESS: f64 = 0.5;
+pub const WILD_SKEWNESS: f64 = 0.6;
 
 /// Whether a sample is too skewed for Student's t: |g₁| above [`WILD_SKEWNESS`]. An exponential law has 2.
 /// Heavy tails are no reason: when they are as heavy on both sides Student's t errs to the safe side, and
@@ -48,6 +48,11 @@ pub const WILD_SKEWNESS: f64 = 0.5;
 #[must_use]
 pub fn is_wild(values: &[f64]) -> bool {
     Moments::of(values).skewness.abs() > WILD_SKEWNESS
+}
+
+/// Whether Student's t is used for such a sample.
+pub(super) fn is_tame(values: &[f64]) -> bool {
+    values.len() < BOOTSTRAP_MINIMUM || (values.len() >= STUDENT_FROM && !is_wild(values))
 }
 
 /// The paired difference of means: value i of `other` minus value i of `base`, which ran with the same draws.
@@ -59,9 +64,7 @@ pub fn is_wild(values: &[f64]) -> bool {
 /// # Errors
 /// Below two pairs, when the sides differ in length, a value is not finite, or `level` is not between 0 and 1.
 pub fn paired(base: &[f64], other: &[f64], level: f64, stream: &mut Stream) -> Result<Difference, Refusal> {
-    let differences = differences(base, other)?;
-    let n = differences.len();
-    if n < BOOTSTRAP_MINIMUM || (n >= STUDENT_FROM && !is_wild(&differences)) {
+    if is_tame(&differences(base, other)?) {
         paired_student(base, other, level)
     } else {
         paired_bootstrap(base, other, level, stream)

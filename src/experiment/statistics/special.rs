@@ -29,14 +29,18 @@ pub fn beta_cdf(a: f64, b: f64, x: f64) -> f64 {
     if x >= 1.0 {
         return 1.0;
     }
-    let log_front = libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b) + a * libm::log(x) + b * libm::log1p(-x);
-    let front = libm::exp(log_front);
+    let front = libm::exp(a * libm::log(x) + b * libm::log1p(-x) - log_beta(a, b));
     // The fraction converges fast on the lower side of the mean; the other side is its mirror image.
     if x < (a + 1.0) / (a + b + 2.0) {
         front * beta_fraction(a, b, x) / a
     } else {
         1.0 - front * beta_fraction(b, a, 1.0 - x) / b
     }
+}
+
+/// The logarithm of the beta function.
+fn log_beta(a: f64, b: f64) -> f64 {
+    libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b)
 }
 
 fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
@@ -65,11 +69,12 @@ fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
     value
 }
 
-/// The quantile `p` (0 to 1) of the beta law with shapes `a` and `b` above zero, by bisection of
-/// [`beta_cdf`] down to neighbouring doubles.
+/// The quantile `p` (0 to 1) of the beta law with shapes `a` and `b` above zero: the inverse of [`beta_cdf`].
 #[must_use]
 pub fn beta_quantile(a: f64, b: f64, p: f64) -> f64 {
-    bisect(p, 0.0, 1.0, |x| beta_cdf(a, b, x))
+    let scale = log_beta(a, b);
+    let density = |x: f64| libm::exp((a - 1.0) * libm::log(x) + (b - 1.0) * libm::log1p(-x) - scale);
+    inverse(p, 0.0, 1.0, |x| beta_cdf(a, b, x), density)
 }
 
 /// The distribution function of Student's law with `df` (above 0) degrees of freedom. Above ten million
@@ -87,7 +92,7 @@ pub fn student_cdf(df: f64, t: f64) -> f64 {
 }
 
 /// The quantile `p` (0 to 1, infinite at the ends) of Student's law with `df` (above 0) degrees of
-/// freedom, by bisection of [`student_cdf`] on the lower tail, where it keeps its digits.
+/// freedom: the inverse of [`student_cdf`], found on the lower tail, where that keeps its digits.
 #[must_use]
 pub fn student_quantile(df: f64, p: f64) -> f64 {
     if p.is_nan() {
@@ -112,30 +117,37 @@ pub fn student_quantile(df: f64, p: f64) -> f64 {
     while student_cdf(df, far) > tail && far > -1e300 {
         far *= 2.0;
     }
-    let t = bisect(tail, far, near, |t| student_cdf(df, t));
+    let scale = log_beta(df / 2.0, 0.5) + 0.5 * libm::log(df);
+    let density = |t: f64| libm::exp(-0.5 * (df + 1.0) * libm::log1p(t * t / df) - scale);
+    let t = inverse(tail, far, near, |t| student_cdf(df, t), density);
     if p < 0.5 { t } else { -t }
 }
 
-/// The argument between `low` and `high` where the increasing function `cdf` reaches `p`.
-fn bisect(p: f64, mut low: f64, mut high: f64, cdf: impl Fn(f64) -> f64) -> f64 {
+/// The argument between `low` and `high` where the increasing function `cdf` reaches `p`: Newton's steps with
+/// its `density`, and the middle of what is left whenever a step would leave it or does not halve it in time.
+fn inverse(p: f64, mut low: f64, mut high: f64, cdf: impl Fn(f64) -> f64, density: impl Fn(f64) -> f64) -> f64 {
     if p <= 0.0 {
         return low;
     }
     if p >= 1.0 {
         return high;
     }
-    for _ in 0..200 {
-        let middle = f64::midpoint(low, high);
-        if middle <= low || middle >= high {
-            break;
-        }
-        if cdf(middle) < p {
-            low = middle;
+    let mut x = f64::midpoint(low, high);
+    for round in 0..200 {
+        let error = cdf(x) - p;
+        if error < 0.0 {
+            low = x;
         } else {
-            high = middle;
+            high = x;
         }
+        let step = x - error / density(x);
+        let next = if step > low && step < high && round % 8 != 7 { step } else { f64::midpoint(low, high) };
+        if (next - x).abs() <= 2.0 * f64::EPSILON * x.abs() || next <= low || next >= high {
+            return next;
+        }
+        x = next;
     }
-    f64::midpoint(low, high)
+    x
 }
 
 #[cfg(test)]
