@@ -406,7 +406,7 @@ fn pareto(search: &SearchResult) -> Option<Plot> {
                 color,
                 marker,
                 dash: None,
-                spots: vec![Spot { filled: true, ..spot(c, name) }],
+                spots: vec![Spot { filled: true, size: 6.5, ..spot(c, name) }],
             });
         }
     }

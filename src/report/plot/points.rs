@@ -177,7 +177,8 @@ impl Points {
         }
         pen.line(&[(left, low), (right, low)], FAINT, 0.75, Dash::Solid)?;
         pen.line(&[(left, high), (left, low)], FAINT, 0.75, Dash::Solid)?;
-        for series in &self.series {
+        // What is drawn last lies above and is named first.
+        for series in self.series.iter().rev() {
             for spot in series.spots.iter().filter(|s| s.y.is_finite() && !s.name.is_empty()) {
                 self.name(pen, spot, (x(spot.x), y(spot.y)), (left, right, high, low), &mut taken)?;
             }
