@@ -236,6 +236,29 @@ pub struct Until {
     pub max_replications: u32,
 }
 
+/// What `compare`, `sweep` and `search` take.
+#[derive(Args, Clone, Debug)]
+pub struct StudyArgs {
+    /// Changes to the scenario
+    #[command(flatten)]
+    pub patch: Patch,
+    /// How many runs; in a search --replications and --hold replace those of the scenario's [search]
+    #[command(flatten)]
+    pub many: Many,
+    /// Seed of all random streams, instead of the scenario's
+    #[arg(long, env = "SIMCTL_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where the result goes [default: output/SCENARIO/COMMAND]
+    #[arg(short, long, env = "SIMCTL_OUT", value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Replace a result that was made of something else
+    #[arg(short, long, env = "SIMCTL_FORCE", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub force: bool,
+    /// How the result is printed
+    #[command(flatten)]
+    pub show: Show,
+}
+
 /// Arguments of `compare`.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
@@ -245,12 +268,6 @@ pub struct CompareArgs {
     /// Compare the variants of a scenario that comes with simctl (repeatable)
     #[arg(long = "example", env = "SIMCTL_EXAMPLE", value_name = "NAME", value_delimiter = '\n')]
     pub examples: Vec<String>,
-    /// Changes to the scenarios
-    #[command(flatten)]
-    pub patch: Patch,
-    /// How many runs
-    #[command(flatten)]
-    pub many: Many,
     /// When they are enough
     #[command(flatten)]
     pub until: Until,
@@ -263,18 +280,9 @@ pub struct CompareArgs {
     /// Test whether a figure is the same within a margin: `p99=10` (in the figure's unit; repeatable)
     #[arg(long = "margin", env = "SIMCTL_MARGIN", value_name = "FIGURE=MARGIN", value_delimiter = '\n')]
     pub margins: Vec<String>,
-    /// Seed of all random streams, instead of the scenarios'
-    #[arg(long, env = "SIMCTL_SEED", value_name = "N")]
-    pub seed: Option<u64>,
-    /// Where the result goes [default: output/SCENARIO/compare]
-    #[arg(short, long, env = "SIMCTL_OUT", value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Replace the result of another comparison
-    #[arg(short, long, env = "SIMCTL_FORCE", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
-    pub force: bool,
-    /// How the result is printed
+    /// What all commands over many runs take
     #[command(flatten)]
-    pub show: Show,
+    pub study: StudyArgs,
 }
 
 /// Arguments of `sweep`.
@@ -292,24 +300,9 @@ pub struct SweepArgs {
     /// Sample the axes instead of a grid: `lhs:64` (Latin hypercube) or `sobol:64`
     #[arg(long, env = "SIMCTL_SAMPLE", value_name = "DESIGN:N", value_parser = sample)]
     pub sample: Option<Design>,
-    /// Changes to the scenario
+    /// What all commands over many runs take
     #[command(flatten)]
-    pub patch: Patch,
-    /// How many runs
-    #[command(flatten)]
-    pub many: Many,
-    /// Seed of all random streams, instead of the scenario's
-    #[arg(long, env = "SIMCTL_SEED", value_name = "N")]
-    pub seed: Option<u64>,
-    /// Where the result goes [default: output/SCENARIO/sweep]
-    #[arg(short, long, env = "SIMCTL_OUT", value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Replace the result of another sweep
-    #[arg(short, long, env = "SIMCTL_FORCE", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
-    pub force: bool,
-    /// How the result is printed
-    #[command(flatten)]
-    pub show: Show,
+    pub study: StudyArgs,
 }
 
 /// Reads `lhs:64` or `sobol:64`.
@@ -339,24 +332,9 @@ pub struct SearchArgs {
     /// Most configurations that are run at once in the beginning; a larger space is sampled and then walked
     #[arg(long, env = "SIMCTL_FIRST", value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub first: u32,
-    /// Changes to the scenario
+    /// What all commands over many runs take
     #[command(flatten)]
-    pub patch: Patch,
-    /// How many runs; --replications and --hold replace those of the scenario's [search]
-    #[command(flatten)]
-    pub many: Many,
-    /// Seed of all random streams, instead of the scenario's
-    #[arg(long, env = "SIMCTL_SEED", value_name = "N")]
-    pub seed: Option<u64>,
-    /// Where the result goes [default: output/SCENARIO/search]
-    #[arg(short, long, env = "SIMCTL_OUT", value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Replace the result of another search
-    #[arg(short, long, env = "SIMCTL_FORCE", value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
-    pub force: bool,
-    /// How the result is printed
-    #[command(flatten)]
-    pub show: Show,
+    pub study: StudyArgs,
 }
 
 /// How a result is shown.

@@ -22,10 +22,10 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
     let unpacked = examples::unpack(&args.examples)?;
     let mut origins: Vec<Origin> = unpacked.origins;
     origins.extend(args.files.iter().map(|path| Origin { path: path.clone(), said: path.display().to_string() }));
-    let mut points = load_points(args, &args.patch, &origins, console)?;
+    let mut points = load_points(args, &args.study.patch, &origins, console)?;
     let all: Vec<Loaded> = points.iter().map(|p| p.loaded.clone()).collect();
-    if let Some(set) = found_warm_up(&args.many, &all, console, engine)? {
-        let mut settled = args.patch.clone();
+    if let Some(set) = found_warm_up(&args.study.many, &all, console, engine)? {
+        let mut settled = args.study.patch.clone();
         settled.sets.push(set);
         points = load_points(args, &settled, &origins, console)?;
     }
@@ -54,15 +54,15 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
     let mut notes = fit_to_pair(&points, &options)?;
 
     let root = root(&origins, first);
-    let place = args.out.clone().unwrap_or_else(|| root.join("compare"));
+    let place = args.study.out.clone().unwrap_or_else(|| root.join("compare"));
     let plans: Vec<(String, String)> = points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
-    let asked = format!("{:?} {:?} {:?}", args.many.replications, args.until.until, args.reference);
+    let asked = format!("{:?} {:?} {:?}", args.study.many.replications, args.until.until, args.reference);
     let mark = mark("compare", plans, &asked);
-    reserve(&place, &mark.hash, args.force)?;
+    reserve(&place, &mark.hash, args.study.force)?;
 
     let title = format!("{}: {} variants", first.name, points.len());
-    let mut session = Session::new(points, &args.many, root.join(".runs"), engine);
-    let n = args.many.replications.unwrap_or(REPLICATIONS);
+    let mut session = Session::new(points, &args.study.many, root.join(".runs"), engine);
+    let n = args.study.many.replications.unwrap_or(REPLICATIONS);
     let precise = session
         .replicate(n, wish.as_ref(), &title, console, |session, figure| widest(&judged(session, &options), figure))?;
     session.say_reused(console);
@@ -70,14 +70,14 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
     let mut comparison = judged(&session, &options);
     comparison.notes.append(&mut notes);
     let place = session.or_kept(write(&place, &mark, &session, &comparison, args))?;
-    let hold = args.many.hold();
-    match args.show.format() {
+    let hold = args.study.many.hold();
+    match args.study.show.format() {
         Format::Json => print(console, &crate::output::document(&comparison))?,
         Format::Markdown => write_comparison_markdown(console.out, &comparison, hold).map_err(Failure::stdout)?,
         Format::Text if console.quiet => {}
         Format::Text => {
             write_comparison(console.out, &comparison, hold, console.style).map_err(Failure::stdout)?;
-            let first = if args.show.no_charts { "" } else { "charts/, " };
+            let first = if args.study.show.no_charts { "" } else { "charts/, " };
             print(
                 console,
                 &format!(
@@ -91,7 +91,7 @@ pub(crate) fn compare(args: &CompareArgs, console: &mut Console<'_>, engine: Eng
     if !precise {
         end = end.worst(ExitCode::Undecided);
     }
-    if args.show.check {
+    if args.study.show.check {
         let reasons = comparison.fails(hold);
         for reason in &reasons {
             console.error(reason);
@@ -146,7 +146,7 @@ fn load_points(
     console: &mut Console<'_>,
 ) -> Result<Vec<Point>, Failure> {
     let mut patch = patch.clone();
-    patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
+    patch.sets.extend(args.study.seed.map(|seed| format!("simulation.seed={seed}")));
     let single = origins.len() == 1;
     if single && patch.variants.is_empty() {
         patch.variants.push("all".to_owned());
@@ -247,7 +247,7 @@ fn write(
     comparison: &Comparison,
     args: &CompareArgs,
 ) -> Result<PathBuf, Failure> {
-    let folder = OutputFolder::create(place, &mark.hash, args.force)?;
+    let folder = OutputFolder::create(place, &mark.hash, args.study.force)?;
     folder.write_json(crate::output::STUDY_FILE, mark)?;
     folder.write_json("comparison.json", comparison)?;
     let (header, rows) = tables::figures(comparison);
@@ -256,7 +256,7 @@ fn write(
     folder.write_table("differences.csv", &header, &rows)?;
     let (header, rows) = tables::runs(session.points.iter().map(|p| p.label.as_str()).zip(&session.runs));
     folder.write_table("replications.csv", &header, &rows)?;
-    if !args.show.no_charts {
+    if !args.study.show.no_charts {
         write_comparison_charts(folder.path(), comparison)?;
     }
     Ok(folder.finish()?)

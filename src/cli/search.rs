@@ -23,10 +23,10 @@ const MOST: usize = 100_000;
 /// Searches.
 pub(crate) fn search(args: &SearchArgs, console: &mut Console<'_>, engine: Engine) -> Result<ExitCode, Failure> {
     let (origin, _unpacked) = origin(args.file.as_deref(), args.example.as_deref())?;
-    let mut patched = args.patch.clone();
-    patched.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
+    let mut patched = args.study.patch.clone();
+    patched.sets.extend(args.study.seed.map(|seed| format!("simulation.seed={seed}")));
     let mut base = load_variants(&origin.path, &patched)?;
-    if let Some(set) = found_warm_up(&args.many, &base, console, engine)? {
+    if let Some(set) = found_warm_up(&args.study.many, &base, console, engine)? {
         patched.sets.push(set);
         base = load_variants(&origin.path, &patched)?;
     }
@@ -47,19 +47,19 @@ pub(crate) fn search(args: &SearchArgs, console: &mut Console<'_>, engine: Engin
     let values = Design::Grid.points(&axes, seed).ok().filter(|values| values.len() <= MOST);
     let values =
         values.ok_or_else(|| usage(format!("the space has more than {MOST} configurations: take fewer values")))?;
-    let mut space = load_space(&origin, &patched, &args.vary, axes, values, args.many.jobs(), console)?;
+    let mut space = load_space(&origin, &patched, &args.vary, axes, values, args.study.many.jobs(), console)?;
 
     let root = Path::new("output").join(&base.name);
-    let place = args.out.clone().unwrap_or_else(|| root.join("search"));
+    let place = args.study.out.clone().unwrap_or_else(|| root.join("search"));
     let points = std::mem::take(&mut space.points);
     let plans: Vec<(String, String)> = points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
     let asked_for =
         format!("{} {} {} {} {}", goal.minimise.address(), goal.hold, goal.confidence, goal.replications, args.first);
     let mark = mark("search", plans, &asked_for);
-    reserve(&place, &mark.hash, args.force)?;
+    reserve(&place, &mark.hash, args.study.force)?;
 
     let state = Search::over(goal, &space, args.first as usize, seed).map_err(|e| usage(e.to_string()))?;
-    let mut session = Session::new(points, &args.many, store_of(&root), engine);
+    let mut session = Session::new(points, &args.study.many, store_of(&root), engine);
     let mut result = run_search(state, &space, &base.name, |wanted, what| {
         session.make(wanted, &format!("{}: {what}", base.name), console)
     })?;
@@ -67,13 +67,13 @@ pub(crate) fn search(args: &SearchArgs, console: &mut Console<'_>, engine: Engin
     session.say_reused(console);
     session.say_failures(console);
     let place = session.or_kept(write(&place, &mark, &result, args))?;
-    match args.show.format() {
+    match args.study.show.format() {
         Format::Json => print(console, &crate::output::document(&result))?,
         Format::Markdown => write_search_markdown(console.out, &result).map_err(Failure::stdout)?,
         Format::Text if console.quiet => {}
         Format::Text => {
             write_search(console.out, &result, console.style).map_err(Failure::stdout)?;
-            let first = if args.show.no_charts { "" } else { "charts/, " };
+            let first = if args.study.show.no_charts { "" } else { "charts/, " };
             let found = if result.winner.is_some() { "found.toml, " } else { "" };
             print(console, &format!("\nwrote {}/ ({first}{found}candidates.csv, search.json)\n", shown(&place)))?;
         }
@@ -89,7 +89,7 @@ fn write(
     result: &SearchResult,
     args: &SearchArgs,
 ) -> Result<std::path::PathBuf, Failure> {
-    let folder = OutputFolder::create(place, &mark.hash, args.force)?;
+    let folder = OutputFolder::create(place, &mark.hash, args.study.force)?;
     folder.write_json(STUDY_FILE, mark)?;
     folder.write_json("search.json", result)?;
     let (header, rows) = candidate_table(result);
@@ -97,7 +97,7 @@ fn write(
     if result.winner.is_some() {
         folder.write("found.toml", result.patch.as_bytes())?;
     }
-    if !args.show.no_charts {
+    if !args.study.show.no_charts {
         write_search_charts(folder.path(), result)?;
     }
     Ok(folder.finish()?)
@@ -130,9 +130,9 @@ fn goal(args: &SearchArgs, asked: Option<&Asked>, base: &crate::scenario::Loaded
     let figure = find_figure(minimise, base).map_err(|e| usage(format!("search.minimise: {e}")))?;
     Ok(Goal {
         minimise: figure,
-        hold: args.many.hold.or(asked.map(|a| a.hold)).unwrap_or(crate::experiment::HOLD),
+        hold: args.study.many.hold.or(asked.map(|a| a.hold)).unwrap_or(crate::experiment::HOLD),
         confidence: asked.map_or(0.95, |a| a.confidence),
-        replications: args.many.replications.or(asked.map(|a| a.replications)).unwrap_or(30),
+        replications: args.study.many.replications.or(asked.map(|a| a.replications)).unwrap_or(30),
     })
 }
 

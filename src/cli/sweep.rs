@@ -28,10 +28,10 @@ const MOST_RUNS: usize = 1_000_000;
 pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine) -> Result<ExitCode, Failure> {
     let (origin, _unpacked) = origin(args.file.as_deref(), args.example.as_deref())?;
     let axes = axes(&args.vary)?;
-    let mut patch = args.patch.clone();
-    patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
+    let mut patch = args.study.patch.clone();
+    patch.sets.extend(args.study.seed.map(|seed| format!("simulation.seed={seed}")));
     let mut base = load_variants(&origin.path, &patch)?;
-    if let Some(set) = found_warm_up(&args.many, &base, console, engine)? {
+    if let Some(set) = found_warm_up(&args.study.many, &base, console, engine)? {
         patch.sets.push(set);
         base = load_variants(&origin.path, &patch)?;
     }
@@ -40,24 +40,24 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
     };
     let design = args.sample.unwrap_or(Design::Grid);
     let places = design.points(&axes, base.plan.simulation.seed).map_err(|e| usage(format!("--vary: {e}")))?;
-    let replications = args.many.replications.unwrap_or(REPLICATIONS);
+    let replications = args.study.many.replications.unwrap_or(REPLICATIONS);
     if places.len().saturating_mul(replications as usize) > MOST_RUNS {
         return Err(usage(format!(
             "{} points with {replications} replications are more than {MOST_RUNS} runs: take fewer values, or a --sample",
             places.len()
         )));
     }
-    let space = load_space(&origin, &patch, &args.vary, axes, places, args.many.jobs(), console)?;
+    let space = load_space(&origin, &patch, &args.vary, axes, places, args.study.many.jobs(), console)?;
 
     let root = Path::new("output").join(&base.name);
-    let place = args.out.clone().unwrap_or_else(|| root.join("sweep"));
+    let place = args.study.out.clone().unwrap_or_else(|| root.join("sweep"));
     let plans: Vec<(String, String)> = space.points.iter().map(|p| (p.label.clone(), p.hash.clone())).collect();
     let mark = mark("sweep", plans, &format!("{design:?} {replications} {:?}", args.vary));
-    reserve(&place, &mark.hash, args.force)?;
+    reserve(&place, &mark.hash, args.study.force)?;
     let n = space.points.len();
     let title = format!("{}: {n} point{}", base.name, if n == 1 { "" } else { "s" });
     let Space { axes, values, points, of_point, invalid } = space;
-    let mut session = Session::new(points, &args.many, store_of(&root), engine);
+    let mut session = Session::new(points, &args.study.many, store_of(&root), engine);
     session.extend(0, replications, &title, console)?;
     session.say_reused(console);
     session.say_failures(console);
@@ -77,14 +77,14 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
     let mut result = judge(&base.name, design, &axes, replications, &points, LEVEL);
     result.notes.splice(0..0, invalid_note(&invalid));
     let place = session.or_kept(write(&place, &mark, &axes, &points, &result, args))?;
-    let hold = args.many.hold();
-    match args.show.format() {
+    let hold = args.study.many.hold();
+    match args.study.show.format() {
         Format::Json => print(console, &crate::output::document(&result))?,
         Format::Markdown => write_sweep_markdown(console.out, &result, hold).map_err(Failure::stdout)?,
         Format::Text if console.quiet => {}
         Format::Text => {
             write_sweep(console.out, &result, hold, console.style).map_err(Failure::stdout)?;
-            let first = if args.show.no_charts { "" } else { "charts/, " };
+            let first = if args.study.show.no_charts { "" } else { "charts/, " };
             print(
                 console,
                 &format!("\nwrote {}/ ({first}sweep.csv, points.csv, sensitivity.csv, sweep.json)\n", shown(&place)),
@@ -93,7 +93,9 @@ pub(crate) fn sweep(args: &SweepArgs, console: &mut Console<'_>, engine: Engine)
     }
     let invalid = invalid.iter().any(Option::is_some);
     let mut end = if invalid { session.end().worst(ExitCode::SomeFailed) } else { session.end() };
-    if args.show.check && !result.points.iter().any(|p| p.invalid.is_none() && p.study.missed(hold).next().is_none()) {
+    if args.study.show.check
+        && !result.points.iter().any(|p| p.invalid.is_none() && p.study.missed(hold).next().is_none())
+    {
         end = end.worst(ExitCode::ObjectiveMissed);
     }
     Ok(end)
@@ -108,7 +110,7 @@ fn write(
     result: &SweepResult,
     args: &SweepArgs,
 ) -> Result<PathBuf, Failure> {
-    let folder = OutputFolder::create(place, &mark.hash, args.force)?;
+    let folder = OutputFolder::create(place, &mark.hash, args.study.force)?;
     folder.write_json(STUDY_FILE, mark)?;
     folder.write_json("sweep.json", result)?;
     let (header, rows) = run_table(axes, points);
@@ -122,7 +124,7 @@ fn write(
     folder.write_table("points.csv", &header, &rows)?;
     let (header, rows) = sensitivity_table(result);
     folder.write_table("sensitivity.csv", &header, &rows)?;
-    if !args.show.no_charts {
+    if !args.study.show.no_charts {
         write_sweep_charts(folder.path(), result)?;
     }
     Ok(folder.finish()?)

@@ -9,8 +9,7 @@ use super::statistics::{
     Difference, Equivalence, Refusal, Sense, Verdict, equivalence, holm, paired, paired_quantile, unpaired_quantile,
     verdict, welch,
 };
-use super::study::{INTERVAL_FROM, MS, ObjectiveStudy, Study, figures_of, histograms};
-use crate::kernel::Streams;
+use super::study::{INTERVAL_FROM, MS, ObjectiveStudy, Study, bootstrap, figures_of, histograms};
 
 /// Name and version of the schema of `comparison.json`.
 pub const COMPARISON_SCHEMA: &str = "simctl.comparison/1";
@@ -177,11 +176,16 @@ fn test(figure: &Figure, a: &[RunRecord], b: &[RunRecord], options: &CompareOpti
     if few < INTERVAL_FROM {
         return Err(Refusal::TooFewReplications { got: few, need: INTERVAL_FROM });
     }
+    // The resampling is the same for the same figure, whatever else is compared.
+    let mut stream = bootstrap(figure);
     let mut difference = match figure.measure.kind {
         Kind::Quantile(q) => {
             let (a, b) = (histograms(a, &figure.subject), histograms(b, &figure.subject));
-            let found =
-                if options.unpaired { unpaired_quantile(&a, &b, q, level) } else { paired_quantile(&a, &b, q, level) };
+            let found = if options.unpaired {
+                unpaired_quantile(&a, &b, q, level)
+            } else {
+                paired_quantile(&a, &b, q, level, &mut stream)
+            };
             found.map(in_milliseconds)?
         }
         Kind::Mean => {
@@ -193,8 +197,6 @@ fn test(figure: &Figure, a: &[RunRecord], b: &[RunRecord], options: &CompareOpti
             } else {
                 let (left, right): (Vec<f64>, Vec<f64>) =
                     left.into_iter().zip(right).filter_map(|(l, r)| l.zip(r)).unzip();
-                // The resampling is the same for the same figure, whatever else is compared.
-                let mut stream = Streams::new(0, 0).stream(&format!("bootstrap/{}", figure.address()));
                 paired(&left, &right, level, &mut stream)?
             }
         }

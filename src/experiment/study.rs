@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::figure::{CLUSTER, Figure, Kind};
 use super::record::RunRecord;
 use super::statistics::{Estimate, Refusal, SparseHistogram, mean, pooled_quantile, wilson};
+use crate::kernel::{Stream, Streams};
 use crate::output::{BoundSense, Diagnosis, Trends};
 
 /// Confidence of every interval, unless somebody says otherwise.
@@ -165,7 +166,7 @@ fn figure(figure: &Figure, records: &[RunRecord], level: f64) -> FigureStudy {
     let values: Vec<Option<f64>> = records.iter().map(|r| figure.of(r)).collect();
     let (point, estimate) = match figure.measure.kind {
         Kind::Mean => mean_of(&values, level),
-        Kind::Quantile(q) => quantile_of(&histograms(records, &figure.subject), q, level),
+        Kind::Quantile(q) => quantile_of(figure, &histograms(records, &figure.subject), q, level),
     };
     let (interval, method) = match estimate {
         Ok(e) => (Some((e.interval.low, e.interval.high)), e.method.name().to_owned()),
@@ -186,8 +187,18 @@ fn mean_of(values: &[Option<f64>], level: f64) -> (Option<f64>, Result<Estimate,
 /// Nanoseconds to milliseconds.
 pub(super) const MS: f64 = 1e-6;
 
-fn quantile_of(runs: &[SparseHistogram], q: f64, level: f64) -> (Option<f64>, Result<Estimate, Refusal>) {
-    match pooled_quantile(runs, q, level) {
+/// The stream that a figure's resampling draws from.
+pub(super) fn bootstrap(figure: &Figure) -> Stream {
+    Streams::new(0, 0).stream(&format!("bootstrap/{}", figure.address()))
+}
+
+fn quantile_of(
+    figure: &Figure,
+    runs: &[SparseHistogram],
+    q: f64,
+    level: f64,
+) -> (Option<f64>, Result<Estimate, Refusal>) {
+    match pooled_quantile(runs, q, level, &mut bootstrap(figure)) {
         Ok(found) => {
             let mut e = found.estimate;
             e.point *= MS;

@@ -29,7 +29,7 @@ pub fn amount(x: f64, unit: &str) -> String {
 }
 
 fn money(x: f64) -> String {
-    if (0.1..1_000.0).contains(&x.abs()) { format!("{x:.2}") } else { short(x) }
+    if (0.01..1_000.0).contains(&x.abs()) { format!("{x:.2}") } else { short(x) }
 }
 
 /// `1.12 ± 0.20` of a unit.
@@ -37,6 +37,8 @@ fn with_margin(d: &FigureDifference) -> String {
     let size = d.difference.unwrap_or(0.0).abs();
     let half = d.interval.map_or(0.0, |(low, high)| (high - low) / 2.0);
     match d.unit.as_str() {
+        // A tenth of a cent is little money, but may be much of a small sum.
+        "$/h" if size < 0.1 => format!("${} ± {} an hour", short(size), short(half)),
         "$/h" => format!("${} ± {} an hour", money(size), money(half)),
         "$" => format!("${} ± {}", money(size), money(half)),
         "" => format!("{} ± {}", short(size), short(half)),
