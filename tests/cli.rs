@@ -406,9 +406,10 @@ fn what_is_wrong_with_a_sweep_is_told_in_one_message() {
     assert_eq!(names(at), ["spike.toml"]);
     // A point that cannot run costs no other.
     let some = ["--vary", "services.web.scaling.max_capacity=1,20", "-n", "1"];
-    let (code, out, err) = end(at, &many("sweep", &some));
+    let (code, _, err) = end(at, &many("sweep", &some));
     assert_eq!(code, 20, "{err}");
-    assert!(out.contains("1 of 2 points cannot run"), "{out}");
+    let json = std::fs::read_to_string(at.join("output/spike/sweep/sweep.json")).expect("document");
+    assert!(json.contains("1 of 2 points cannot run, for example because `min_capacity` is above"), "{json}");
     let table = std::fs::read_to_string(at.join("output/spike/sweep/sweep.csv")).expect("rows");
     let status: Vec<&str> = table.lines().skip(1).map(|l| l.split(',').nth(4).expect("a status")).collect();
     assert_eq!(status, ["invalid", "ok"], "{table}");
@@ -438,7 +439,7 @@ fn what_is_wrong_with_a_search_is_told_in_one_message() {
         (&format!("{space}[4]\n"), &["-n", "10"], "29 are needed"),
         (
             &format!("{space}\"1..4000:4000\"\n"),
-            &["--vary", "services.web.task.memory=2..4 GB:100"],
+            &["--vary", "services.web.scaling.max_capacity=5..4000:3996"],
             "more than 100000",
         ),
     ] {
@@ -507,13 +508,10 @@ fn studies_end_with_their_code_and_their_document() {
     let (code, ..) = end(at, &many("compare", &[&missed[..4], &["--quiet", "--out", "open"]].concat()));
     assert_eq!(code, 0);
     // A precision that cannot be had.
-    let never = ["--until", "cost=0.00001%", "--max-replications", "10", "--out", "never"];
+    let never = ["--until", "mean=0.00001%", "--max-replications", "10", "--out", "never"];
     let (code, _, err) = end(at, &many("compare", &never));
     assert_eq!(code, 11, "{err}");
-    assert!(
-        err.contains("cluster.cost_per_hour_usd is not as precise as was asked for after 10 replications"),
-        "{err}"
-    );
+    assert!(err.contains("web.latency_mean_ms is not as precise as was asked for after 10 replications"), "{err}");
     assert!(!err.contains("inf"), "{err}");
     let (code, _, err) = end(at, &many("run", &never));
     assert_eq!(code, 3, "another result stands there: {err}");

@@ -142,7 +142,7 @@ mod tests {
     fn what_changes_is_named() {
         for (more, what) in [
             (
-                "[services.web.traffic.shapes.day]\ntype = \"sine\"\nmean = 3\namplitude = 1\nperiod = \"1h\"\n",
+                "[services.web.traffic.shapes.day]\ntype = \"sine\"\nmean_rps = 3\namplitude_rps = 1\nperiod = \"1h\"\n",
                 "web.traffic changes",
             ),
             (
