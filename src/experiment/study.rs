@@ -8,7 +8,6 @@ use super::figure::{CLUSTER, Figure, Kind};
 use super::record::RunRecord;
 use super::statistics::{Estimate, Refusal, SparseHistogram, mean, pooled_quantile, wilson};
 use crate::kernel::{Stream, Streams};
-use crate::kernel::{Stream, Streams};
 use crate::output::{BoundSense, Diagnosis, Trends};
 
 /// Confidence of every interval, unless somebody says otherwise.
@@ -183,11 +182,6 @@ fn mean_of(values: &[Option<f64>], level: f64) -> (Option<f64>, Result<Estimate,
         return (point, Err(Refusal::TooFewReplications { got: present.len(), need: INTERVAL_FROM }));
     }
     (point, mean(&present, level))
-}
-
-/// What resamples the runs of a figure: always the same.
-pub(super) fn resampling(figure: &Figure) -> Stream {
-    Streams::new(0, 0).stream(&format!("bootstrap/{}", figure.address()))
 }
 
 /// Nanoseconds to milliseconds.
