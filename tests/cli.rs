@@ -509,7 +509,7 @@ fn studies_end_with_their_code_and_their_document() {
     assert_eq!(code, 0);
     // A precision that cannot be had.
     let never = ["--until", "mean=0.00001%", "--max-replications", "10", "--out", "never"];
-    let (code, _, err) = end(at, &many("compare", &never));
+    let (code, _, err) = end(at, &many("compare", &[&never[..], &["--unpaired"]].concat()));
     assert_eq!(code, 11, "{err}");
     assert!(err.contains("web.latency_mean_ms is not as precise as was asked for after 10 replications"), "{err}");
     assert!(!err.contains("inf"), "{err}");
