@@ -43,9 +43,9 @@ const SIZES: [usize; 3] = [100, 1_000, 10_000];
 
 fn main() -> ExitCode {
     let check = std::env::args().any(|a| a == "--check");
-    let only: Option<String> = std::env::args().skip_while(|a| a != "--only").nth(1);
-    if let Some(what) = only {
-        return profile(&what);
+    let given = |name: &str| std::env::args().skip_while(|a| a != name).nth(1);
+    if let Some(what) = given("--only") {
+        return profile(&what, given("--tasks").and_then(|n| n.parse().ok()).unwrap_or(1_000));
     }
     println!("ns a request, everything on; medians of {ROUNDS} alternating rounds");
     println!("{:>8} {:>8} {:>8} {:>8} {:>7} {:>7}", "tasks", "bare", "fluid", "quota", "fluid/", "quota/");
@@ -94,13 +94,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One side alone, for a profiler: `--only bare`, `--only fluid`, `--only quota`.
-fn profile(what: &str) -> ExitCode {
+/// One side alone, for a profiler: `--only bare`, `--only fluid`, `--only quota`, with `--tasks 10000`.
+fn profile(what: &str, tasks: usize) -> ExitCode {
     let nanos = if what == "bare" {
-        let mut bare = Bare::new(1_000, 1);
+        let mut bare = Bare::new(tasks, 1);
         time(2_000_000, || bare.run(2_000_000))
     } else {
-        let mut plane = Plane::new(1_000, what);
+        let mut plane = Plane::new(tasks, what);
         time(2_000_000, || plane.run(2_000_000))
     };
     println!("{what}: {nanos:.1} ns a request");

@@ -69,12 +69,6 @@ impl Price {
         Usd::from_nanos(quotient + i64::from(up))
     }
 
-    /// From an amount of money for one unit; `None` above the largest price.
-    #[must_use]
-    pub fn from_usd(usd: Usd) -> Option<Self> {
-        usd.nanos().checked_mul(1_000).map(Self)
-    }
-
     /// This price less a share given in millionths (200,000 is 20 %), rounded half to even to a
     /// pico-dollar. A share above one million counts as one million.
     #[must_use]

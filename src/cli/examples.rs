@@ -44,6 +44,19 @@ pub(crate) const ALL: &[Example] =
         example!("scheduled"),
         example!("fargate-spot"),
         example!(
+            "policy-shootout",
+            &[
+                (
+                    "traces/web_aws_elb_5min_2014_04.csv",
+                    include_str!("../../scenarios/traces/web_aws_elb_5min_2014_04.csv"),
+                ),
+                (
+                    "traces/spike_tweets_aapl_5min_2015.csv",
+                    include_str!("../../scenarios/traces/spike_tweets_aapl_5min_2015.csv"),
+                ),
+            ]
+        ),
+        example!(
             "elb-fortnight",
             &[(
                 "traces/web_aws_elb_5min_2014_04.csv",

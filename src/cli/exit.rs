@@ -12,13 +12,13 @@ pub enum ExitCode {
     Usage = 2,
     /// A file or folder could not be read or written, or holds something that is kept.
     Io = 3,
-    /// An objective was missed (only with `--check`).
+    /// An objective was missed (only with `--check`), or a search found nothing that keeps them.
     ObjectiveMissed = 10,
-    /// A comparison was not decided within its cap. Reserved.
+    /// `--until` ended at its most replications without the precision that was asked for.
     Undecided = 11,
     /// A result could not be reproduced. Reserved.
     NotReproducible = 12,
-    /// Some points of a sweep failed. Reserved.
+    /// Some runs failed, or some points of a sweep cannot run; the others are there.
     SomeFailed = 20,
     /// A merge lacks parts. Reserved.
     Incomplete = 21,
@@ -55,10 +55,12 @@ impl ExitCode {
             Self::Unexpected => "a failure of simctl itself; please report it",
             Self::Usage => "wrong usage, or a scenario that is invalid or cannot meet what it demands",
             Self::Io => "a file or folder could not be read or written, or holds something that is kept",
-            Self::ObjectiveMissed => "an objective was missed (only with --check)",
-            Self::Undecided => "reserved: a comparison was not decided within its cap",
+            Self::ObjectiveMissed => {
+                "an objective was missed (only with --check), or a search found nothing that keeps them"
+            }
+            Self::Undecided => "--until did not reach its precision within --max-replications",
             Self::NotReproducible => "reserved: a result could not be reproduced",
-            Self::SomeFailed => "reserved: some points of a sweep failed",
+            Self::SomeFailed => "some runs failed, or some points of a sweep cannot run; the others are there",
             Self::Incomplete => "reserved: a merge lacks parts",
             Self::Interrupted => "interrupted; nothing was left half-written",
         }

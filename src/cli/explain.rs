@@ -28,6 +28,9 @@ const PAGES: &[Page] = &[
          costs.csv         per item and interval: quantity, unit price, dollars, who pays\n\
          replications.csv  one row per run\n\
          charts/           the pictures, as SVG and PNG; overview.svg is the one to look at first\n\n\
+         With --replications also replications.json: every figure over all runs, with its interval.\n\
+         compare, sweep and search leave output/SCENARIO/compare (sweep, search): study.json says what made\n\
+         it, comparison.json, sweep.json or search.json holds all of it, the CSV files its tables.\n\n\
          Columns carry their unit in the name. Times count from the start of the simulation, warm-up\n\
          included; an absent value is an empty field. Equal plans and seeds give equal bytes.\n",
     ),
@@ -48,6 +51,20 @@ const PAGES: &[Page] = &[
          happened once.\n",
     ),
     (
+        "experiments",
+        "replications, intervals, verdicts, resuming",
+        "Replication k of every variant meets the same draws, so that variants are compared pair by pair.\n\
+         Intervals are over replications, never over the requests of one run; below five runs there is\n\
+         none. A latency percentile is that of the requests of all runs together, its interval a jackknife\n\
+         over runs. Verdicts are corrected for the number of figures tested (Holm): 5 % for any false one.\n\
+         `No difference shown` is not `equal`; --margin FIGURE=MARGIN tests that.\n\n\
+         An objective counts as kept when it held in nine runs of ten (--hold). --until FIGURE=HALF makes\n\
+         runs until half of the interval is that small. --warm-up auto finds the warm-up where rate and\n\
+         capacity are constant.\n\n\
+         Finished runs are kept in output/SCENARIO/.runs (--store DIR). --resume takes them from there: after\n\
+         an interrupt or a kill the result has the same bytes as without. The store may be deleted.\n",
+    ),
+    (
         "utilisation",
         "three meanings of one word",
         "cpu_used_pct      CPU burned, start-up and abandoned work included, over what running tasks reserve\n\
@@ -60,7 +77,8 @@ const PAGES: &[Page] = &[
         "An incident starts with the first interval that breaks an objective and ends before the first of\n\
          three good ones. Each moment of it belongs to the earliest link that was not yet done for the launch\n\
          that ended it:\n\n\
-         detection     until the end of the first metric period that shows it\n\
+         detection     until the end of the newest metric period that the scaling decision had seen; launches\n\
+         \x20             before it that were not enough fall into this time\n\
          publication   until that point could be seen\n\
          alarm         until the alarm had all the points it wants\n\
          decision      until scaling had acted\n\

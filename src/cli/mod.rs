@@ -5,63 +5,34 @@
 mod args;
 pub mod catalog;
 mod check;
+mod compare;
 mod completions;
 mod console;
-mod engine;
 mod examples;
 mod exit;
 mod explain;
 mod init;
+mod many;
 mod panic;
 mod progress;
 mod report;
 mod run;
 mod schema;
+mod search;
+mod sweep;
 
 use std::io::{self, BufWriter};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 
 pub use args::{Cli, Command};
 pub use exit::ExitCode;
 
-use crate::kernel::SimTime;
-use crate::output::{OutputError, RowSink, Summary};
-use crate::scenario::Loaded;
+use crate::experiment::{Engine, EngineError, simulate};
+use crate::output::OutputError;
 use crate::scenario::diagnostic::Diagnostics;
 use console::Console;
-
-/// One run that is to be simulated.
-#[derive(Clone, Copy, Debug)]
-pub struct Job<'a> {
-    /// The scenario, loaded and checked.
-    pub loaded: &'a Loaded,
-    /// Hash of the plan and its inputs.
-    pub plan_hash: &'a str,
-    /// Number of the replication, from 0.
-    pub replication: u32,
-    /// Set when the run is to end as soon as possible.
-    pub interrupt: &'a AtomicBool,
-}
-
-/// Why a run did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The plan cannot be simulated or priced.
-    #[error("{0}")]
-    Invalid(String),
-    /// The rows cannot be written.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// [`Job::interrupt`] was set; says how far the run was.
-    #[error("interrupted {0}")]
-    Interrupted(String),
-}
-
-/// Simulates a job: rows go to the sink as they arise, the callback hears of the simulated time now and then.
-pub type Engine = fn(&Job<'_>, &mut RowSink, &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError>;
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +109,7 @@ pub fn main() -> std::process::ExitCode {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut err = io::stderr().lock();
         let mut console = console::of_process(&cli.global, &mut out, &mut err);
-        dispatch(&cli.command, &mut console, engine::simulate)
+        dispatch(&cli.command, &mut console, simulate)
     }));
     code.unwrap_or(ExitCode::Unexpected).into()
 }
@@ -147,6 +118,9 @@ pub fn main() -> std::process::ExitCode {
 fn dispatch(command: &Command, console: &mut Console<'_>, engine: Engine) -> ExitCode {
     let result = match command {
         Command::Run(args) => run::run(args, console, engine),
+        Command::Compare(args) => compare::compare(args, console, engine),
+        Command::Sweep(args) => sweep::sweep(args, console, engine),
+        Command::Search(args) => search::search(args, console, engine),
         Command::Check(args) => check::check(args, console),
         Command::Report(args) => report::report(args, console),
         Command::Init(args) => init::init(args, console),

@@ -1,9 +1,11 @@
 //! A failure of simctl itself: says what ran and how to see it again.
 
-use std::sync::Mutex;
+use std::cell::RefCell;
 
-/// What runs, for the message.
-static RUNNING: Mutex<Option<String>> = Mutex::new(None);
+thread_local! {
+    /// What runs on this thread, for the message.
+    static RUNNING: RefCell<Option<String>> = const { RefCell::new(None) };
+}
 
 /// Remembers what runs from now on.
 pub(super) fn running(plan_hash: &str, seed: u64, command: &str) {
@@ -17,9 +19,7 @@ pub(super) fn done() {
 }
 
 fn set(text: Option<String>) {
-    if let Ok(mut running) = RUNNING.lock() {
-        *running = text;
-    }
+    RUNNING.with_borrow_mut(|running| *running = text);
 }
 
 /// Replaces the message of a panic.
@@ -33,11 +33,13 @@ pub(super) fn install() {
             .unwrap_or_else(|| "no message".into());
         let place = info.location().map_or(String::new(), |l| format!(" at {}:{}", l.file(), l.line()));
         eprintln!("error: simctl {} failed{place}: {what}", env!("CARGO_PKG_VERSION"));
-        if let Ok(running) = RUNNING.try_lock()
-            && let Some(text) = running.as_ref()
-        {
-            eprintln!("{text}");
-        }
+        let _ = RUNNING.try_with(|running| {
+            if let Ok(running) = running.try_borrow()
+                && let Some(text) = running.as_ref()
+            {
+                eprintln!("{text}");
+            }
+        });
         eprintln!("This is a mistake of simctl, not of the scenario; please report it with these lines.");
         eprintln!("Nothing was left half-written.");
     }));

@@ -17,21 +17,27 @@ pub(crate) struct Progress {
 }
 
 /// A time in the two largest units, for people.
-fn spoken(seconds: f64) -> String {
+pub(super) fn spoken(seconds: f64) -> String {
     let s = seconds.max(0.0);
     if s < 60.0 {
         format!("{s:.0} s")
     } else if s < 3_600.0 {
         format!("{:.0} min", s / 60.0)
     } else if s < 172_800.0 {
-        format!("{:.1} h", s / 3_600.0)
+        format!("{} h", one_decimal(s / 3_600.0))
     } else {
-        format!("{:.1} d", s / 86_400.0)
+        format!("{} d", one_decimal(s / 86_400.0))
     }
 }
 
+/// One decimal, left out where it is zero.
+fn one_decimal(x: f64) -> String {
+    let text = format!("{x:.1}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
 /// A large number in short: `2250`, `3.1M`.
-fn short(x: f64) -> String {
+pub(super) fn short(x: f64) -> String {
     if x >= 1e6 {
         format!("{:.1}M", x / 1e6)
     } else if x >= 1e4 {

@@ -6,10 +6,15 @@ use std::time::Instant;
 
 use super::args::{Format, LatencyAxis, Patch, RunArgs, Show};
 use super::console::{Console, INTERRUPT};
+use super::many::{Session, found_warm_up, wish};
 use super::progress::Progress;
-use super::{Engine, EngineError, ExitCode, Failure, Job, examples, panic};
+use super::{ExitCode, Failure, examples, panic};
+use crate::experiment::{CHECK_SCHEDULE, Engine, EngineError, Job, LEVEL, Point, Study};
 use crate::output::{OutputFolder, Summary};
-use crate::report::{LatencyScale, write_charts, write_markdown, write_summary};
+use crate::report::{
+    LatencyScale, write_charts, write_markdown, write_study, write_study_charts, write_study_markdown, write_summary,
+};
+use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::{BASE, LoadOptions, Loaded, load, plan_hash};
 
 /// One scenario file, with the name that people gave it.
@@ -36,9 +41,13 @@ pub(crate) fn run(args: &RunArgs, console: &mut Console<'_>, engine: Engine) -> 
     patch.sets.extend(args.seed.map(|seed| format!("simulation.seed={seed}")));
     let mut jobs = Vec::new();
     for origin in &origins {
-        for loaded in load_variants(&origin.path, &patch)? {
-            jobs.push((origin, loaded));
+        let mut all = load_variants(&origin.path, &patch)?;
+        if let Some(set) = found_warm_up(&args.many, &all, console, engine)? {
+            let mut settled = patch.clone();
+            settled.sets.push(set);
+            all = load_variants(&origin.path, &settled)?;
         }
+        jobs.extend(all.into_iter().map(|loaded| (origin, loaded)));
     }
     let many_files = origins.len() > 1;
     let many = jobs.len() > 1;
@@ -47,16 +56,19 @@ pub(crate) fn run(args: &RunArgs, console: &mut Console<'_>, engine: Engine) -> 
     for (origin, loaded) in &jobs {
         super::check::refuse_impossible(loaded, console)?;
         let folder = match &args.out {
-            None => Path::new("output").join(&loaded.name).join(&loaded.variant),
+            None => match args.replication {
+                Some(k) if k > 0 => {
+                    Path::new("output").join(&loaded.name).join(format!("{}-replication-{k}", loaded.variant))
+                }
+                _ => Path::new("output").join(&loaded.name).join(&loaded.variant),
+            },
             Some(out) if many_files => out.join(&loaded.name).join(&loaded.variant),
             Some(out) if many => out.join(&loaded.variant),
             Some(out) => out.clone(),
         };
-        let summary = one(args, loaded, &origin.said, &folder, console, engine)?;
-        if args.show.check && summary.objectives_missed() > 0 {
-            end = end.worst(ExitCode::ObjectiveMissed);
-        }
-        documents.push(summary);
+        let ran = one(args, loaded, &origin.said, &folder, console, engine)?;
+        end = end.worst(ran.end);
+        documents.push(ran.json);
     }
     if args.show.format() == Format::Json {
         print_json(&documents, console)?;
@@ -66,33 +78,38 @@ pub(crate) fn run(args: &RunArgs, console: &mut Console<'_>, engine: Engine) -> 
 
 /// Loads the variants that were asked for.
 pub(crate) fn load_variants(path: &Path, patch: &Patch) -> Result<Vec<Loaded>, Failure> {
-    let options = |variant: Option<&str>| LoadOptions {
-        sets: patch.sets.clone(),
-        variant: variant.filter(|v| *v != BASE).map(ToOwned::to_owned),
-        allow_outside: patch.allow_outside,
-        check_schedule: Some(super::engine::check_schedule),
-        header: vec![format!("prices of {}", super::catalog_date())],
-    };
     if patch.variants.is_empty() {
-        return Ok(vec![load(path, &options(None))?]);
+        return Ok(vec![load_one(path, patch, None)?]);
     }
     let mut loaded = Vec::new();
     for name in &patch.variants {
         if name == "all" {
-            let base = load(path, &options(None))?;
+            let base = load_one(path, patch, None)?;
             let others = base.variants.iter().filter(|v| *v != BASE).cloned().collect::<Vec<_>>();
             loaded.push(base);
             for other in others {
-                loaded.push(load(path, &options(Some(&other)))?);
+                loaded.push(load_one(path, patch, Some(&other))?);
             }
         } else {
-            loaded.push(load(path, &options(Some(name)))?);
+            loaded.push(load_one(path, patch, Some(name))?);
         }
     }
     Ok(loaded)
 }
 
-/// Runs one plan into its folder and prints its summary, unless it is to be JSON.
+/// Loads one variant.
+pub(crate) fn load_one(path: &Path, patch: &Patch, variant: Option<&str>) -> Result<Loaded, Diagnostics> {
+    let options = LoadOptions {
+        sets: patch.sets.clone(),
+        variant: variant.filter(|v| *v != BASE).map(ToOwned::to_owned),
+        allow_outside: patch.allow_outside,
+        check_schedule: Some(CHECK_SCHEDULE),
+        header: vec![format!("prices of {}", super::catalog_date())],
+    };
+    load(path, &options)
+}
+
+/// Runs one plan into its folder and prints what it showed. True when an objective is missed.
 fn one(
     args: &RunArgs,
     loaded: &Loaded,
@@ -100,7 +117,7 @@ fn one(
     place: &Path,
     console: &mut Console<'_>,
     engine: Engine,
-) -> Result<Summary, Failure> {
+) -> Result<Ran, Failure> {
     if !loaded.warnings.is_empty() && !console.quiet {
         let text = if console.json_errors {
             format!("{:#}\n", loaded.warnings.to_json())
@@ -115,28 +132,49 @@ fn one(
     let hash = plan_hash(&loaded.plan, &loaded.inputs);
     let again = reproduce(said, loaded, &args.patch, args.seed);
     panic::running(&hash, loaded.plan.simulation.seed, &again);
-    let folder = OutputFolder::create(place, &hash, args.force)?;
+    let replication = args.replication.unwrap_or(0);
+    let create = || OutputFolder::of_replication(place, &hash, replication, args.force);
+    // Made and dropped: what may not stand there is told before the runs, and a kill during them leaves no trace.
+    drop(create()?);
+    let others = replicate(args, loaded, &again, &hash, console, engine)?;
+
+    let folder = create()?;
     let mut rows = folder.rows()?;
     let label = format!("{}/{}", loaded.name, loaded.variant);
     let simulation = &loaded.plan.simulation;
     let mut progress = Progress::start(console, &label, simulation.duration, simulation.seed, &hash);
-    let job = Job { loaded, plan_hash: &hash, replication: 0, interrupt: &INTERRUPT };
-    let result = engine(&job, &mut rows, &mut |now| progress.at(now));
-    let mut summary = match result {
-        Ok(summary) => summary,
+    let job = Job { loaded, plan_hash: &hash, replication, interrupt: Some(&INTERRUPT) };
+    panic::running(&hash, loaded.plan.simulation.seed, &again);
+    let record = match engine(&job, &mut rows, &mut |now| progress.at(now)) {
+        Ok(record) => record,
         Err(e) => {
             progress.abandon();
             return Err(e.into());
         }
     };
-    progress.done(console, summary.meta.events);
-    summary.ignored.extend(loaded.unused.iter().cloned());
+    progress.done(console, record.summary.meta.events);
     rows.close()?;
     folder.write_plan(&loaded.plan_toml)?;
-    folder.write_summary(&summary, std::slice::from_ref(&summary))?;
+    let (runs, others) = match others {
+        None => (vec![record], None),
+        Some((session, precise)) => {
+            let mut runs = vec![record];
+            runs.extend(session.runs.iter().flatten().cloned());
+            (runs, Some((session, precise)))
+        }
+    };
+    let summaries: Vec<Summary> = runs.iter().map(|r| r.summary.clone()).collect();
+    folder.write_summary(&summaries[0], &summaries)?;
+    let study = others.as_ref().map(|_| Study::of(&label, &runs, LEVEL));
+    if let Some(study) = &study {
+        folder.write_json(super::report::REPLICATIONS, study)?;
+    }
     if !args.show.no_charts {
         let started = Instant::now();
-        let names = write_charts(folder.path(), scale(args.show.latency_axis))?;
+        let mut names = write_charts(folder.path(), scale(args.show.latency_axis))?;
+        if let Some(study) = &study {
+            names.extend(write_study_charts(folder.path(), study)?);
+        }
         let seconds = started.elapsed().as_secs_f64();
         console.detail(&format!("drew {} charts in {seconds:.2} s: {}", names.len(), names.join(", ")));
     }
@@ -145,17 +183,94 @@ fn one(
     }
     let place = folder.finish()?;
     panic::done();
-    print(&summary, &args.show, console)?;
+    let hold = args.many.hold();
+    let [summary, ..] = &summaries[..] else { return Err(Failure::Other(ExitCode::Unexpected, "no run".into())) };
+    match &study {
+        None => print(summary, &args.show, console)?,
+        Some(study) => print_study(study, hold, &args.show, console)?,
+    }
     if args.show.format() == Format::Text {
         wrote(&place, !args.show.no_charts, console)?;
     }
-    Ok(summary)
+    let missed = match &study {
+        None => summary.objectives_missed() > 0,
+        Some(study) => study.missed(hold).next().is_some(),
+    };
+    let mut end = ExitCode::Ok;
+    if let Some((session, precise)) = &others {
+        session.say_reused(console);
+        session.say_failures(console);
+        end = session.end();
+        if !precise {
+            end = end.worst(ExitCode::Undecided);
+        }
+    }
+    if args.show.check && missed {
+        end = end.worst(ExitCode::ObjectiveMissed);
+    }
+    let json = match &study {
+        None => summary.to_json(),
+        Some(study) => crate::output::document(study),
+    };
+    Ok(Ran { json, end })
+}
+
+/// What is left of a run when its folder is written.
+struct Ran {
+    /// Its document.
+    json: String,
+    end: ExitCode,
+}
+
+/// Makes the replications beyond the first, if there are to be any; whether they are as many as the wanted
+/// precision needs stands beside them.
+fn replicate<'e>(
+    args: &RunArgs,
+    loaded: &Loaded,
+    again: &str,
+    hash: &str,
+    console: &mut Console<'_>,
+    engine: Engine,
+) -> Result<Option<(Session<'e>, bool)>, Failure> {
+    let n = args.many.replications.unwrap_or(1);
+    let wish = wish(&args.until, loaded)?;
+    if n < 2 && wish.is_none() {
+        return Ok(None);
+    }
+    let label = format!("{}/{}", loaded.name, loaded.variant);
+    let point =
+        Point { loaded: loaded.clone(), hash: hash.to_owned(), label: label.clone(), command: again.to_owned() };
+    let store = Path::new("output").join(&loaded.name).join(".runs");
+    let mut session = Session::new(vec![point], &args.many, store, engine);
+    let precise = session.replicate(n, wish.as_ref(), &label, console, |session, figure| {
+        let study = Study::of("", &session.runs[0], LEVEL);
+        let found = study.figure(&figure.address())?;
+        Some((found.point?, found.interval.map(|(low, high)| (high - low) / 2.0)?))
+    })?;
+    // The first is run once more, in detail.
+    if session.runs[0].first().is_some_and(|r| r.summary.meta.replication == 0) {
+        session.runs[0].remove(0);
+    }
+    Ok(Some((session, precise)))
+}
+
+/// Prints a study as text or Markdown.
+pub(super) fn print_study(study: &Study, hold: f64, show: &Show, console: &mut Console<'_>) -> Result<(), Failure> {
+    match show.format() {
+        Format::Text if console.quiet => Ok(()),
+        Format::Text => write_study(console.out, study, hold, console.style).map_err(Failure::stdout),
+        Format::Markdown => write_study_markdown(console.out, study, hold).map_err(Failure::stdout),
+        Format::Json => Ok(()),
+    }
 }
 
 /// The command that gives the same result again.
-fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option<u64>) -> String {
-    let quoted = |s: &str| if s.contains([' ', '"', '$', '*']) { format!("'{s}'") } else { s.to_owned() };
-    let mut command = format!("simctl run {said}");
+pub(super) fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option<u64>) -> String {
+    // What is said of an example is an option and its value.
+    let mut command = match said.strip_prefix("--example ") {
+        Some(name) => format!("simctl run --example {}", quoted(name)),
+        None => format!("simctl run {}", quoted(said)),
+    };
     if loaded.variant != BASE {
         command += &format!(" --variant {}", quoted(&loaded.variant));
     }
@@ -165,7 +280,20 @@ fn reproduce(said: &str, loaded: &Loaded, patch: &Patch, seed: Option<u64>) -> S
     if let Some(seed) = seed {
         command += &format!(" --seed {seed}");
     }
+    if patch.allow_outside {
+        command += " --allow-outside";
+    }
     command
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=.,:/@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// The axis of the arguments as that of the charts.
@@ -187,12 +315,12 @@ pub(crate) fn print(summary: &Summary, show: &Show, console: &mut Console<'_>) -
     }
 }
 
-/// Prints summaries as one JSON document: an object, or an array of several.
-pub(crate) fn print_json(summaries: &[Summary], console: &mut Console<'_>) -> Result<(), Failure> {
-    let text = match summaries {
-        [one] => one.to_json(),
+/// Prints JSON documents as one: as it is, or an array of several.
+pub(crate) fn print_json(documents: &[String], console: &mut Console<'_>) -> Result<(), Failure> {
+    let text = match documents {
+        [one] => one.clone(),
         many => {
-            let parts: Vec<String> = many.iter().map(|s| s.to_json().trim_end().to_owned()).collect();
+            let parts: Vec<&str> = many.iter().map(|d| d.trim_end()).collect();
             format!("[\n{}\n]\n", parts.join(",\n"))
         }
     };

@@ -1,17 +1,22 @@
 //! The two heaps of the event queue. Both are 4-ary: half the depth of a binary heap, and the four
 //! children of a node lie in one or two cache lines, so the smallest child is chosen without a
 //! branch that the processor has to guess.
+//!
+//! What is taken out leaves a hole at the top, which is only closed when the heap is asked again: most often something
+//! new is put in before, and one way down the heap does for both.
 
 /// A 4-ary min-heap of `(key, value)` pairs. Keys are expected to be unique; among equal keys the
 /// order of removal is unspecified but deterministic.
 #[derive(Clone, Debug)]
 pub struct KeyedHeap<V> {
     items: Vec<(u128, V)>,
+    /// The top has been taken out.
+    hole: bool,
 }
 
 impl<V> Default for KeyedHeap<V> {
     fn default() -> Self {
-        Self { items: Vec::new() }
+        Self { items: Vec::new(), hole: false }
     }
 }
 
@@ -19,13 +24,13 @@ impl<V: Copy> KeyedHeap<V> {
     /// How many entries are pending.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() - usize::from(self.hole)
     }
 
     /// True when nothing is pending.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.len() == 0
     }
 
     /// The smallest key, or `u128::MAX` when empty.
@@ -33,14 +38,32 @@ impl<V: Copy> KeyedHeap<V> {
     #[must_use]
     pub fn min_key(&self) -> u128 {
         match self.items.first() {
-            Some(&(key, _)) => key,
-            None => u128::MAX,
+            Some(&(key, _)) if !self.hole => key,
+            _ => self.items.iter().skip(1).take(4).map(|item| item.0).min().unwrap_or(u128::MAX),
+        }
+    }
+
+    /// Closes the hole that the last removal has left, so that asking for the smallest key is cheap.
+    #[inline]
+    pub fn settle(&mut self) {
+        if self.hole {
+            self.hole = false;
+            if let Some((key, value)) = self.items.pop()
+                && !self.items.is_empty()
+            {
+                self.down(key, value);
+            }
         }
     }
 
     /// Adds an entry.
     #[inline]
     pub fn push(&mut self, key: u128, value: V) {
+        if self.hole {
+            self.hole = false;
+            self.down(key, value);
+            return;
+        }
         let mut hole = self.items.len();
         self.items.push((key, value));
         while hole > 0 {
@@ -57,45 +80,43 @@ impl<V: Copy> KeyedHeap<V> {
     /// Removes and returns the entry with the smallest key.
     #[inline]
     pub fn pop(&mut self) -> Option<(u128, V)> {
-        let last = self.items.pop()?;
-        let len = self.items.len();
-        if len == 0 {
-            return Some(last);
-        }
-        let top = self.items[0];
+        self.settle();
+        let top = self.items.first().copied();
+        self.hole = top.is_some();
+        top
+    }
+
+    /// Puts an entry in at the top, where there is a hole.
+    #[inline]
+    fn down(&mut self, key: u128, value: V) {
         let items = &mut self.items[..];
+        let len = items.len();
         let mut hole = 0;
         loop {
             let first = 4 * hole + 1;
-            if first + 4 <= len {
+            let child = if first + 4 <= len {
                 let c = &items[first..first + 4];
                 let a = usize::from(c[1].0 < c[0].0);
                 let b = 2 + usize::from(c[3].0 < c[2].0);
-                let best = if c[b].0 < c[a].0 { b } else { a };
-                let child = first + best;
-                if last.0 <= items[child].0 {
-                    break;
+                first + if c[b].0 < c[a].0 { b } else { a }
+            } else if first < len {
+                let mut child = first;
+                for other in first + 1..len {
+                    if items[other].0 < items[child].0 {
+                        child = other;
+                    }
                 }
-                items[hole] = items[child];
-                hole = child;
+                child
             } else {
-                if first < len {
-                    let mut child = first;
-                    for other in first + 1..len {
-                        if items[other].0 < items[child].0 {
-                            child = other;
-                        }
-                    }
-                    if items[child].0 < last.0 {
-                        items[hole] = items[child];
-                        hole = child;
-                    }
-                }
+                break;
+            };
+            if key <= items[child].0 {
                 break;
             }
+            items[hole] = items[child];
+            hole = child;
         }
-        items[hole] = last;
-        Some(top)
+        items[hole] = (key, value);
     }
 }
 
@@ -104,24 +125,35 @@ const ABSENT: u32 = u32::MAX;
 /// An indexed 4-ary min-heap: one deadline per small integer id, moved and removed in place.
 ///
 /// This is the lane of the hot moving deadlines (the next completion of each task server); the
-/// position array makes a move cost a few nanoseconds where a hash-indexed queue pays tens.
+/// position array makes a move cost a few nanoseconds where a hash-indexed queue pays tens. The
+/// heap itself holds the upper halves of the keys only, sixteen bytes an entry; the lower ones lie
+/// apart and are looked at when two upper ones are equal.
 #[derive(Clone, Debug, Default)]
 pub struct DeadlineHeap {
-    heap: Vec<(u128, u32)>,
+    heap: Vec<(u64, u32)>,
+    /// By id: where it is in the heap, and the lower half of its key.
     position: Vec<u32>,
+    lower: Vec<u64>,
+    /// The top has been taken out.
+    hole: bool,
 }
 
 impl DeadlineHeap {
     /// How many ids have a deadline.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.heap.len() - usize::from(self.hole)
     }
 
     /// True when no id has a deadline.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
+    }
+
+    #[inline]
+    fn key(&self, entry: (u64, u32)) -> u128 {
+        (u128::from(entry.0) << 64) | u128::from(self.lower[entry.1 as usize])
     }
 
     /// The smallest key, or `u128::MAX` when empty.
@@ -129,8 +161,21 @@ impl DeadlineHeap {
     #[must_use]
     pub fn min_key(&self) -> u128 {
         match self.heap.first() {
-            Some(&(key, _)) => key,
-            None => u128::MAX,
+            Some(&first) if !self.hole => self.key(first),
+            _ => self.heap.iter().skip(1).take(4).map(|&entry| self.key(entry)).min().unwrap_or(u128::MAX),
+        }
+    }
+
+    /// Closes the hole that the last removal has left, so that asking for the smallest key is cheap.
+    #[inline]
+    pub fn settle(&mut self) {
+        if self.hole {
+            self.hole = false;
+            if let Some(last) = self.heap.pop()
+                && !self.heap.is_empty()
+            {
+                self.down(0, last);
+            }
         }
     }
 
@@ -138,7 +183,7 @@ impl DeadlineHeap {
     #[must_use]
     pub fn key_of(&self, id: u32) -> Option<u128> {
         match self.position.get(id as usize) {
-            Some(&at) if at != ABSENT => Some(self.heap[at as usize].0),
+            Some(&at) if at != ABSENT => Some(self.key(self.heap[at as usize])),
             _ => None,
         }
     }
@@ -149,17 +194,27 @@ impl DeadlineHeap {
         let slot = id as usize;
         if slot >= self.position.len() {
             self.position.resize(slot + 1, ABSENT);
+            self.lower.resize(slot + 1, 0);
         }
-        let at = self.position[slot];
-        if at == ABSENT {
-            self.heap.push((key, id));
-            self.up(self.heap.len() - 1, key, id);
-        } else {
-            let at = at as usize;
-            if key < self.heap[at].0 {
-                self.up(at, key, id);
+        let entry = ((key >> 64) as u64, id);
+        if self.position[slot] == ABSENT {
+            self.lower[slot] = key as u64;
+            if self.hole {
+                self.hole = false;
+                self.down(0, entry);
             } else {
-                self.down(at, key, id);
+                self.heap.push(entry);
+                self.up(self.heap.len() - 1, entry);
+            }
+        } else {
+            self.settle();
+            let at = self.position[slot] as usize;
+            let earlier = key < self.key(self.heap[at]);
+            self.lower[slot] = key as u64;
+            if earlier {
+                self.up(at, entry);
+            } else {
+                self.down(at, entry);
             }
         }
     }
@@ -168,19 +223,19 @@ impl DeadlineHeap {
     #[inline]
     pub fn remove(&mut self, id: u32) -> bool {
         let slot = id as usize;
+        self.settle();
         let Some(&at) = self.position.get(slot) else { return false };
         if at == ABSENT {
             return false;
         }
         self.position[slot] = ABSENT;
         let at = at as usize;
-        let Some((key, moved)) = self.heap.pop() else { return false };
+        let Some(moved) = self.heap.pop() else { return false };
         if at < self.heap.len() {
-            let old = self.heap[at].0;
-            if key < old {
-                self.up(at, key, moved);
+            if self.before(moved, self.heap[at]) {
+                self.up(at, moved);
             } else {
-                self.down(at, key, moved);
+                self.down(at, moved);
             }
         }
         true
@@ -189,38 +244,47 @@ impl DeadlineHeap {
     /// Removes and returns the earliest `(key, id)`.
     #[inline]
     pub fn pop(&mut self) -> Option<(u128, u32)> {
-        let &(key, id) = self.heap.first()?;
-        self.position[id as usize] = ABSENT;
-        if let Some((last_key, last)) = self.heap.pop()
-            && !self.heap.is_empty()
-        {
-            self.down(0, last_key, last);
-        }
-        Some((key, id))
+        self.settle();
+        let &first = self.heap.first()?;
+        self.position[first.1 as usize] = ABSENT;
+        self.hole = true;
+        Some((self.key(first), first.1))
+    }
+
+    /// Whether `a` comes before `b`.
+    #[inline]
+    fn before(&self, a: (u64, u32), b: (u64, u32)) -> bool {
+        if a.0 == b.0 { self.tie(a.1, b.1) } else { a.0 < b.0 }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tie(&self, a: u32, b: u32) -> bool {
+        self.lower[a as usize] < self.lower[b as usize]
     }
 
     #[inline]
-    fn place(&mut self, at: usize, key: u128, id: u32) {
-        self.heap[at] = (key, id);
-        self.position[id as usize] = at as u32;
+    fn place(&mut self, at: usize, entry: (u64, u32)) {
+        self.heap[at] = entry;
+        self.position[entry.1 as usize] = at as u32;
     }
 
     #[inline]
-    fn up(&mut self, mut hole: usize, key: u128, id: u32) {
+    fn up(&mut self, mut hole: usize, entry: (u64, u32)) {
         while hole > 0 {
             let parent = (hole - 1) / 4;
-            let (pk, pid) = self.heap[parent];
-            if pk <= key {
+            let above = self.heap[parent];
+            if !self.before(entry, above) {
                 break;
             }
-            self.place(hole, pk, pid);
+            self.place(hole, above);
             hole = parent;
         }
-        self.place(hole, key, id);
+        self.place(hole, entry);
     }
 
     #[inline]
-    fn down(&mut self, mut hole: usize, key: u128, id: u32) {
+    fn down(&mut self, mut hole: usize, entry: (u64, u32)) {
         let len = self.heap.len();
         loop {
             let first = 4 * hole + 1;
@@ -228,25 +292,31 @@ impl DeadlineHeap {
                 let c = &self.heap[first..first + 4];
                 let a = usize::from(c[1].0 < c[0].0);
                 let b = 2 + usize::from(c[3].0 < c[2].0);
-                first + if c[b].0 < c[a].0 { b } else { a }
-            } else if first < len {
-                let mut child = first;
-                for other in first + 1..len {
-                    if self.heap[other].0 < self.heap[child].0 {
-                        child = other;
-                    }
+                if c[0].0 == c[1].0 || c[2].0 == c[3].0 || c[a].0 == c[b].0 {
+                    self.least(first, first + 4)
+                } else {
+                    first + if c[b].0 < c[a].0 { b } else { a }
                 }
-                child
+            } else if first < len {
+                self.least(first, len)
             } else {
                 break;
             };
-            let (ck, cid) = self.heap[child];
-            if key <= ck {
+            let below = self.heap[child];
+            if !self.before(below, entry) {
                 break;
             }
-            self.place(hole, ck, cid);
+            self.place(hole, below);
             hole = child;
         }
-        self.place(hole, key, id);
+        self.place(hole, entry);
+    }
+
+    /// The earliest of a range that is not empty.
+    #[cold]
+    #[inline(never)]
+    fn least(&self, first: usize, end: usize) -> usize {
+        (first + 1..end)
+            .fold(first, |best, other| if self.before(self.heap[other], self.heap[best]) { other } else { best })
     }
 }

@@ -170,6 +170,8 @@ impl<E: Copy, T: Copy + Hash + Eq> EventQueue<E, T> {
     /// When there is none the clock moves to `until` and `None` is returned.
     #[inline]
     pub fn pop(&mut self, until: SimTime) -> Option<Fired<E, T>> {
+        self.events.settle();
+        self.completions.settle();
         let one_shot = self.events.min_key();
         let completion = self.completions.min_key();
         let first = one_shot.min(completion).min(self.timer_min);

@@ -19,6 +19,19 @@ pub enum OutputError {
         /// Hash of the plan that was to be written.
         wanted: String,
     },
+    /// The folder holds another replication of the same plan.
+    #[error(
+        "{} holds replication {found} of this plan, this is replication {wanted}; --force replaces it, --out DIR writes elsewhere",
+        path.display()
+    )]
+    OtherReplication {
+        /// The folder.
+        path: PathBuf,
+        /// The replication whose result stands there.
+        found: u32,
+        /// The replication that was to be written.
+        wanted: u32,
+    },
     /// The folder (or file) was not written by simctl, so it is never replaced, not even when forced.
     #[error(
         "{} exists and holds no result of simctl, so it is left alone; --out DIR writes elsewhere",
@@ -53,12 +66,6 @@ impl OutputError {
     #[must_use]
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
-    }
-
-    /// Whether the reader of a standard stream has gone away (a closed pipe), which is no failure.
-    #[must_use]
-    pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 

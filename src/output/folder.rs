@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::sink::{Open, open_file};
 use super::{OutputError, REPLICATIONS_FILE, RowSink, SUMMARY_SCHEMA, Summary, write_replications};
 
@@ -11,12 +13,50 @@ use super::{OutputError, REPLICATIONS_FILE, RowSink, SUMMARY_SCHEMA, Summary, wr
 pub const PLAN_FILE: &str = "plan.toml";
 /// The summary.
 pub const SUMMARY_FILE: &str = "summary.json";
+/// What a folder of many runs is: see [`StudyMark`].
+pub const STUDY_FILE: &str = "study.json";
+
+/// Name and version of the schema of [`STUDY_FILE`].
+pub const STUDY_SCHEMA: &str = "simctl.study/1";
+
+/// The mark of a folder that holds the results of many runs: what made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyMark {
+    /// [`STUDY_SCHEMA`].
+    pub schema: String,
+    /// `compare`, `sweep` or `search`.
+    pub kind: String,
+    /// Hash of all plans and of what was asked for.
+    pub hash: String,
+    /// The plans, by what they are called.
+    pub plans: Vec<(String, String)>,
+    /// Version of simctl.
+    pub simctl_version: String,
+}
+
+/// Files that the commands over many runs write beside [`STUDY_FILE`].
+const STUDY_FILES: [&str; 13] = [
+    STUDY_FILE,
+    "comparison.json",
+    "figures.csv",
+    "differences.csv",
+    "sweep.json",
+    "sweep.csv",
+    "sweep.parquet",
+    "points.csv",
+    "sensitivity.csv",
+    "search.json",
+    "candidates.csv",
+    "found.toml",
+    "replications.json",
+];
 
 /// A result folder in the making. Dropped before [`OutputFolder::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct OutputFolder {
     base: PathBuf,
     plan_hash: String,
+    replication: u32,
     force: bool,
     /// Removes itself when dropped.
     temporary: tempfile::TempDir,
@@ -54,8 +94,16 @@ impl OutputFolder {
     /// # Errors
     /// [`OutputError::AlreadyExists`], [`OutputError::NotAResult`] (even when forced), [`OutputError::Io`].
     pub fn create(base: &Path, plan_hash: &str, force: bool) -> Result<Self, OutputError> {
+        Self::of_replication(base, plan_hash, 0, force)
+    }
+
+    /// The same for the result of one replication: that of another of the same plan is not replaced either.
+    ///
+    /// # Errors
+    /// As [`OutputFolder::create`], and [`OutputError::OtherReplication`].
+    pub fn of_replication(base: &Path, plan_hash: &str, replication: u32, force: bool) -> Result<Self, OutputError> {
         let base = std::path::absolute(base).map_err(|e| OutputError::io("create", base, e))?;
-        check_place(&base, plan_hash, force)?;
+        check_place(&base, plan_hash, replication, force)?;
         let parent = base.parent().unwrap_or(&base);
         let made = MadeFolders::make(parent)?;
         let name = base.file_name().unwrap_or_default().to_string_lossy();
@@ -69,7 +117,7 @@ impl OutputFolder {
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         let temporary = builder.tempdir_in(parent).map_err(|e| OutputError::io("create a folder in", parent, e))?;
-        Ok(Self { base, plan_hash: plan_hash.to_owned(), force, temporary, made })
+        Ok(Self { base, plan_hash: plan_hash.to_owned(), replication, force, temporary, made })
     }
 
     /// The temporary folder, for what is written by path: charts.
@@ -112,6 +160,28 @@ impl OutputFolder {
         self.write(REPLICATIONS_FILE, &table)
     }
 
+    /// Writes a value as an indented JSON document, its floats rounded as in `summary.json`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), OutputError> {
+        self.write(name, super::document(value).as_bytes())
+    }
+
+    /// Writes a table of text as CSV.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn write_table(&self, name: &str, header: &[String], rows: &[Vec<String>]) -> Result<(), OutputError> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let failed = |e: io::Error| OutputError::io("write", self.path().join(name), e);
+        for row in std::iter::once(header).chain(rows.iter().map(Vec::as_slice)) {
+            csv.write_record(row).map_err(|e| failed(super::error::csv_cause(e)))?;
+        }
+        let bytes = csv.into_inner().map_err(|e| failed(io::Error::other(e.to_string())))?;
+        self.write(name, &bytes)
+    }
+
     /// Writes one file of the folder.
     ///
     /// # Errors
@@ -127,7 +197,7 @@ impl OutputFolder {
     /// As [`OutputFolder::create`]; then the place is as it was.
     pub fn finish(self) -> Result<PathBuf, OutputError> {
         // Another run may have come in between.
-        check_place(&self.base, &self.plan_hash, self.force)?;
+        check_place(&self.base, &self.plan_hash, self.replication, self.force)?;
         let Self { base, temporary, mut made, .. } = self;
         let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| OutputError::io("rename to", to, e));
         if !base.exists() {
@@ -167,6 +237,7 @@ fn is_ours(name: &str) -> bool {
             REPLICATIONS_FILE,
         ]
         .contains(&name)
+        || STUDY_FILES.contains(&name)
 }
 
 /// Moves what simctl did not write from a replaced result into the new one.
@@ -182,8 +253,8 @@ fn carry_over(old: &Path, new: &Path) -> Result<(), OutputError> {
     Ok(())
 }
 
-/// Checks that a result of the plan may stand at `base`.
-fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputError> {
+/// Checks that a result of the plan and replication may stand at `base`.
+fn check_place(base: &Path, plan_hash: &str, replication: u32, force: bool) -> Result<(), OutputError> {
     match fs::read_dir(base) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
@@ -198,13 +269,16 @@ fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputEr
             }
         }
     }
-    match read_summary(base) {
-        Ok(summary) if summary.meta.plan_hash == plan_hash || force => Ok(()),
-        Ok(summary) => Err(OutputError::AlreadyExists {
-            path: base.to_path_buf(),
-            found: short(&summary.meta.plan_hash),
-            wanted: short(plan_hash),
-        }),
+    let summary = read_summary(base).map(|s| (s.meta.plan_hash, s.meta.replication));
+    match summary.or_else(|_| read_mark(base).map(|m| (m.hash, 0))) {
+        Ok(_) if force => Ok(()),
+        Ok((hash, found)) if hash == plan_hash && found == replication => Ok(()),
+        Ok((hash, found)) if hash == plan_hash => {
+            Err(OutputError::OtherReplication { path: base.to_path_buf(), found, wanted: replication })
+        }
+        Ok((hash, _)) => {
+            Err(OutputError::AlreadyExists { path: base.to_path_buf(), found: short(&hash), wanted: short(plan_hash) })
+        }
         Err(_) => Err(OutputError::NotAResult { path: base.to_path_buf() }),
     }
 }
@@ -212,6 +286,18 @@ fn check_place(base: &Path, plan_hash: &str, force: bool) -> Result<(), OutputEr
 /// The first eight characters of a hash.
 fn short(hash: &str) -> String {
     hash.chars().take(8).collect()
+}
+
+/// Reads the mark of a folder that holds the results of many runs.
+///
+/// # Errors
+/// [`OutputError::Io`] if it cannot be read, [`OutputError::Malformed`] if it is not of [`STUDY_SCHEMA`].
+pub fn read_mark(folder: &Path) -> Result<StudyMark, OutputError> {
+    let path = folder.join(STUDY_FILE);
+    let text = fs::read_to_string(&path).map_err(|e| OutputError::io("read", &path, e))?;
+    let malformed = |reason: String| OutputError::Malformed { path: path.clone(), reason };
+    let mark: StudyMark = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
+    if mark.schema == STUDY_SCHEMA { Ok(mark) } else { Err(malformed(format!("its schema is {}", mark.schema))) }
 }
 
 /// Reads `summary.json` of a result folder.

@@ -7,13 +7,17 @@
 mod error;
 mod folder;
 mod number;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod rows;
 mod sink;
 mod summary;
 
 pub use error::OutputError;
-pub use folder::{OutputFolder, PLAN_FILE, SUMMARY_FILE, read_summary};
-pub use number::{Fixed, Millis, Money, Secs, tidy};
+pub use folder::{OutputFolder, PLAN_FILE, STUDY_FILE, STUDY_SCHEMA, SUMMARY_FILE, StudyMark, read_mark, read_summary};
+pub use number::{Fixed, Millis, Money, Secs, document, tidied, tidy};
+#[cfg(feature = "parquet")]
+pub use parquet::parquet;
 pub use rows::{CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, ServiceRow, TaskRow, Text};
 pub use sink::{
     COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPLOYMENTS_FILE, NODES_FILE, REPLICATIONS_FILE, RowSink,

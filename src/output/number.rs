@@ -175,6 +175,28 @@ pub fn tidy(value: &mut serde_json::Value) {
     }
 }
 
+/// A value as one line of JSON, its floats rounded as [`tidy`] does.
+///
+/// # Panics
+/// When the value has keys that are no strings, which no type of simctl has.
+#[must_use]
+pub fn tidied(value: &impl Serialize) -> String {
+    let mut value = serde_json::to_value(value).expect("only string keys and finite shapes");
+    tidy(&mut value);
+    value.to_string()
+}
+
+/// A value as an indented JSON document with a newline at its end, its floats rounded as [`tidy`] does.
+///
+/// # Panics
+/// As [`tidied`].
+#[must_use]
+pub fn document(value: &impl Serialize) -> String {
+    let mut value = serde_json::to_value(value).expect("only string keys and finite shapes");
+    tidy(&mut value);
+    format!("{value:#}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

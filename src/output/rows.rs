@@ -137,8 +137,6 @@ pub struct TaskRow<'a> {
     pub stop_code: Text<'a>,
     /// Reason in words.
     pub stop_reason: Text<'a>,
-    /// Requests it answered.
-    pub requests: u64,
     /// CPU it burned, in vCPU-seconds.
     pub cpu_used_s: Fixed<3>,
     /// Its CPU, memory, storage and address; shared items are left out.

@@ -165,6 +165,9 @@ pub struct Trend {
     pub step_s: f64,
     /// The values; absent where nothing was measured.
     pub values: Vec<Option<f64>>,
+    /// The largest value of any single interval after the warm-up, which a step of several may hide.
+    #[serde(default)]
+    pub max: Option<f64>,
 }
 
 /// The trends of a service.
@@ -408,7 +411,7 @@ pub enum DiagnosisKind {
     ScalingBlocked,
     /// The desired count stayed at the maximum while objectives failed.
     AtMaximumCapacity,
-    /// Retries made up much of the load.
+    /// More than half of all attempts were retries.
     RetryStorm,
     /// A service quota of the account held launches back.
     QuotaReached,
@@ -501,7 +504,8 @@ impl Trend {
                 (!present.is_empty()).then(|| fold(&present))
             })
             .collect();
-        Self { start_s, step_s: step_s * group as f64, values: points }
+        let max = values.iter().flatten().copied().reduce(f64::max);
+        Self { start_s, step_s: step_s * group as f64, values: points, max }
     }
 }
 

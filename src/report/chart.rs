@@ -1,64 +1,16 @@
-//! Drawing: figures of stacked panels on one time axis, as SVG and PNG.
-//!
-//! This is the only file that knows plotters. It is used as a drawing surface for a handful of
-//! primitives (line, polygon, rectangle, text); axes, legends and marks are placed here.
+//! Figures of stacked panels on one time axis: axes, legends and marks are placed here and drawn with the
+//! [pen](super::pen).
 
-use std::fs;
-use std::path::Path;
-use std::sync::OnceLock;
+use plotters::backend::DrawingBackend;
+use plotters::style::RGBColor;
+use plotters::style::text_anchor::HPos;
 
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
-use plotters::coord::Shift;
-use plotters::drawing::{DrawingArea, IntoDrawingArea};
-use plotters::element::{PathElement, Polygon, Rectangle};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle, register_font};
-
+pub(crate) use super::pen::{Dash, PLOT_WIDTH, palette};
+use super::pen::{
+    Drawing, Drawn, FAINT, GRID, INK, LEFT, LINE, Pen, SMALL, TEXT, TITLE, WIDTH, bold, face, fitted, text_width,
+    triangle, wrap,
+};
 use super::style::sig3;
-use crate::output::OutputError;
-
-/// The family that texts are set in: the name of the embedded font, then what a viewer of an SVG may have.
-const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
-static FONT: &[u8] = include_bytes!("../../assets/DejaVuSans-subset.ttf");
-static FONT_BOLD: &[u8] = include_bytes!("../../assets/DejaVuSans-Bold-subset.ttf");
-
-/// Width of a figure in points; heights follow from the panels.
-pub(crate) const WIDTH: f64 = 1000.0;
-const LEFT: f64 = 66.0;
-const RIGHT: f64 = 196.0;
-/// Width of the plot in points: series need no more buckets than this.
-pub(crate) const PLOT_WIDTH: f64 = WIDTH - LEFT - RIGHT;
-
-/// Drawn dots a point in an SVG (its coordinates are integers) and in a PNG before it is scaled down by half.
-const DOTS: f64 = 4.0;
-
-/// Ink and its lighter kinds.
-const INK: RGBColor = RGBColor(34, 34, 34);
-const FAINT: RGBColor = RGBColor(110, 110, 110);
-const GRID: RGBColor = RGBColor(226, 226, 226);
-
-/// Colours that stay apart for colour-blind eyes (the palette of Okabe and Ito).
-pub(crate) mod palette {
-    use plotters::style::RGBColor;
-    pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
-    pub(crate) const VERMILION: RGBColor = RGBColor(213, 94, 0);
-    pub(crate) const GREEN: RGBColor = RGBColor(0, 158, 115);
-    pub(crate) const PURPLE: RGBColor = RGBColor(170, 80, 140);
-    pub(crate) const ORANGE: RGBColor = RGBColor(230, 159, 0);
-    pub(crate) const SKY: RGBColor = RGBColor(86, 180, 233);
-    pub(crate) const BLACK: RGBColor = RGBColor(34, 34, 34);
-    pub(crate) const GREY: RGBColor = RGBColor(150, 150, 150);
-}
-
-/// How a line is broken, in points of ink and gap. Every series of a panel has its own, so that colour is never needed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Dash {
-    Solid,
-    Dashed,
-    Dotted,
-    Mixed,
-    Long,
-}
 
 impl Figure {
     /// The same figure of a part of its time: what lies outside is left out.
@@ -82,22 +34,11 @@ impl Figure {
                         points.push((end, level));
                     }
                 }
+                Shape::Ribbon(points, _) => points.retain(|p| inside(p.0)),
                 Shape::Area(_) | Shape::Level(_) => {}
             }
         }
         Self { from, end, ..self }
-    }
-}
-
-impl Dash {
-    const fn pattern(self) -> &'static [f64] {
-        match self {
-            Self::Solid => &[],
-            Self::Dashed => &[6.0, 3.5],
-            Self::Dotted => &[1.6, 2.4],
-            Self::Mixed => &[8.0, 2.5, 1.6, 2.5],
-            Self::Long => &[13.0, 4.0],
-        }
     }
 }
 
@@ -112,6 +53,8 @@ pub(crate) enum Shape {
     Step(Vec<(f64, f64)>),
     /// A filled area between two values, each held until the next time.
     Area(Vec<(f64, f64, f64)>),
+    /// A filled area between two values, without an edge, of an opacity; a value that is not finite breaks it.
+    Ribbon(Vec<(f64, f64, f64)>, f64),
     /// A level over the whole time.
     Level(f64),
     /// Triangles at the panel's upper edge at these times: up for true.
@@ -194,74 +137,6 @@ pub(crate) struct Figure {
     pub(crate) footer: String,
 }
 
-/// Writes `name.svg` and `name.png` into a folder.
-pub(crate) fn write_figure(folder: &Path, name: &str, figure: &Figure) -> Result<(), OutputError> {
-    register_fonts();
-    let layout = Layout::of(figure);
-    let (w, h) = (WIDTH.ceil() as u32, layout.height.ceil() as u32);
-    let dots = DOTS as u32;
-
-    let svg_path = folder.join(format!("{name}.svg"));
-    let failed = |path: &Path, e: String| OutputError::io("draw", path, std::io::Error::other(e));
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (w * dots, h * dots)).into_drawing_area();
-        draw(&area, false, figure, &layout).map_err(|e| failed(&svg_path, e))?;
-        area.present().map_err(|e| failed(&svg_path, e.to_string()))?;
-    }
-    // The drawing has more dots than points: it is shown at its size in points.
-    let drawn = format!("width=\"{}\" height=\"{}\"", w * dots, h * dots);
-    let shown = format!("width=\"{w}\" height=\"{h}\"");
-    let svg = svg.replacen(&drawn, &shown, 1);
-    fs::write(&svg_path, svg).map_err(|e| OutputError::io("write", &svg_path, e))?;
-
-    let png_path = folder.join(format!("{name}.png"));
-    let (large_w, large_h) = ((w * dots) as usize, (h * dots) as usize);
-    let mut large = vec![0u8; large_w * large_h * 3];
-    {
-        let area = BitMapBackend::with_buffer(&mut large, (w * dots, h * dots)).into_drawing_area();
-        draw(&area, true, figure, &layout).map_err(|e| failed(&png_path, e))?;
-        area.present().map_err(|e| failed(&png_path, e.to_string()))?;
-    }
-    let small = halved(&large, large_w, large_h);
-    drop(large);
-    let size = (w * dots / 2, h * dots / 2);
-    let mut backend = BitMapBackend::new(&png_path, size);
-    backend.blit_bitmap((0, 0), size, &small).map_err(|e| failed(&png_path, e.to_string()))?;
-    backend.present().map_err(|e| failed(&png_path, e.to_string()))
-}
-
-/// A picture of RGB bytes at half its size: each pixel the mean of four, which smooths edges.
-fn halved(large: &[u8], width: usize, height: usize) -> Vec<u8> {
-    let mut small = Vec::with_capacity(large.len() / 4);
-    for y in 0..height / 2 {
-        for x in 0..width / 2 {
-            let upper = (2 * y * width + 2 * x) * 3;
-            let lower = upper + width * 3;
-            for c in 0..3 {
-                let sum: u16 =
-                    [upper + c, upper + 3 + c, lower + c, lower + 3 + c].iter().map(|i| u16::from(large[*i])).sum();
-                small.push((sum / 4) as u8);
-            }
-        }
-    }
-    small
-}
-
-/// Registers the embedded fonts, once in the process.
-fn register_fonts() {
-    static DONE: OnceLock<()> = OnceLock::new();
-    DONE.get_or_init(|| {
-        for (style, bytes) in [(FontStyle::Normal, FONT), (FontStyle::Bold, FONT_BOLD)] {
-            assert!(register_font(FAMILY, style, bytes).is_ok(), "the embedded font is a font");
-        }
-    });
-}
-
-const TITLE: f64 = 19.0;
-const TEXT: f64 = 12.5;
-const SMALL: f64 = 11.5;
-const LINE: f64 = 16.0;
 /// Room above a panel for its title.
 const PANEL_HEAD: f64 = 30.0;
 
@@ -301,191 +176,7 @@ impl Layout {
     }
 }
 
-/// Width of a text in points.
-fn text_width(text: &str, size: f64, bold: bool) -> f64 {
-    let style = if bold { FontStyle::Bold } else { FontStyle::Normal };
-    let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), size * RASTER_SIZE * DOTS, style);
-    font.layout_box(text).map_or(0.0, |((x0, _), (x1, _))| f64::from(x1 - x0) / DOTS)
-}
-
-/// Breaks a text into lines of at most `width` points.
-fn wrap(text: &str, width: f64, size: f64) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ').filter(|w| !w.is_empty()) {
-        match lines.last_mut() {
-            Some(line) if text_width(&format!("{line} {word}"), size, false) <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// A text cut to at most `width` points.
-fn fitted(text: &str, width: f64, size: f64) -> String {
-    let mut kept = text.to_owned();
-    while text_width(&kept, size, false) > width && kept.chars().count() > 1 {
-        kept = kept.chars().take(kept.chars().count() - 2).collect();
-        kept.push('…');
-    }
-    kept
-}
-
-/// How a text looks.
-#[derive(Clone, Copy)]
-struct Face {
-    size: f64,
-    color: RGBColor,
-    bold: bool,
-}
-
-/// A text of a size and colour.
-const fn face(size: f64, color: RGBColor) -> Face {
-    Face { size, color, bold: false }
-}
-
-/// The same in bold.
-const fn bold(size: f64, color: RGBColor) -> Face {
-    Face { size, color, bold: true }
-}
-
-/// Draws in points on an area of dots.
-struct Pen<'a, DB: DrawingBackend> {
-    area: &'a DrawingArea<DB, Shift>,
-    /// Whether dots are drawn, not SVG.
-    raster: bool,
-}
-
-/// Plotters sets an SVG's font size to 1/1.24 of the nominal one, and the rasteriser takes the nominal size for the
-/// height of this font's line, 1.164 em: the factor makes both texts equally large.
-const RASTER_SIZE: f64 = 1.164 / 1.24;
-/// How far, in nominal sizes, the rasteriser puts a vertically centred text above where an SVG has it.
-const RASTER_RISE: f64 = 0.129;
-
-type Drawn = Result<(), String>;
-
-impl<DB: DrawingBackend> Pen<'_, DB> {
-    fn at(x: f64, y: f64) -> (i32, i32) {
-        ((x * DOTS).round() as i32, (y * DOTS).round() as i32)
-    }
-
-    fn rectangle(&self, x0: f64, y0: f64, x1: f64, y1: f64, color: RGBColor, opacity: f64) -> Drawn {
-        let shape = Rectangle::new([Self::at(x0, y0), Self::at(x1, y1)], color.mix(opacity).filled());
-        self.area.draw(&shape).map_err(|e| e.to_string())
-    }
-
-    fn polygon(&self, points: &[(f64, f64)], color: RGBColor, opacity: f64) -> Drawn {
-        let points: Vec<(i32, i32)> = points.iter().map(|(x, y)| Self::at(*x, *y)).collect();
-        self.area.draw(&Polygon::new(points, color.mix(opacity).filled())).map_err(|e| e.to_string())
-    }
-
-    fn line(&self, points: &[(f64, f64)], color: RGBColor, weight: f64, dash: Dash) -> Drawn {
-        let style =
-            ShapeStyle { color: color.mix(1.0), filled: false, stroke_width: (weight * DOTS).round().max(1.0) as u32 };
-        let stroke = |points: &[(f64, f64)]| {
-            let mut dots: Vec<(i32, i32)> = points.iter().map(|(x, y)| Self::at(*x, *y)).collect();
-            dots.dedup();
-            if dots.len() < 2 {
-                return Ok(());
-            }
-            if self.raster && style.stroke_width > 1 {
-                return self.segments(&dots, f64::from(style.stroke_width) / 2.0, color);
-            }
-            self.area.draw(&PathElement::new(dots, style)).map_err(|e| e.to_string())
-        };
-        if dash == Dash::Solid {
-            return stroke(points);
-        }
-        for part in dashes(points, dash.pattern()) {
-            stroke(&part)?;
-        }
-        Ok(())
-    }
-
-    /// A thick line of dots, segment by segment, each as long as its joints need: the rasteriser's own joints go wrong
-    /// where segments are shorter than the line is thick.
-    fn segments(&self, dots: &[(i32, i32)], half: f64, color: RGBColor) -> Drawn {
-        let last = dots.len() - 2;
-        for (i, pair) in dots.windows(2).enumerate() {
-            let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
-            let (mut ax, mut ay, mut bx, mut by) = (f64::from(x0), f64::from(y0), f64::from(x1), f64::from(y1));
-            let length = (bx - ax).hypot(by - ay);
-            let (dx, dy) = ((bx - ax) / length * half, (by - ay) / length * half);
-            if i > 0 {
-                (ax, ay) = (ax - dx, ay - dy);
-            }
-            if i < last {
-                (bx, by) = (bx + dx, by + dy);
-            }
-            let dot = |x: f64, y: f64| (x.round() as i32, y.round() as i32);
-            let fill = color.mix(1.0).filled();
-            let drawn = if x0 == x1 || y0 == y1 {
-                let (wx, wy) = (dy.abs(), dx.abs());
-                let corners =
-                    [dot(ax.min(bx) - wx, ay.min(by) - wy), dot(ax.max(bx) + wx - 1.0, ay.max(by) + wy - 1.0)];
-                self.area.draw(&Rectangle::new(corners, fill))
-            } else {
-                let corners =
-                    vec![dot(ax + dy, ay - dx), dot(bx + dy, by - dx), dot(bx - dy, by + dx), dot(ax - dy, ay + dx)];
-                self.area.draw(&Polygon::new(corners, fill))
-            };
-            drawn.map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn text(&self, text: &str, x: f64, y: f64, face: Face, align: HPos) -> Drawn {
-        let style = if face.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let (size, y) =
-            if self.raster { (face.size * RASTER_SIZE, y + face.size * RASTER_RISE) } else { (face.size, y) };
-        let font = plotters::style::FontDesc::new(FontFamily::Name(FAMILY), size * DOTS, style);
-        let style = TextStyle::from(font).color(&face.color).pos(Pos::new(align, VPos::Center));
-        self.area.draw_text(text, &style, Self::at(x, y)).map_err(|e| e.to_string())
-    }
-}
-
-/// Cuts a line into the inked parts of a dash pattern, by length along the line.
-fn dashes(points: &[(f64, f64)], pattern: &[f64]) -> Vec<Vec<(f64, f64)>> {
-    let mut parts = Vec::new();
-    let Some(first) = points.first() else { return parts };
-    let mut piece = 0;
-    let mut left = pattern[0];
-    let mut part = vec![*first];
-    for pair in points.windows(2) {
-        let (mut from, to) = (pair[0], pair[1]);
-        loop {
-            let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-            let length = dx.hypot(dy);
-            if length < left {
-                left -= length;
-                if piece % 2 == 0 && length > 0.0 && part.last() != Some(&to) {
-                    part.push(to);
-                }
-                break;
-            }
-            let cut = (from.0 + dx * left / length, from.1 + dy * left / length);
-            if piece % 2 == 0 {
-                part.push(cut);
-                parts.push(std::mem::take(&mut part));
-            } else {
-                part = vec![cut];
-            }
-            piece += 1;
-            left = pattern[piece % pattern.len()];
-            from = cut;
-        }
-    }
-    if piece % 2 == 0 && part.len() > 1 {
-        parts.push(part);
-    }
-    parts
-}
-
-fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure: &Figure, layout: &Layout) -> Drawn {
-    area.fill(&plotters::style::WHITE).map_err(|e| e.to_string())?;
-    let pen = Pen { area, raster };
+fn draw<DB: DrawingBackend>(pen: &Pen<'_, DB>, figure: &Figure, layout: &Layout) -> Drawn {
     let whole = (figure.end - figure.from).max(1e-9);
     let x = |t: f64| LEFT + PLOT_WIDTH * ((t - figure.from) / whole).clamp(0.0, 1.0);
     pen.text(&figure.title, 20.0, 24.0, bold(TITLE, INK), HPos::Left)?;
@@ -494,13 +185,13 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure:
     }
 
     let first = layout.panels.first().copied().unwrap_or(layout.top);
-    draw_letters(&pen, figure, first, &x)?;
+    draw_letters(pen, figure, first, &x)?;
     for (i, panel) in figure.panels.iter().enumerate() {
         let (top, bottom) = (layout.panels[i], layout.panels[i] + panel.height);
         for band in &figure.bands {
             pen.rectangle(x(band.from), top, x(band.to), bottom, band.color, band.opacity)?;
         }
-        draw_panel(&pen, figure, panel, top, &x)?;
+        draw_panel(pen, figure, panel, top, &x)?;
     }
     for mark in &figure.marks {
         for (panel, top) in figure.panels.iter().zip(&layout.panels) {
@@ -508,7 +199,7 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure:
             pen.line(&[(at, *top), (at, top + panel.height)], mark.color, 0.75, Dash::Solid)?;
         }
     }
-    draw_time_axis(&pen, figure, layout, &x)?;
+    draw_time_axis(pen, figure, layout, &x)?;
 
     let mut y = layout.bottom + 52.0;
     for line in &layout.key {
@@ -525,6 +216,16 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, raster: bool, figure:
         )?;
     }
     Ok(())
+}
+
+impl Drawing for Figure {
+    fn height(&self) -> f64 {
+        Layout::of(self).height
+    }
+
+    fn draw<DB: DrawingBackend>(&self, pen: &Pen<'_, DB>) -> Drawn {
+        draw(pen, self, &Layout::of(self))
+    }
 }
 
 /// The letters of marks and the words of bands stand between the head and the first panel.
@@ -655,6 +356,15 @@ fn draw_layer<DB: DrawingBackend>(
                 pen.line(&edge, plotters::style::WHITE, 0.6, Dash::Solid)?;
             }
         }
+        Shape::Ribbon(points, opacity) => {
+            for part in points.split(|p| !p.1.is_finite()) {
+                let upper = part.iter().map(|p| (x(p.0), y(p.2)));
+                let outline: Vec<(f64, f64)> = upper.chain(part.iter().rev().map(|p| (x(p.0), y(p.1)))).collect();
+                if outline.len() > 2 {
+                    pen.polygon(&outline, color, *opacity)?;
+                }
+            }
+        }
         Shape::Level(value) => {
             pen.line(&[(LEFT, y(*value)), (LEFT + PLOT_WIDTH, y(*value))], color, weight, dash)?;
         }
@@ -668,11 +378,6 @@ fn draw_layer<DB: DrawingBackend>(
     Ok(())
 }
 
-fn triangle<DB: DrawingBackend>(pen: &Pen<'_, DB>, x: f64, y: f64, up: bool, color: RGBColor) -> Drawn {
-    let (tip, base) = if up { (y - 4.5, y + 3.5) } else { (y + 4.5, y - 3.5) };
-    pen.polygon(&[(x, tip), (x + 4.0, base), (x - 4.0, base)], color, 1.0)
-}
-
 fn draw_legend<DB: DrawingBackend>(pen: &Pen<'_, DB>, panel: &Panel, top: f64) -> Drawn {
     let x = LEFT + PLOT_WIDTH + 12.0;
     let room = WIDTH - 12.0 - x - 34.0;
@@ -680,6 +385,7 @@ fn draw_legend<DB: DrawingBackend>(pen: &Pen<'_, DB>, panel: &Panel, top: f64) -
     for layer in panel.layers.iter().filter(|l| !l.name.is_empty()) {
         match &layer.shape {
             Shape::Area(_) => pen.rectangle(x, y - 5.0, x + 26.0, y + 5.0, layer.color, 0.85)?,
+            Shape::Ribbon(_, opacity) => pen.rectangle(x, y - 5.0, x + 26.0, y + 5.0, layer.color, *opacity)?,
             Shape::Triangles(points) => {
                 let up = points.first().is_none_or(|p| p.1);
                 triangle(pen, x + 13.0, y, up, layer.color)?;
@@ -789,6 +495,10 @@ impl Axis {
             match &layer.shape {
                 Shape::Line(p) | Shape::Step(p) => p.iter().for_each(|p| see(p.1)),
                 Shape::Area(p) => p.iter().for_each(|p| see(p.2)),
+                Shape::Ribbon(p, _) => p.iter().for_each(|p| {
+                    see(p.1);
+                    see(p.2);
+                }),
                 Shape::Envelope(p) if layer.band => p.iter().for_each(|p| {
                     see(p.1);
                     see(p.3);
@@ -865,15 +575,5 @@ mod tests {
             assert!((3..=6).contains(&axis.ticks.len()), "{high}: {:?}", axis.ticks);
         }
         assert_eq!(Axis::log(12.0, 900.0).ticks, [10.0, 30.0, 100.0, 300.0, 1_000.0]);
-    }
-
-    #[test]
-    fn dashes_keep_their_ink() {
-        let parts = dashes(&[(0.0, 0.0), (10.0, 0.0), (10.0, 20.0)], &[6.0, 4.0]);
-        assert_eq!(
-            parts,
-            [vec![(0.0, 0.0), (6.0, 0.0)], vec![(10.0, 0.0), (10.0, 6.0)], vec![(10.0, 10.0), (10.0, 16.0)]]
-        );
-        assert!(dashes(&[], &[6.0, 4.0]).is_empty());
     }
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::chart::palette::{BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION};
-use super::chart::{Band, Dash, Figure, Layer, Mark, Panel, Scale, Shape, write_figure};
+use super::chart::{Band, Dash, Figure, Layer, Mark, Panel, Scale, Shape};
 use super::closing::closing_sentence;
+use super::pen::write_drawing;
 use super::series::{DeploymentStep, ResultData, Series, ServiceSeries};
 use super::style::{count, counted, dollars, duration, key_words, sig3, value, value_beside};
 use crate::output::{BoundSense, OutputError, ServiceSummary, Summary};
@@ -45,7 +46,7 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
     let mut names = Vec::new();
     let mut draw = |name: String, figure: Option<Figure>| {
         let Some(figure) = figure else { return Ok(()) };
-        write_figure(aside.path(), &name, &figure)?;
+        write_drawing(aside.path(), &name, &figure)?;
         names.push(name);
         Ok(())
     };
@@ -82,7 +83,7 @@ pub fn overview_path(folder: &Path) -> PathBuf {
 }
 
 /// A service's name as part of a file name.
-fn file_name(service: &str) -> String {
+pub(super) fn file_name(service: &str) -> String {
     service.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect()
 }
 
@@ -95,16 +96,16 @@ struct Page<'a> {
     latency: LatencyScale,
 }
 
-fn layer(name: &str, color: plotters::style::RGBColor, dash: Dash, shape: Shape) -> Layer {
+pub(super) fn layer(name: &str, color: plotters::style::RGBColor, dash: Dash, shape: Shape) -> Layer {
     Layer { name: name.into(), note: String::new(), color, dash, weight: 1.5, band: true, shape }
 }
 
 impl Layer {
-    fn note(self, note: impl Into<String>) -> Self {
+    pub(super) fn note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
     }
 
-    fn weight(self, weight: f64) -> Self {
+    pub(super) fn weight(self, weight: f64) -> Self {
         Self { weight, ..self }
     }
 
@@ -114,7 +115,7 @@ impl Layer {
     }
 }
 
-fn panel(title: &str, unit: &str, height: f64, layers: Vec<Layer>) -> Panel {
+pub(super) fn panel(title: &str, unit: &str, height: f64, layers: Vec<Layer>) -> Panel {
     Panel {
         title: title.into(),
         unit: unit.into(),
@@ -132,6 +133,7 @@ impl Shape {
             Self::Line(p) | Self::Step(p) => p.iter().all(|p| !p.1.is_finite()),
             Self::Envelope(p) => p.iter().all(|p| !p.2.is_finite()),
             Self::Area(p) => p.is_empty(),
+            Self::Ribbon(p, _) => p.iter().all(|p| !p.1.is_finite()),
             Self::Triangles(p) => p.is_empty(),
             Self::Level(v) => !v.is_finite(),
         }
@@ -239,7 +241,7 @@ impl Page<'_> {
     fn capacity(&self) -> Figure {
         let c = &self.summary.scaling;
         let subtitle = format!(
-            "{}, {}; {} tasks on average, {} at most; {} started, {} stopped",
+            "{}, {}; {} tasks on average, {} at most; {} became RUNNING, {} stopped",
             counted(c.scale_outs, "scale-out"),
             counted(c.scale_ins, "scale-in"),
             sig3(c.mean_running),

@@ -47,6 +47,12 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
                 DeploymentOutcome::Stalled { reason } => {
                     format!("the deployment of revision {} does not go on ({reason})", d.revision)
                 }
+                _ if d.failed_tasks > 0 => {
+                    format!(
+                        "tasks of revision {} keep failing ({} so far) and nothing ends its deployment",
+                        d.revision, d.failed_tasks
+                    )
+                }
                 _ => format!("the deployment of revision {} was still going on", d.revision),
             });
         }
@@ -114,7 +120,7 @@ fn slow_loop(incident: &Incident) -> Option<String> {
             .map(|(link, s)| format!("{link} {}", duration(*s)))
             .collect();
         format!(
-            "the load was {} old before scaling acted ({}), and new tasks took {} more",
+            "scaling asked for the tasks that ended it only after {} ({}), and they took {} more to serve",
             duration(signal),
             parts.join(", "),
             duration(launch),
@@ -150,7 +156,15 @@ fn deployment_trouble(summary: &Summary) -> Option<String> {
                 Some(format!("The deployment of revision {} of {name} does not go on: {reason}.", d.revision))
             }
             DeploymentOutcome::InProgress => {
-                Some(format!("The deployment of revision {} of {name} had not ended when the run did.", d.revision))
+                let failed = if d.failed_tasks > 0 {
+                    format!("; {} of its tasks have failed", d.failed_tasks)
+                } else {
+                    String::new()
+                };
+                Some(format!(
+                    "The deployment of revision {} of {name} had not ended when the run did{failed}.",
+                    d.revision
+                ))
             }
             DeploymentOutcome::Completed => None,
         })

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::closing::closing_sentence;
-use super::style::{count, dollars, duration, key_words, percent, sig3, significant, value, value_beside};
+use super::style::{count, dollars, duration, key_words, percent, quantity, sig3, significant, value, value_beside};
 use crate::output::{BoundSense, Summary};
 
 /// Writes the verdicts, the figures and the bill as Markdown tables.
@@ -60,7 +60,7 @@ pub fn write_markdown(out: &mut dyn Write, summary: &Summary) -> io::Result<()> 
             out,
             "| {} | {} {} | ${} | {} | {} |",
             cell(&item.label),
-            sig3(item.quantity),
+            quantity(item.quantity),
             item.unit,
             significant(item.unit_price_usd, 6),
             dollars(item.cost_usd),

@@ -53,7 +53,11 @@ impl Style {
                 '✗' => out.push('x'),
                 '–' | '−' | '—' => out.push('-'),
                 '×' => out.push('x'),
-                '…' => out.push_str("..."),
+                // One column, so that what was cut to a width keeps it.
+                '…' => out.push('~'),
+                '±' => out.push_str("+/-"),
+                '●' => out.push('*'),
+                '·' => out.push('-'),
                 '→' => out.push_str("->"),
                 'µ' => out.push('u'),
                 '█' | '▌' => out.push('#'),
@@ -167,6 +171,11 @@ pub(crate) fn significant(x: f64, digits: usize) -> String {
 /// Three significant digits.
 pub(crate) fn sig3(x: f64) -> String {
     significant(x, 3)
+}
+
+/// A quantity of the bill: precise enough that it times the unit price is the cost to the cent.
+pub(crate) fn quantity(x: f64) -> String {
+    if x.abs() >= 1000.0 { grouped(&format!("{x:.0}")) } else { significant(x, 4) }
 }
 
 /// Dollars: cents from ten cents on, three significant digits below.

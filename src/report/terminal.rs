@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use super::closing::{closing_sentence, worst_incident};
+use super::page::{Page, clipped_hash, left, right};
 use super::style::{
-    Paint, Style, clipped, count, counted, dollars, duration, key_words, percent, sig3, significant, value,
+    Paint, Style, clipped, count, counted, dollars, duration, key_words, percent, quantity, sig3, significant, value,
     value_beside,
 };
 use crate::output::{
@@ -34,83 +35,6 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary, style: Style) -> io
     Ok(())
 }
 
-/// Writes lines of a bounded width.
-struct Page<'a> {
-    out: &'a mut dyn Write,
-    style: Style,
-}
-
-impl Page<'_> {
-    fn blank(&mut self) -> io::Result<()> {
-        writeln!(self.out)
-    }
-
-    /// A line that is known to fit, with nothing at its end.
-    fn line(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.out, "{}", text.trim_end())
-    }
-
-    fn heading(&mut self, title: &str, tail: &str) -> io::Result<()> {
-        let title = self.style.text(title);
-        let tail = self.style.text(tail);
-        self.blank()?;
-        self.line(&format!("{}{tail}", self.style.paint(&title, Paint::Bold)))
-    }
-
-    /// Words broken into lines; the first is indented by `first`, the others by `rest`.
-    fn paragraph(&mut self, first: usize, rest: usize, text: &str) -> io::Result<()> {
-        let text = self.style.text(text);
-        let mut line = " ".repeat(first);
-        let mut used = first;
-        let mut empty = true;
-        for word in text.split(' ').filter(|w| !w.is_empty()) {
-            let width = word.chars().count();
-            if !empty && used + 1 + width > self.style.width {
-                self.line(&line)?;
-                line = " ".repeat(rest);
-                used = rest;
-                empty = true;
-            }
-            if !empty {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += width;
-            empty = false;
-        }
-        if empty { Ok(()) } else { self.line(&line) }
-    }
-
-    /// A paragraph after a mark.
-    fn marked(&mut self, mark: &str, paint: Paint, text: &str) -> io::Result<()> {
-        let mark = self.style.text(mark);
-        // The first line is broken as if the mark were its first word, then the mark is painted.
-        let mut lines = Vec::new();
-        Page { out: &mut lines, style: Style { color: false, ..self.style } }.paragraph(4, 4, text)?;
-        let lines = String::from_utf8_lossy(&lines);
-        for (i, line) in lines.lines().enumerate() {
-            if i == 0 {
-                let painted = self.style.paint(&mark, paint);
-                self.line(&format!("  {painted} {}", line.get(4..).unwrap_or_default()))?;
-            } else {
-                self.line(line)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Left-aligned in so many columns; too long a text is clipped.
-fn left(s: &str, width: usize) -> String {
-    format!("{:<width$}", clipped(s, width))
-}
-
-/// Right-aligned in so many columns.
-fn right(s: &str, width: usize) -> String {
-    format!("{s:>width$}")
-}
-
 fn head(page: &mut Page<'_>, meta: &Meta) -> io::Result<()> {
     let variant = if meta.variant.is_empty() { String::new() } else { format!("/{}", meta.variant) };
     let warm_up = if meta.warm_up_s > 0.0 {
@@ -129,11 +53,6 @@ fn head(page: &mut Page<'_>, meta: &Meta) -> io::Result<()> {
     );
     page.line(&title)?;
     page.paragraph(0, 0, &rest)
-}
-
-/// The first eight characters of a hash.
-fn clipped_hash(hash: &str) -> String {
-    hash.chars().take(8).collect()
 }
 
 fn objectives(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
@@ -221,7 +140,7 @@ fn service_block(page: &mut Page<'_>, meta: &Meta, name: &str, s: &ServiceSummar
 }
 
 fn largest(trend: &Trend) -> String {
-    trend.values.iter().flatten().copied().reduce(f64::max).map_or(String::new(), sig3)
+    trend.max.or_else(|| trend.values.iter().flatten().copied().reduce(f64::max)).map_or(String::new(), sig3)
 }
 
 fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
@@ -285,7 +204,7 @@ fn balancer_words(code: &str) -> String {
 fn scaling(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     let c = &s.scaling;
     let mut text = format!(
-        "scaling: {}, {}, {} to {} tasks; {} started, {} stopped",
+        "scaling: {}, {}, {} to {} tasks; {} became RUNNING, {} stopped",
         counted(c.scale_outs, "scale-out"),
         counted(c.scale_ins, "scale-in"),
         c.min_running,
@@ -386,7 +305,7 @@ fn cost(page: &mut Page<'_>, cost: &CostSummary, weak: &[WeakPrice]) -> io::Resu
     page.heading(&left("Cost", label), &heads)?;
     for item in &cost.items {
         let cells = [
-            (format!("{} {}", sig3(item.quantity), item.unit), 20),
+            (format!("{} {}", quantity(item.quantity), item.unit), 20),
             (format!("${}", significant(item.unit_price_usd, 6)), 14),
             (dollars(item.cost_usd), 11),
             (dollars(item.per_hour_usd), 11),
@@ -408,7 +327,7 @@ fn cost(page: &mut Page<'_>, cost: &CostSummary, weak: &[WeakPrice]) -> io::Resu
         aside.push(format!("by service: {}", parts.join(", ")));
     }
     if let Some(rate) = &cost.rate_usd_per_hour {
-        aside.push(format!("between {} and {} an hour", dollars(rate.min), dollars(rate.max)));
+        aside.push(format!("by interval between {} and {} an hour", dollars(rate.min), dollars(rate.max)));
     }
     if cost.wasted_usd > 0.0 {
         aside.push(format!("{} of it for abandoned requests", dollars(cost.wasted_usd)));
@@ -459,7 +378,7 @@ fn notes(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
     if !summary.notes.is_empty() {
         page.paragraph(0, 2, &format!("Note: {}", summary.notes.join("; ")))?;
     }
-    page.paragraph(0, 2, &format!("Facts {}", clipped_hash(&summary.facts_hash)))
+    page.paragraph(0, 2, &format!("Hash of all facts: {} (equal for equal runs)", clipped_hash(&summary.facts_hash)))
 }
 
 #[cfg(test)]

@@ -71,10 +71,11 @@ pub fn budget(bounds: Bounds, counts: Counts, stopping_counts: bool) -> Budget {
 }
 
 /// True when a deployment with old tasks left can neither start nor stop anything, and nothing is under
-/// way that could change that.
+/// way that could change that: a task that is not healthy yet will be, or is replaced.
 #[must_use]
 pub fn stuck(budget: Budget, counts: Counts, old_left: bool) -> bool {
-    old_left && budget.may_start == 0 && budget.may_stop_healthy == 0 && counts.pending == 0 && counts.stopping == 0
+    let under_way = counts.pending + counts.stopping + counts.unhealthy > 0;
+    old_left && budget.may_start == 0 && budget.may_stop_healthy == 0 && !under_way
 }
 
 #[cfg(test)]
@@ -103,6 +104,10 @@ mod tests {
         let counts = Counts { healthy: 6, stopping: 3, ..Counts::default() };
         assert_eq!(budget(b, counts, true).may_start, 0);
         assert_eq!(budget(b, counts, false).may_start, 3);
+        assert!(!stuck(budget(b, counts, true), counts, true));
+        // New tasks that run and are not healthy yet: the update only waits for their checks.
+        let b = bounds(4, 100, 150);
+        let counts = Counts { healthy: 4, unhealthy: 2, ..Counts::default() };
         assert!(!stuck(budget(b, counts, true), counts, true));
     }
 

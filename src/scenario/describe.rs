@@ -3,13 +3,14 @@
 use serde_json::{Value as Json, json};
 
 use super::lang::{Defs, Lang};
-use super::model::Plan;
+use super::model::{Plan, Search};
 
 /// The JSON Schema (draft 2020-12) of a scenario file.
 #[must_use]
 pub fn schema() -> Json {
     let mut defs = Defs::default();
     Plan::schema(&mut defs);
+    let search = Search::schema(&mut defs);
     let mut root = defs.map.shift_remove("Plan").unwrap_or_default();
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root["title"] = json!("simctl scenario");
@@ -30,6 +31,7 @@ pub fn schema() -> Json {
             },
         },
     });
+    root["properties"]["search"] = search;
     root["properties"]["origin"] = json!({
         "type": "object",
         "description": "Written by simctl into plan.toml: the scenario, the variant and the files that a plan was made of.",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Diagnostics, Source, nearest};
 use super::inputs::{Files, InputFile, read_inputs, read_text};
 use super::lang::{Lang, Reader, list};
-use super::model::{Capacity, Fargate, Inputs, LoadBalancer, Plan, Service, StrategyItem};
+use super::model::{Capacity, Fargate, Inputs, LoadBalancer, Plan, Search, Service, StrategyItem};
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};
 use super::validate::validate;
@@ -44,6 +44,8 @@ pub struct Loaded {
     pub inputs: Inputs,
     /// What is doubtful.
     pub warnings: Diagnostics,
+    /// What `simctl search` is to look for, if the file says so.
+    pub search: Option<Search>,
     /// What was written and has no effect.
     pub unused: Vec<String>,
     /// The plan with all defaults filled in, as a scenario of its own.
@@ -150,6 +152,7 @@ impl Loader {
         let addresses = Addresses::new();
         let origin = take_table(&mut root, "origin");
         let variants = self.take_variants(&mut root);
+        let search = take_table(&mut root, "search");
         let chosen = options.variant.as_deref().unwrap_or(BASE);
         self.check_variants(&addresses, &root, &variants, chosen);
         if let Some(entry) = variants.get(chosen) {
@@ -158,6 +161,7 @@ impl Loader {
         for set in &options.sets {
             apply_set(&addresses, &mut root, set, &mut self.found.sources, &mut self.found.items);
         }
+        let search = search.and_then(|entry| self.read_search(&addresses, &root, &entry));
         let unused = not_in_force(&mut root);
         if self.found.has_errors() {
             // What an address missed is not there to be read: its absence would be reported again.
@@ -179,6 +183,7 @@ impl Loader {
             name,
             variant,
             variants: names,
+            search,
             plan,
             inputs,
             warnings: Diagnostics::default(),
@@ -269,6 +274,37 @@ impl Loader {
         for (_, entry) in variants.iter().filter(|(name, _)| *name != chosen) {
             apply_variant(addresses, &mut root.clone(), &entry.node, &mut self.found.items);
         }
+    }
+
+    /// Reads the search and tries every address of its space.
+    fn read_search(&mut self, addresses: &Addresses, root: &Node, entry: &Entry) -> Option<Search> {
+        let mut reader = Reader::new(&mut self.found.items, None);
+        let search = reader.within("search", |cx| Search::read(&entry.node, cx))?;
+        let out_of = |value: f64, low: f64| !(value > low && value < 1.0);
+        for (key, value, low) in [("hold", search.hold, 0.0), ("confidence", search.confidence, 0.5)] {
+            if out_of(value, low) {
+                let place = entry.node.as_table().and_then(|t| t.get(key)).map_or(entry.key, |e| e.node.span);
+                let message = format!("`search.{key}` is above {low} and below 1, not {value}");
+                self.error(Diagnostic::error("S1010", message).at(place));
+            }
+        }
+        if !(5..=100_000).contains(&search.replications) {
+            let place = entry.node.as_table().and_then(|t| t.get("replications")).map_or(entry.key, |e| e.node.span);
+            let message = format!("`search.replications` is between 5 and 100000, not {}", search.replications);
+            self.error(Diagnostic::error("S1010", message).at(place));
+        }
+        let space = entry.node.as_table().and_then(|t| t.get("space")).and_then(|e| e.node.as_table());
+        let mut trial = Table::new();
+        for (address, entry) in space.into_iter().flatten() {
+            let first = match &entry.node.value {
+                Value::Array(items) => items.first().cloned(),
+                _ => None,
+            };
+            trial.insert(address.clone(), Entry { key: entry.key, node: first.unwrap_or_else(|| entry.node.clone()) });
+        }
+        let trial = Node { span: entry.node.span, value: Value::Table(trial) };
+        apply_variant(addresses, &mut root.clone(), &trial, &mut self.found.items);
+        Some(search)
     }
 
     /// A plan that was written by a run names the files it was made of: they must still be the same.

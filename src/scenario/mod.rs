@@ -7,6 +7,7 @@
 
 #[macro_use]
 mod table;
+pub mod axis;
 pub mod check;
 mod describe;
 pub mod diagnostic;

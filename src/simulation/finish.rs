@@ -89,7 +89,13 @@ impl Simulation<'_> {
             return Err(failure.into());
         }
         let summary = self.summary();
-        Ok(RunOutcome { summary, minute_hashes: self.recorder.minute_hashes, events: self.events })
+        let latency = self
+            .services
+            .iter()
+            .zip(&mut self.recorder.services)
+            .map(|(s, r)| (s.name.to_string(), std::mem::take(&mut r.whole.latency)))
+            .collect();
+        Ok(RunOutcome { summary, latency, minute_hashes: self.recorder.minute_hashes, events: self.events })
     }
 
     fn counted_hours(&self) -> f64 {
@@ -388,7 +394,7 @@ impl Simulation<'_> {
             );
         }
         let retries = r.whole.retries;
-        if retries > 0 && retries * 5 > r.whole.attempts {
+        if retries * 2 > r.whole.attempts {
             add(
                 DiagnosisKind::RetryStorm,
                 retries,

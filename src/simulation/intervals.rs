@@ -342,6 +342,9 @@ impl Simulation<'_> {
             record.tasks_stopped = 0;
             record.tasks_failed = 0;
             record.chains.clear();
+            for trend in [&mut record.load, &mut record.p99, &mut record.failed, &mut record.running, &mut record.cpu] {
+                trend.forget_max();
+            }
         }
         self.meter.start_counting(now);
         Ok(())
@@ -455,7 +458,6 @@ impl Simulation<'_> {
                 stopped_s: secs(times.stopped),
                 stop_code: stop_code.into(),
                 stop_reason: runtime.stop_reason.as_str().into(),
-                requests: runtime.requests,
                 cpu_used_s: Fixed(runtime.cpu_total),
                 cost_usd: cost.into(),
             });

@@ -51,7 +51,6 @@ pub(super) struct TaskRuntime {
     pub(super) kill_at: SimTime,
     pub(super) cpu_seen: f64,
     pub(super) cpu_total: f64,
-    pub(super) requests: u64,
     pub(super) reserved_from: SimTime,
     pub(super) started_by: &'static str,
     /// The scale-out that asked for this launch, by its position in the service's list.

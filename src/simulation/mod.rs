@@ -28,7 +28,7 @@ use crate::cluster::{Cluster, Command, Fact};
 use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
 use crate::scenario::model::{Inputs, Plan};
-use crate::traffic::{DataPlane, Notice, ServiceTotals, TrafficError};
+use crate::traffic::{DataPlane, Histogram, Notice, ServiceTotals, TrafficError};
 use crate::units::{Cpu, TaskId};
 use build::{CapacityRuntime, ServiceRuntime};
 use life::TaskRuntime;
@@ -91,6 +91,8 @@ pub enum RunError {
 pub struct RunOutcome {
     /// The summary.
     pub summary: Summary,
+    /// Latency of the successful requests of each service over the counted time, in the order of the plan.
+    pub latency: Vec<(String, Histogram)>,
     /// Hash of the facts of each simulated minute, if asked for.
     pub minute_hashes: Vec<String>,
     /// Events that were taken.

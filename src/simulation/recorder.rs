@@ -21,6 +21,7 @@ pub(super) struct TrendGatherer {
     seen: u64,
     values: Vec<Option<f64>>,
     fold: fn(&[f64]) -> f64,
+    max: Option<f64>,
 }
 
 const MOST_POINTS: usize = 2 * crate::output::TREND_POINTS;
@@ -35,10 +36,11 @@ pub(super) fn largest(values: &[f64]) -> f64 {
 
 impl TrendGatherer {
     pub(super) fn new(fold: fn(&[f64]) -> f64) -> Self {
-        Self { step: 1, pending: Vec::new(), seen: 0, values: Vec::new(), fold }
+        Self { step: 1, pending: Vec::new(), seen: 0, values: Vec::new(), fold, max: None }
     }
 
     pub(super) fn add(&mut self, value: Option<f64>) {
+        self.max = [self.max, value].into_iter().flatten().reduce(f64::max);
         self.pending.extend(value);
         self.seen += 1;
         if self.seen < self.step {
@@ -59,6 +61,11 @@ impl TrendGatherer {
         }
     }
 
+    /// Forgets the largest value so far: the warm-up is over.
+    pub(super) fn forget_max(&mut self) {
+        self.max = None;
+    }
+
     fn flush(&mut self) {
         if self.seen > 0 {
             let value = (!self.pending.is_empty()).then(|| (self.fold)(&self.pending));
@@ -70,7 +77,7 @@ impl TrendGatherer {
 
     pub(super) fn trend(mut self, interval_s: f64) -> Trend {
         self.flush();
-        Trend::fold(0.0, interval_s * self.step as f64, &self.values, self.fold)
+        Trend { max: self.max, ..Trend::fold(0.0, interval_s * self.step as f64, &self.values, self.fold) }
     }
 }
 

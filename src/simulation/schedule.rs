@@ -155,6 +155,11 @@ impl Simulation<'_> {
 
     /// Does what the scheduler says.
     fn obey(&mut self, service: ServiceId, command: &SchedulerCommand) {
+        if matches!(command, SchedulerCommand::Start { .. } | SchedulerCommand::Stop { .. })
+            && let Some(d) = self.services[service.index()].deployments.last_mut()
+        {
+            d.stalled = None; // it goes on after all
+        }
         match *command {
             SchedulerCommand::Start { deployment, capacity, zone, reason, .. } => {
                 if let Some(task) = self.try_apply(Command::StartTask { service, deployment, capacity, zone }) {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use rand::Rng;
+
 use super::curve::{Cursor, RateCurve};
-use super::fast::Fast;
-use crate::kernel::{Law, SimTime, Stream, StreamExt};
+use super::sampler::{Sampler, Tables};
+use crate::kernel::{Draw, Law, SimTime, Stream, StreamExt};
 use crate::scenario::model::{Arrivals, Placement, Recorded, Trace, TraceRow};
 
 /// The next instants of one source, in nanoseconds from the start of the simulation.
@@ -43,7 +45,7 @@ impl Process {
 /// Gaps between arrivals in the time of the cumulative rate: of mean one.
 #[derive(Clone, Debug)]
 enum Gaps {
-    Exponential(Arc<Fast>),
+    Exponential(Sampler),
     Even,
     Law(Law),
 }
@@ -52,7 +54,7 @@ impl Gaps {
     #[inline]
     fn next(&self, stream: &mut Stream) -> f64 {
         match self {
-            Self::Exponential(fast) => -fast.ln(stream.unit()),
+            Self::Exponential(law) => law.draw(|| Draw::new(stream.next_u64())),
             Self::Even => 1.0,
             Self::Law(law) => law.quantile(stream.unit()),
         }
@@ -70,9 +72,9 @@ pub(super) struct RateProcess {
 impl RateProcess {
     /// # Errors
     /// When the variation of bursty arrivals is negative or not finite.
-    pub(super) fn new(curve: RateCurve, arrivals: &Arrivals, fast: &Arc<Fast>) -> Result<Self, String> {
+    pub(super) fn new(curve: RateCurve, arrivals: &Arrivals, tables: &Tables) -> Result<Self, String> {
         let gaps = match arrivals {
-            Arrivals::Poisson(_) => Gaps::Exponential(fast.clone()),
+            Arrivals::Poisson(_) => Gaps::Exponential(Sampler::new(&Law::Exponential { mean: 1.0 }, 1.0, tables)),
             Arrivals::Deterministic(_) => Gaps::Even,
             Arrivals::Bursty(b) => {
                 let law = if b.cv == 0.0 {
@@ -293,7 +295,7 @@ mod tests {
 
     fn constant(rps: f64, arrivals: &Arrivals) -> Process {
         let curve = RateCurve::new(&[RatePoint { at: SimDuration::ZERO, rps }], [].iter(), SimDuration::ZERO).unwrap();
-        Process::Rate(RateProcess::new(curve, arrivals, &Fast::new()).unwrap())
+        Process::Rate(RateProcess::new(curve, arrivals, &Tables::default()).unwrap())
     }
 
     #[test]

@@ -24,7 +24,6 @@ mod balancer;
 mod client;
 mod control;
 mod curve;
-mod fast;
 mod histogram;
 mod jobs;
 mod path;

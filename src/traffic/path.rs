@@ -125,7 +125,7 @@ impl DataPlane {
         let mut class = s.first_class;
         if !s.class_shares.is_empty() {
             let u = drawn(seed, purpose::CLASS).unit();
-            class += s.class_shares.iter().take_while(|&&end| end <= u).count() as u32;
+            class += s.class_shares.iter().map(|&end| u32::from(end <= u)).sum::<u32>();
         }
         s.totals.started += 1;
         s.in_flight += 1;
@@ -602,18 +602,25 @@ impl ServiceState {
         if self.limit == u64::MAX {
             return;
         }
-        // The ring holds little more than what is in flight: records at its front that have moved on are dropped.
-        for _ in 0..2 {
-            match self.ring.front() {
-                Some(&(a, g)) if requests.generation(a) != g => self.ring.pop_front(),
-                _ => break,
-            };
+        if self.ring.len() == self.ring.capacity() {
+            self.sweep(requests);
         }
         self.ring.push_back((at, requests.generation(at)));
         if !self.armed {
             self.armed = true;
             let due = instant(now.saturating_add(self.limit));
             q.schedule(due, Phase::State, TrafficEvent::Deadline { service: id });
+        }
+    }
+
+    /// Takes the records that have moved on out of the ring, and doubles it when most have not: so it holds little more
+    /// than what is in flight.
+    #[inline(never)]
+    fn sweep(&mut self, requests: &Slab) {
+        self.ring.retain(|&(at, generation)| requests.generation(at) == generation);
+        let room = self.ring.capacity();
+        if 2 * self.ring.len() > room || room == 0 {
+            self.ring.reserve((room + 16).max(self.ring.len()));
         }
     }
 

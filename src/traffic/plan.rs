@@ -1,15 +1,13 @@
 //! Building the data plane of a plan.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::arrivals::{Process, RateProcess, RecordedProcess, TraceProcess};
 use super::balancer::{Balancer, Targets};
 use super::client::ClientRules;
 use super::curve::RateCurve;
-use super::fast::Fast;
 use super::request::Slab;
-use super::sampler::Sampler;
+use super::sampler::{Sampler, Tables};
 use super::server::Servers;
 use super::{Class, DataPlane, Group, Observed, Population, ServiceState, ServiceTotals, Source, User};
 use crate::kernel::{Draw, Law, SimDuration, Streams};
@@ -47,15 +45,15 @@ struct With<'a> {
     streams: &'a Streams,
     /// The time of day (UTC) at which the simulation starts.
     time_of_day: SimDuration,
-    fast: Arc<Fast>,
+    tables: Tables,
 }
 
-fn law(time: &TimeLaw, fast: &Arc<Fast>) -> Sampler {
-    Sampler::new(time.law(), NANOS, fast)
+fn law(time: &TimeLaw, tables: &Tables) -> Sampler {
+    Sampler::new(time.law(), NANOS, tables)
 }
 
-fn optional(law: &Law, unit: f64, fast: &Arc<Fast>) -> Option<Sampler> {
-    Some(Sampler::new(law, unit, fast)).filter(|s| !s.is_zero())
+fn optional(law: &Law, unit: f64, tables: &Tables) -> Option<Sampler> {
+    Some(Sampler::new(law, unit, tables)).filter(|s| !s.is_zero())
 }
 
 /// Upper ends of shares, in proportion to weights.
@@ -91,11 +89,11 @@ impl DataPlane {
             inputs,
             streams,
             time_of_day: SimDuration::from_secs(time_of_day.unsigned_abs()),
-            fast: Fast::new(),
+            tables: Tables::default(),
         };
         for (name, service) in &plan.services {
             let invalid = |address, what: String| TrafficError::Invalid { service: name.clone(), address, what };
-            plane.add_service(service, &with.fast, invalid)?;
+            plane.add_service(service, &with.tables, invalid)?;
             plane.add_sources(name, service, &with, invalid)?;
         }
         Ok(plane)
@@ -104,7 +102,7 @@ impl DataPlane {
     fn add_service(
         &mut self,
         service: &Service,
-        fast: &Arc<Fast>,
+        tables: &Tables,
         invalid: impl Fn(&'static str, String) -> TrafficError,
     ) -> Result<(), TrafficError> {
         let first_class = self.classes.len() as u32;
@@ -113,9 +111,9 @@ impl DataPlane {
                 return Err(invalid("requests", "a weight is negative or not finite".into()));
             }
             self.classes.push(Class {
-                cpu: law(&class.cpu_time, fast),
-                wait: optional(class.wait.law(), NANOS, fast),
-                memory: optional(class.memory.law(), 1.0, fast),
+                cpu: law(&class.cpu_time, tables),
+                wait: optional(class.wait.law(), NANOS, tables),
+                memory: optional(class.memory.law(), 1.0, tables),
                 request_bytes: class.request_bytes.get(),
                 response_bytes: class.response_bytes.get(),
                 error_rate: class.error_rate,
@@ -161,8 +159,8 @@ impl DataPlane {
             totals: ServiceTotals::default(),
             balancer: Balancer::new(lb.algorithm, lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets),
             groups,
-            patience: service.client.patience.as_ref().map(|l| law(l, fast)),
-            network: law(&lb.network_latency, fast),
+            patience: service.client.patience.as_ref().map(|l| law(l, tables)),
+            network: law(&lb.network_latency, tables),
             limit: client.timeout.unwrap_or(u64::MAX).min(idle),
             client_limit,
             client,
@@ -185,7 +183,7 @@ impl DataPlane {
         with: &With<'_>,
         invalid: impl Fn(&'static str, String) -> TrafficError,
     ) -> Result<(), TrafficError> {
-        let With { inputs, streams, time_of_day, ref fast } = *with;
+        let With { inputs, streams, time_of_day, ref tables } = *with;
         let traffic = &service.traffic;
         let id = (self.services.len() - 1) as u32;
         let before = (self.sources.len(), self.users.len());
@@ -202,7 +200,7 @@ impl DataPlane {
             RateCurve::new(&traffic.rate, traffic.shapes.values(), time_of_day).map_err(|e| invalid("traffic", e))?;
         if !curve.is_zero() {
             let process =
-                RateProcess::new(curve, &traffic.arrivals, fast).map_err(|e| invalid("traffic.arrivals", e))?;
+                RateProcess::new(curve, &traffic.arrivals, tables).map_err(|e| invalid("traffic.arrivals", e))?;
             add("rate", Process::Rate(process));
         }
         let missing = |file: &str| TrafficError::MissingInput { service: name.to_owned(), file: file.to_owned() };
@@ -219,7 +217,7 @@ impl DataPlane {
         }
         if let Some(users) = &traffic.users {
             let population = self.populations.len() as u32;
-            self.populations.push(Population { service: id, think: law(&users.think, fast) });
+            self.populations.push(Population { service: id, think: law(&users.think, tables) });
             let root = Draw::new(streams.root(&format!("users/{name}")));
             self.users.extend((0..users.count).map(|i| User {
                 population,

@@ -132,23 +132,24 @@ impl Clock {
     #[inline]
     pub(super) fn share(&mut self, cores: &Cores, slow: &mut Slow) {
         let n = f64::from(self.running);
-        if self.plain() {
-            self.rate = if n <= cores.cores { 1.0 } else { cores.cores / n };
+        // Everywhere values instead of branches: how many are on the CPU is nothing that the processor could guess.
+        let even = (cores.cores / n).min(1.0);
+        let rate = if self.plain() {
+            even
         } else {
-            slow.busy = if slow.background == 0.0 {
-                self.rate = slow.speed * if n <= cores.cores { 1.0 } else { cores.cores / n };
-                n.min(cores.cores)
+            let (share, busy) = if slow.background == 0.0 {
+                (even, n.min(cores.cores))
             } else {
-                let (share, busy) = with_background(cores.cores, n, slow.background);
-                self.rate = share * slow.speed;
-                busy
+                with_background(cores.cores, n, slow.background)
             };
-            slow.inverse_busy = 1.0 / slow.busy;
-        }
-        if self.running == 0 {
-            // Nobody looks at it; from zero on it keeps its precision.
-            (self.attained, self.rate) = (0.0, 0.0);
-        }
+            slow.busy = busy;
+            slow.inverse_busy = 1.0 / busy;
+            share * slow.speed
+        };
+        // With nobody here nobody looks at it; from zero on it keeps its precision.
+        let some = f64::from(u8::from(self.running > 0));
+        self.rate = rate * some;
+        self.attained *= some;
     }
 
     /// When a request with this mark is done, if nothing changes; never before now. `None` when nothing moves.

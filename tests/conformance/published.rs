@@ -30,6 +30,14 @@ pub(crate) fn judge(case: &Value, measured: &Measured) -> Outcome {
     let Some(expectations) = case["expect"].as_array() else {
         return Outcome::Failed("the case expects nothing".into());
     };
+    if std::env::var_os("SIMCTL_FIGURES").is_some() {
+        let id = case["id"].as_str().unwrap_or("?");
+        for (metric, got) in &measured.figures {
+            let of_it = expectations.iter().find(|e| e["metric"] == **metric);
+            let said = of_it.map_or("a prediction".to_owned(), |e| format!("published {}", e["value"]));
+            println!("  {id} {metric}: {got:.1} ({said})");
+        }
+    }
     let failures: Vec<String> = expectations.iter().filter_map(|e| agrees(e, case, measured).err()).collect();
     if failures.is_empty() { Outcome::Passed } else { Outcome::Failed(failures.join("; ")) }
 }

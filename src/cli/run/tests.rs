@@ -2,12 +2,13 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::args::{Cli, Command};
+use crate::experiment::RunRecord;
 use crate::kernel::SimTime;
 use crate::output::{Meta, ObjectiveResult, OutputError, RowSink, SUMMARY_SCHEMA, ServiceRow, ServiceSummary};
 use crate::report::Style;
 
 /// An engine that makes up one row and misses its objective.
-fn made_up(job: &Job<'_>, rows: &mut RowSink, progress: &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError> {
+fn made_up(job: &Job<'_>, rows: &mut RowSink, progress: &mut dyn FnMut(SimTime)) -> Result<RunRecord, EngineError> {
     progress(SimTime::from_secs(1));
     rows.service(&ServiceRow { service: "web".into(), ..ServiceRow::default() })?;
     let mut summary = Summary {
@@ -25,15 +26,15 @@ fn made_up(job: &Job<'_>, rows: &mut RowSink, progress: &mut dyn FnMut(SimTime))
         ..Summary::default()
     };
     summary.services.insert("web".into(), ServiceSummary::default());
-    Ok(summary)
+    Ok(RunRecord::new(summary, &[]))
 }
 
-fn full_disk(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError> {
+fn full_disk(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<RunRecord, EngineError> {
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     Err(OutputError::io("write", "output/x/services.csv", full).into())
 }
 
-fn interrupted(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<Summary, EngineError> {
+fn interrupted(_: &Job<'_>, _: &mut RowSink, _: &mut dyn FnMut(SimTime)) -> Result<RunRecord, EngineError> {
     Err(EngineError::Interrupted("at 20 min".into()))
 }
 
@@ -58,7 +59,7 @@ fn simctl(engine: Engine, args: &[&str]) -> Ended {
         json_errors: false,
     };
     let code = crate::cli::dispatch(&cli.command, &mut console, engine).code();
-    assert!(matches!(cli.command, Command::Run(_) | Command::Report(_)));
+    assert!(matches!(cli.command, Command::Run(_) | Command::Report(_) | Command::Sweep(_)));
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     Ended { code, out: text(out), err: text(err) }
 }
@@ -119,4 +120,37 @@ fn what_reproduces_a_run_is_said_as_it_is_typed() {
     let loaded = load_variants(&scenario, &patch).expect("loads").remove(0);
     let command = reproduce("spike.toml", &loaded, &patch, Some(3));
     assert_eq!(command, "simctl run spike.toml --set 'simulation.duration=\"50m\"' --seed 3");
+}
+
+/// Simulates nothing in replication 1 of a service with 1 vCPU: there it fails.
+fn sometimes(job: &Job<'_>, rows: &mut RowSink, at: &mut dyn FnMut(SimTime)) -> Result<RunRecord, EngineError> {
+    let unlucky = job.replication == 1 && job.loaded.plan.services["web"].task.cpu.units() == 1024;
+    if unlucky { Err(EngineError::Invalid("out of luck".into())) } else { made_up(job, rows, at) }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_failed_run_leaves_the_others_and_the_printed_command_repeats_it() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let scenario = root.path().join("it's a spike.toml");
+    std::fs::write(&scenario, crate::scenario::starter()).expect("scenario");
+    let at = |name: &str| root.path().join(name).display().to_string();
+    let (file, out, store) = (scenario.display().to_string(), at("out"), at("store"));
+    let set = "objectives.web.latency_p99=\"<= 0.9 s\"";
+    let args = ["sweep", &file, "--vary", "services.web.task.cpu=512,1024", "-n", "3", "--set", set, "--seed", "9"];
+    let ended = simctl(sometimes, &[&args[..], &["--no-charts", "--out", &out, "--store", &store]].concat());
+    assert_eq!(ended.code, 20, "{}", ended.err);
+    assert!(ended.err.contains("error: task.cpu=1024, replication 1: out of luck\n"), "{}", ended.err);
+    let table = std::fs::read_to_string(root.path().join("out/sweep.csv")).expect("rows");
+    assert_eq!((table.matches(",ok,").count(), table.matches(",failed,").count()), (5, 1), "{table}");
+
+    // The shell takes the command apart.
+    let said = ended.err.lines().find_map(|l| l.trim().strip_prefix("to repeat it: simctl ")).expect("a command");
+    let script = format!("for word in {said}; do printf '%s\\n' \"$word\"; done");
+    let words = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh starts").stdout;
+    let words = String::from_utf8(words).expect("UTF-8");
+    let again: Vec<&str> = words.lines().collect();
+    let ended = simctl(sometimes, &[&again[..], &["--out", &at("again")]].concat());
+    assert_eq!((ended.code, ended.err.contains("error: out of luck")), (2, true), "{}", ended.err);
+    assert!(!root.path().join("again").exists());
 }

@@ -40,6 +40,7 @@ pub(crate) fn rich() -> Summary {
         start_s: 0.0,
         step_s: 45.0,
         values: (0..60).map(|i| Some(f(f64::from(i)))).collect(),
+        max: None,
     };
     let mut web = ServiceSummary {
         latency: Some(Latency {
@@ -174,7 +175,8 @@ fn verdicts_come_first_and_a_sentence_last() {
     let last = text.trim_end().rsplit("\n\n").next().expect("last block").replace('\n', " ");
     assert!(
         last.starts_with(
-            "web misses its latency p99 target (≤ 400 ms, measured 1\u{202f}240 ms) because the load was 4 min 41 s old"
+            "web misses its latency p99 target (≤ 400 ms, measured 1\u{202f}240 ms) because scaling asked for the tasks \
+             that ended it only after 4 min 41 s"
         ),
         "{last}"
     );

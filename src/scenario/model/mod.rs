@@ -4,10 +4,12 @@
 
 mod control;
 mod law;
+mod search;
 mod service;
 
 pub use control::*;
 pub use law::{ByteLaw, TimeLaw};
+pub use search::{Search, SpaceValues};
 pub use service::*;
 
 use indexmap::IndexMap;

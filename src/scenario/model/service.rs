@@ -127,7 +127,8 @@ table! {
         pub exit_code: i32 = 0,
         /// Containers that must reach a condition before this one starts.
         pub depends_on: IndexMap<String, Condition> = IndexMap::new(),
-        /// Longest wait for the dependencies; then the task stops. 2 to 120 s on Fargate.
+        /// How long, from its start, containers that depend on it wait for their condition; then the task stops. It has
+        /// no effect on a container that nothing depends on. 2 to 120 s on Fargate.
         pub start_timeout: SimDuration as Seconds = SimDuration::from_secs(120),
         /// Its health check.
         pub health_check: Option<ContainerHealthCheck> = None,
