@@ -1,6 +1,9 @@
 //! Moments of a sample, the mean with its interval, correlation.
 
-use super::{Confidence, Interval, Method, Refusal};
+use super::bootstrap::Studentised;
+use super::difference::is_tame;
+use super::{Confidence, Interval, Method, RESAMPLES, Refusal};
+use crate::kernel::Stream;
 use serde::{Deserialize, Serialize};
 
 /// Moments of a sample, computed in two passes, the second about the mean.
@@ -89,11 +92,25 @@ impl Estimate {
     }
 }
 
-/// The mean of one value per replication with Student's interval at `level` (such as 0.95).
+/// The mean of one value per replication with its interval at `level` (such as 0.95): by Student's t or, with
+/// resamples from `stream`, by the studentised bootstrap, as [`super::paired`] chooses for differences.
 ///
 /// # Errors
 /// Below two values, when a value is not finite, or when `level` is not between 0 and 1.
-pub fn mean(values: &[f64], level: f64) -> Result<Estimate, Refusal> {
+pub fn mean(values: &[f64], level: f64, stream: &mut Stream) -> Result<Estimate, Refusal> {
+    let student = mean_student(values, level)?;
+    if student.method == Method::Constant || is_tame(values) {
+        return Ok(student);
+    }
+    let law = Confidence::resampled(Studentised::of(values, RESAMPLES, stream));
+    Ok(Estimate { interval: law.interval(level), method: law.method(), ..student })
+}
+
+/// The mean of one value per replication with Student's interval, whatever the values look like.
+///
+/// # Errors
+/// As [`mean`].
+pub fn mean_student(values: &[f64], level: f64) -> Result<Estimate, Refusal> {
     Refusal::unless_usable(values, 2)?;
     Refusal::unless_level(level)?;
     let m = Moments::of(values);
@@ -137,6 +154,7 @@ pub fn variance_ratio(left: &[f64], right: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Streams;
 
     #[test]
     fn moments_of_known_samples() {
@@ -158,13 +176,19 @@ mod tests {
     #[test]
     fn the_interval_of_a_mean() {
         let values: Vec<f64> = (1..=10).map(f64::from).collect();
-        let e = mean(&values, 0.95).unwrap();
+        let mut s = Streams::new(1, 0).stream("mean");
+        let e = mean(&values, 0.95, &mut s).unwrap();
+        assert_eq!(e, mean_student(&values, 0.95).unwrap());
+        let wild: Vec<f64> = values.iter().map(|v| v * v * v).collect();
+        let e3 = mean(&wild, 0.95, &mut s).unwrap();
+        assert_eq!((e3.method, e3.point), (Method::Bootstrap, 302.5));
+        assert!(e3.interval.high > mean_student(&wild, 0.95).unwrap().interval.high);
         let half = 2.262_157_162_798_205 * libm::sqrt(55.0 / 6.0 / 10.0);
         assert!((e.point - 5.5).abs() < 1e-15 && (e.half_width() - half).abs() < 1e-11, "{e:?}");
-        assert_eq!(mean(&[1.0], 0.95), Err(Refusal::TooFewReplications { got: 1, need: 2 }));
-        assert_eq!(mean(&[1.0, f64::NAN], 0.95), Err(Refusal::NotFinite { replication: 1 }));
-        assert!(matches!(mean(&values, 1.0), Err(Refusal::BadParameter { .. })));
-        let same = mean(&[4.25; 6], 0.95).unwrap();
+        assert_eq!(mean(&[1.0], 0.95, &mut s), Err(Refusal::TooFewReplications { got: 1, need: 2 }));
+        assert_eq!(mean(&[1.0, f64::NAN], 0.95, &mut s), Err(Refusal::NotFinite { replication: 1 }));
+        assert!(matches!(mean(&values, 1.0, &mut s), Err(Refusal::BadParameter { .. })));
+        let same = mean(&[4.25; 6], 0.95, &mut s).unwrap();
         assert_eq!((same.interval.low, same.interval.high), (4.25, 4.25));
     }
 
