@@ -165,7 +165,7 @@ pub(super) fn histograms(records: &[RunRecord], service: &str) -> Vec<SparseHist
 fn figure(figure: &Figure, records: &[RunRecord], level: f64) -> FigureStudy {
     let values: Vec<Option<f64>> = records.iter().map(|r| figure.of(r)).collect();
     let (point, estimate) = match figure.measure.kind {
-        Kind::Mean => mean_of(&values, level),
+        Kind::Mean => mean_of(&values, level, &mut bootstrap(figure)),
         Kind::Quantile(q) => quantile_of(figure, &histograms(records, &figure.subject), q, level),
     };
     let (interval, method) = match estimate {
@@ -175,13 +175,13 @@ fn figure(figure: &Figure, records: &[RunRecord], level: f64) -> FigureStudy {
     FigureStudy { address: figure.address(), point, interval, method, values }
 }
 
-fn mean_of(values: &[Option<f64>], level: f64) -> (Option<f64>, Result<Estimate, Refusal>) {
+fn mean_of(values: &[Option<f64>], level: f64, stream: &mut Stream) -> (Option<f64>, Result<Estimate, Refusal>) {
     let present: Vec<f64> = values.iter().flatten().copied().collect();
     let point = (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64);
     if present.len() < INTERVAL_FROM {
         return (point, Err(Refusal::TooFewReplications { got: present.len(), need: INTERVAL_FROM }));
     }
-    (point, mean(&present, level))
+    (point, mean(&present, level, stream))
 }
 
 /// Nanoseconds to milliseconds.
@@ -221,7 +221,8 @@ fn objective(records: &[RunRecord], index: usize, level: f64) -> ObjectiveStudy 
     let (held, judged) =
         (results.iter().filter(|o| o.held == Some(true)).count(), results.iter().filter(|o| o.held.is_some()).count());
     let values: Vec<Option<f64>> = results.iter().map(|o| o.measured).collect();
-    let (mean, estimate) = mean_of(&values, level);
+    let mut stream = Streams::new(0, 0).stream(&format!("bootstrap/objective/{}/{}", first.subject, first.key));
+    let (mean, estimate) = mean_of(&values, level, &mut stream);
     let worse = |a: f64, b: f64| match first.sense {
         BoundSense::AtMost => a.max(b),
         BoundSense::AtLeast => a.min(b),
