@@ -373,6 +373,7 @@ rate = [{{ at = "0s", rps = {rate} }}]
                         concurrency: service.task.concurrency,
                         accept_queue: service.task.accept_queue,
                         effect: Default::default(),
+                        group: 0,
                     },
                 );
                 plane.set_ready(server, true);

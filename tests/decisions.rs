@@ -73,8 +73,8 @@ fn configuration() -> impl Strategy<Value = DeploymentConfiguration> {
             maximum_percent: max,
             deployment_circuit_breaker: CircuitBreaker { enable, rollback, ..CircuitBreaker::default() },
             alarms: DeploymentAlarms { alarm_names: vec!["a".into()], enable, rollback },
-            bake_time_in_minutes: None,
             early_success: early,
+            ..DeploymentConfiguration::default()
         }
     })
 }
@@ -230,6 +230,9 @@ impl World {
                 }
                 SchedulerCommand::Wake { at } => assert!(at > obs.now),
                 SchedulerCommand::Stuck { .. } | SchedulerCommand::Held { .. } => {}
+                SchedulerCommand::EnterStage { .. }
+                | SchedulerCommand::Shift { .. }
+                | SchedulerCommand::Waits { .. } => panic!("a rolling update has no stages: {command:?}"),
             }
         }
         assert!(starts <= self.tokens.min(10), "{commands:?}");

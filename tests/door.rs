@@ -1,7 +1,7 @@
 //! Random commands at the cluster's door: whatever is asked, no invariant breaks.
 
 use proptest::prelude::*;
-use simctl::cluster::{Cluster, Command, DeploymentOutcome, Fact, Health, Refusal, StopCode, TaskStatus};
+use simctl::cluster::{Cluster, Command, DeploymentOutcome, Fact, Health, Refusal, StopCode, Task, TaskStatus};
 use simctl::kernel::SimTime;
 use simctl::units::{CapacityId, Cpu, ServiceId, TaskId, ZoneId};
 
@@ -19,6 +19,7 @@ enum Ask {
     Desired { n: u32 },
     Deploy { revision: u32 },
     EndDeployment { failed: bool },
+    Traffic { revision: u32, share: u32, rest: bool },
 }
 
 const STATES: [TaskStatus; 8] = [
@@ -45,6 +46,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         1 => (0..12_u32).prop_map(|n| Ask::Desired { n }),
         1 => (0..5_u32).prop_map(|revision| Ask::Deploy { revision }),
         1 => any::<bool>().prop_map(|failed| Ask::EndDeployment { failed }),
+        1 => (0..5_u32, 0..1100_u32, any::<bool>())
+            .prop_map(|(revision, share, rest)| Ask::Traffic { revision, share, rest }),
     ]
 }
 
@@ -68,6 +71,10 @@ fn command(ask: &Ask, cluster: &Cluster) -> Option<Command> {
         },
         Ask::Desired { n } => Command::SetDesired { service, desired: n },
         Ask::Deploy { revision } => Command::CreateDeployment { service, revision, rolls_back: None },
+        Ask::Traffic { revision, share, rest } => {
+            let rest = (0, if rest { 1000_u32.saturating_sub(share) } else { 0 });
+            Command::SetTraffic { service, shares: vec![(revision, share), rest] }
+        }
         Ask::EndDeployment { failed } => Command::EndDeployment {
             service,
             outcome: if failed { DeploymentOutcome::Failed("asked".into()) } else { DeploymentOutcome::Completed },
@@ -75,10 +82,12 @@ fn command(ask: &Ask, cluster: &Cluster) -> Option<Command> {
     })
 }
 
+fn is_healthy(t: &Task) -> bool {
+    t.status == TaskStatus::Running && t.stop_code.is_none() && t.health == Health::Healthy
+}
+
 fn healthy(cluster: &Cluster) -> u32 {
-    cluster.count(ServiceId(0), |t| {
-        t.status == TaskStatus::Running && t.stop_code.is_none() && t.health == Health::Healthy
-    })
+    cluster.count(ServiceId(0), is_healthy)
 }
 
 proptest! {
@@ -91,10 +100,14 @@ proptest! {
         minimum in prop_oneof![Just(0_u32), Just(50), Just(75), Just(100)],
         maximum in prop_oneof![Just(100_u32), Just(125), Just(150), Just(200)],
         stopping_counts in any::<bool>(),
+        fleets in any::<bool>(),
     ) {
         let service = ServiceId(0);
         let mut cluster = Cluster::new(3, 1);
         cluster.add_service(desired, minimum, maximum, stopping_counts, Cpu::from_units(256));
+        if fleets {
+            cluster.use_fleets(service);
+        }
         for (step, ask) in asks.iter().enumerate() {
             let Some(command) = command(ask, &cluster) else { continue };
             let before = cluster.clone();
@@ -109,15 +122,24 @@ proptest! {
             }
             prop_assert_eq!(cluster.check(), Ok(()));
             let s = cluster.service(service);
+            prop_assert_eq!(s.traffic.iter().map(|(_, share)| share).sum::<u32>(), 1000);
             match command {
                 // No scheduler action raises the total above the maximum of that instant...
                 Command::StartTask { .. } => {
-                    let total = cluster.count(service, |t| stopping_counts || t.stop_code.is_none());
+                    let newest = cluster.task(TaskId(cluster.tasks_created() as u32 - 1)).revision;
+                    let total = cluster.count(service, |t| {
+                        (!fleets || t.revision == newest) && (stopping_counts || t.stop_code.is_none())
+                    });
                     prop_assert!(total <= s.max_total(), "{total} tasks, at most {}", s.max_total());
                 }
                 // ... or lowers the healthy ones below the minimum of that instant.
-                Command::StopTask { .. } if healthy(&cluster) < healthy(&before) => {
+                Command::StopTask { task, .. } if healthy(&cluster) < healthy(&before) => {
                     prop_assert!(healthy(&cluster) >= s.min_healthy());
+                    // Nor those that get traffic, where revisions stand side by side.
+                    let serves = |t: &Task| s.share_of(t.revision) > 0;
+                    if fleets && serves(cluster.task(task)) {
+                        prop_assert!(cluster.count(service, |t| serves(t) && is_healthy(t)) >= s.min_healthy());
+                    }
                 }
                 _ => {}
             }

@@ -441,6 +441,58 @@ fn the_provider_would_have_refused() {
 }
 
 #[test]
+fn deployments_with_a_second_fleet_have_rules_of_their_own() {
+    let ecs =
+        |text: &str| with("[services.web.scaling]\n", &format!("[services.web.ecs]\n{text}\n[services.web.scaling]\n"));
+    let configuration = |text: &str| ecs(&format!("deployment_configuration = {{ {text} }}"));
+    says(&ecs("deployment_controller = \"EXTERNAL\""), &["error[S1012]", "EXTERNAL controller cannot be simulated"]);
+    says(&ecs("code_deploy = {}"), &["only with `deployment_controller = \"CODE_DEPLOY\"`"]);
+    says(&configuration("strategy = \"BLUE_GREEN\""), &["BLUE_GREEN needs `bake_time_in_minutes`"]);
+    says(&configuration("strategy = \"BLUE-GREEN\""), &["BLUE_GREEN"]);
+    says(
+        &configuration("strategy = \"CANARY\", linear_configuration = {}"),
+        &["`linear_configuration` is for the strategy LINEAR", "the strategy is CANARY"],
+    );
+    says(
+        &configuration("strategy = \"LINEAR\", linear_configuration = { step_percent = 2.95 }"),
+        &["a `step_percent` of 3.0 to 100.0, by tenths, not 2.95"],
+    );
+    says(
+        &configuration("strategy = \"CANARY\", early_success = { healthy_percent = 50 }"),
+        &["early success is for rolling updates"],
+    );
+    let hook = |strategy: &str, text: &str| {
+        configuration(&format!("strategy = \"{strategy}\", lifecycle_hooks.look = {{ {text} }}"))
+    };
+    says(&hook("ROLLING", "lifecycle_stages = [\"POST_SCALE_UP\"]"), &["a rolling update has no stages"]);
+    says(&hook("CANARY", "lifecycle_stages = [\"BAKE_TIME\"]"), &["ECS calls no hooks in BAKE_TIME"]);
+    says(
+        &hook("CANARY", "lifecycle_stages = [\"TEST_TRAFFIC_SHIFT\"], target_type = \"PAUSE\""),
+        &["ECS does not pause in TEST_TRAFFIC_SHIFT"],
+    );
+    says(
+        &hook("CANARY", "lifecycle_stages = [\"POST_SCALE_UP\"], alarm = \"errors\""),
+        &["there is no alarm of the service `errors`"],
+    );
+    let group = |text: &str| ecs(&format!("deployment_controller = \"CODE_DEPLOY\"\ncode_deploy = {{ {text} }}"));
+    says(&group("termination_wait_time_in_minutes = 2881"), &["from 0 to 2880, not 2881"]);
+    says(
+        &group("traffic_routing_config = { type = \"TimeBasedLinear\", linear_percentage = 0, linear_interval = 1 }"),
+        &["`linear_percentage` from 1 to 99, not 0"],
+    );
+    says(&group("deployment_ready_option = { rerouted_after = \"5m\" }"), &["waits for nobody"]);
+    says(
+        &ecs("deployment_controller = \"CODE_DEPLOY\"\ndeployment_configuration.strategy = \"LINEAR\""),
+        &["`strategy` is for the controller ECS"],
+    );
+    says(
+        &ecs("deployment_controller = \"CODE_DEPLOY\"")
+            .replace("ECSServiceAverageCPUUtilization", "ALBRequestCountPerTarget"),
+        &["tracks ALBRequestCountPerTarget, which does not go with CODE_DEPLOY"],
+    );
+}
+
+#[test]
 fn steps_must_tile() {
     let steps = |list: &str| {
         with(

@@ -35,6 +35,7 @@ fn run(vcpu: f64, task: &str, work: &str, traffic: &str, from: u64, until: u64) 
         concurrency: task.concurrency,
         accept_queue: task.accept_queue,
         effect: Default::default(),
+        group: 0,
     };
     let server = plane.add_server(&mut events, spec);
     plane.set_ready(server, true);

@@ -29,10 +29,54 @@ struct World {
     deregistration_s: u32,
     scaling: bool,
     deploy: Option<Fault>,
+    /// How a new revision takes over.
+    how: How,
     concurrency: Option<u32>,
     retries: u32,
     crashes: bool,
     memory_per_request_mb: u32,
+}
+
+/// How a new revision takes over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Rolling,
+    BlueGreen,
+    Linear,
+    Canary,
+    CodeDeploy,
+}
+
+impl How {
+    /// What goes below `services.web.ecs`, beside the percents.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Rolling => "deployment_circuit_breaker = { enable = true, rollback = true }\n",
+            Self::BlueGreen => {
+                "strategy = \"BLUE_GREEN\"\nbake_time_in_minutes = 1\n\
+                 deployment_circuit_breaker = { enable = true, rollback = true }\n"
+            }
+            Self::Linear => {
+                "strategy = \"LINEAR\"\nbake_time_in_minutes = 1\n\
+                 linear_configuration = { step_percent = 33.3, step_bake_time_in_minutes = 1 }\n\
+                 deployment_circuit_breaker = { enable = true, rollback = false }\n\
+                 lifecycle_hooks.look = { lifecycle_stages = [\"PRODUCTION_TRAFFIC_SHIFT\"], takes = \"40s\", alarm = \"errors\" }\n"
+            }
+            Self::Canary => {
+                "strategy = \"CANARY\"\nbake_time_in_minutes = 1\n\
+                 canary_configuration = { canary_percent = 20, canary_bake_time_in_minutes = 2 }\n\
+                 alarms = { alarm_names = [\"errors\"], enable = true, rollback = true }\n"
+            }
+            Self::CodeDeploy => {
+                "[services.web.ecs.code_deploy]\n\
+                 traffic_routing_config = { type = \"TimeBasedLinear\", linear_percentage = 30, linear_interval = 1 }\n\
+                 termination_wait_time_in_minutes = 1\n\
+                 alarm_configuration = { enabled = true, alarms = [\"errors\"] }\n\
+                 auto_rollback_configuration = { enabled = true, events = [\"DEPLOYMENT_STOP_ON_ALARM\"] }\n\
+                 hooks.smoke = { events = [\"AfterAllowTestTraffic\"], takes = \"20s\" }\n"
+            }
+        }
+    }
 }
 
 /// How the new revision differs.
@@ -43,6 +87,7 @@ enum Fault {
     FailsToStart,
     Crashes,
     FailsChecks,
+    Errors,
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -66,10 +111,18 @@ fn world() -> impl Strategy<Value = World> {
         Just(Some(Fault::FailsToStart)),
         Just(Some(Fault::Crashes)),
         Just(Some(Fault::FailsChecks)),
+        Just(Some(Fault::Errors)),
+    ];
+    let how = prop_oneof![
+        Just(How::Rolling),
+        Just(How::BlueGreen),
+        Just(How::Linear),
+        Just(How::Canary),
+        Just(How::CodeDeploy)
     ];
     let rest = (0..120_u32, prop_oneof![Just(None), (1..20_u32).prop_map(Some)], 0..3_u32, 0..20_u32);
-    (any::<u32>(), sizes, load, words, flags, deploy, rest).prop_map(
-        |(seed, sizes, load, words, flags, deploy, rest)| World {
+    (any::<u32>(), sizes, load, words, flags, (deploy, how), rest).prop_map(
+        |(seed, sizes, load, words, flags, (deploy, how), rest)| World {
             seed: u64::from(seed),
             warm_up_s: seed % 3 * 95,
             desired: sizes.0,
@@ -87,6 +140,7 @@ fn world() -> impl Strategy<Value = World> {
             scaling: flags.3,
             crashes: flags.4,
             deploy,
+            how,
             deregistration_s: rest.0,
             concurrency: rest.1,
             retries: rest.2,
@@ -112,10 +166,14 @@ fn text(w: &World) -> String {
     }
     let _ = writeln!(
         t,
-        "[services.web.ecs]\nhealth_check_grace_period_seconds = 60\n[services.web.ecs.deployment_configuration]\n\
-         minimum_healthy_percent = {}\nmaximum_percent = {}\n\
-         deployment_circuit_breaker = {{ enable = true, rollback = true }}",
-        w.minimum, w.maximum
+        "[services.web.ecs]\nhealth_check_grace_period_seconds = 60\n{}[services.web.ecs.deployment_configuration]\n\
+         minimum_healthy_percent = {}\nmaximum_percent = {}\n{}\
+         [services.web.alarms]\n\
+         errors = {{ metric = \"ErrorRate\", comparison_operator = \"GreaterThanThreshold\", threshold = 5 }}",
+        if w.how == How::CodeDeploy { "deployment_controller = \"CODE_DEPLOY\"\n" } else { "" },
+        w.minimum,
+        w.maximum,
+        w.how.text()
     );
     let _ = writeln!(
         t,
@@ -164,6 +222,7 @@ fn text(w: &World) -> String {
             Fault::FailsToStart => "revision = { fails_to_start = 0.9 }\n",
             Fault::Crashes => "revision = { crashes_after = \"15s\" }\n",
             Fault::FailsChecks => "revision = { fails_health_checks = 1.0 }\n",
+            Fault::Errors => "revision = { error_rate = 0.5 }\n",
         });
     }
     if w.crashes {
@@ -257,6 +316,15 @@ fn check(w: &World) -> Result<(), TestCaseError> {
             DeploymentOutcome::Completed | DeploymentOutcome::RolledBack { .. } => prop_assert!(d.ended_s.is_some()),
             DeploymentOutcome::Stalled { reason } => prop_assert!(!reason.is_empty()),
             DeploymentOutcome::InProgress => prop_assert!(d.ended_s.is_none()),
+        }
+    }
+    let (step, weight) = (column(path, "deployments.csv", "step"), column(path, "deployments.csv", "new_weight_pct"));
+    for row in rows(path, "deployments.csv") {
+        let share: f64 = row[weight].parse().expect("a share");
+        prop_assert!((0.0..=100.0).contains(&share), "{row:?}");
+        // A second fleet has it all before the first one goes.
+        if w.how != How::Rolling && ["completed", "clean_up", "terminate", "bake_time"].contains(&&row[step]) {
+            prop_assert_eq!(share, 100.0, "{:?}", row);
         }
     }
     for i in &s.incidents {

@@ -40,6 +40,8 @@ pub(crate) const ALL: &[Example] =
         example!("day"),
         example!("deploy-under-load"),
         example!("bad-deploy"),
+        example!("blue-green"),
+        example!("canary-rollback"),
         example!("retry-storm"),
         example!("scheduled"),
         example!("fargate-spot"),

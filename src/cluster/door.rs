@@ -70,6 +70,13 @@ pub enum Command {
         /// The count.
         desired: u32,
     },
+    /// Shares production traffic among revisions.
+    SetTraffic {
+        /// The service.
+        service: ServiceId,
+        /// Revision and share in tenths of a percent.
+        shares: Vec<(u32, u32)>,
+    },
     /// Creates a deployment; one that is at work is superseded.
     CreateDeployment {
         /// The service.
@@ -107,6 +114,8 @@ pub enum Fact {
     TaskStops(TaskId, StopCode),
     /// The desired count changed from, to.
     Desired(ServiceId, u32, u32),
+    /// Production traffic is shared anew.
+    Traffic(ServiceId, Vec<(u32, u32)>),
     /// A deployment was created.
     DeploymentCreated(ServiceId, u32),
     /// A deployment ended.
@@ -141,6 +150,9 @@ pub enum Refusal {
         /// The bound.
         min: u32,
     },
+    /// The shares of traffic do not add up to the whole.
+    #[error("the shares of traffic add up to {0} tenths of a percent, not 1000")]
+    Shares(u64),
     /// The task has its stop already.
     #[error("the task is stopping already")]
     AlreadyStopping,
@@ -168,8 +180,11 @@ impl Cluster {
                 }
                 if t.status == TaskStatus::Running && t.health == Health::Healthy {
                     let service = &self.services[t.service.index()];
-                    let healthy = self.healthy(service) - 1;
                     let min = service.min_healthy();
+                    // Between fleets the floor holds for those that serve, too: an idle one is no replacement.
+                    let serves = |t: &Task| !service.fleets || service.share_of(t.revision) > 0;
+                    let all = self.healthy(service, |_| true) - 1;
+                    let healthy = if serves(t) { all.min(self.healthy(service, serves) - 1) } else { all };
                     if healthy < min {
                         return Err(Refusal::BelowMinimum { healthy, min });
                     }
@@ -225,6 +240,20 @@ impl Cluster {
                     facts.push(Fact::Desired(service, before, desired));
                 }
             }
+            Command::SetTraffic { service, shares } => {
+                let s = self.services.get_mut(service.index()).ok_or(Refusal::Unknown("service"))?;
+                if shares.iter().any(|(r, _)| !s.deployments.iter().any(|d| d.revision == *r)) {
+                    return Err(Refusal::Unknown("revision"));
+                }
+                let sum = shares.iter().map(|(_, share)| u64::from(*share)).sum();
+                if sum != 1000 {
+                    return Err(Refusal::Shares(sum));
+                }
+                if s.traffic != shares {
+                    s.traffic.clone_from(&shares);
+                    facts.push(Fact::Traffic(service, shares));
+                }
+            }
             Command::CreateDeployment { service, revision, rolls_back } => {
                 self.create_deployment(now, service, revision, rolls_back, facts)?;
             }
@@ -246,18 +275,19 @@ impl Cluster {
         self.tasks.get(task.index()).ok_or(Refusal::Unknown("task"))
     }
 
-    fn healthy(&self, service: &ServiceState) -> u32 {
+    fn healthy(&self, service: &ServiceState, of: impl Fn(&Task) -> bool) -> u32 {
         let counts = |id: &&TaskId| {
             let t = &self.tasks[id.index()];
-            t.status == TaskStatus::Running && t.stop_code.is_none() && t.health == Health::Healthy
+            of(t) && t.status == TaskStatus::Running && t.stop_code.is_none() && t.health == Health::Healthy
         };
         service.tasks.iter().filter(counts).count() as u32
     }
 
-    fn total(&self, service: &ServiceState) -> u32 {
+    /// Tasks that count against the maximum, beside one more of this revision.
+    fn total(&self, service: &ServiceState, revision: u32) -> u32 {
         let counts = |id: &&TaskId| {
             let t = &self.tasks[id.index()];
-            service.stopping_counts || t.stop_code.is_none()
+            (!service.fleets || t.revision == revision) && (service.stopping_counts || t.stop_code.is_none())
         };
         service.tasks.iter().filter(counts).count() as u32
     }
@@ -279,7 +309,7 @@ impl Cluster {
         if zone.0 >= self.zones {
             return Err(Refusal::Unknown("zone"));
         }
-        let total = self.total(s) + 1;
+        let total = self.total(s, d.revision) + 1;
         let max = s.max_total();
         if total > max {
             return Err(Refusal::AboveMaximum { total, max });
@@ -398,6 +428,10 @@ impl Cluster {
             let alive = self.tasks.iter().filter(|t| t.service == s.id && t.status != TaskStatus::Stopped).count();
             if alive != s.tasks.len() {
                 return Err(format!("service {} lists {} tasks, {alive} are alive", s.id.0, s.tasks.len()));
+            }
+            let shared: u64 = s.traffic.iter().map(|(_, share)| u64::from(*share)).sum();
+            if shared != 1000 {
+                return Err(format!("service {} shares {shared} tenths of a percent of its traffic", s.id.0));
             }
             let at_work = s.deployments.iter().filter(|d| d.outcome == DeploymentOutcome::InProgress).count();
             let last_only = s.deployments.iter().rev().skip(1).all(|d| d.outcome != DeploymentOutcome::InProgress);

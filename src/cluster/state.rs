@@ -149,6 +149,10 @@ pub struct ServiceState {
     pub maximum_percent: u32,
     /// Whether tasks that stop count against the upper bound.
     pub stopping_counts: bool,
+    /// Whether revisions stand side by side in fleets of their own: the upper bound is that of each revision.
+    pub fleets: bool,
+    /// Who gets production traffic: revision and share in tenths of a percent; the shares add up to 1000.
+    pub traffic: Vec<(u32, u32)>,
     /// Deployments in the order of their creation; the last is PRIMARY.
     pub deployments: Vec<Deployment>,
     /// Tasks that are not STOPPED, in the order of creation.
@@ -172,13 +176,19 @@ impl ServiceState {
         self.primary().is_some_and(|d| d.outcome == DeploymentOutcome::InProgress)
     }
 
+    /// The share of production traffic that a revision gets by weight, in tenths of a percent.
+    #[must_use]
+    pub fn share_of(&self, revision: u32) -> u32 {
+        self.traffic.iter().filter(|(r, _)| *r == revision).map(|(_, share)| share).sum()
+    }
+
     /// Healthy tasks that must remain: `ceil(desired * minimum / 100)`.
     #[must_use]
     pub fn min_healthy(&self) -> u32 {
         (u64::from(self.desired) * u64::from(self.minimum_healthy_percent)).div_ceil(100) as u32
     }
 
-    /// Tasks that may exist: `floor(desired * maximum / 100)`.
+    /// Tasks that may exist, of each revision when there are fleets: `floor(desired * maximum / 100)`.
     #[must_use]
     pub fn max_total(&self) -> u32 {
         (u64::from(self.desired) * u64::from(self.maximum_percent) / 100) as u32
@@ -217,6 +227,8 @@ impl Cluster {
             minimum_healthy_percent,
             maximum_percent,
             stopping_counts,
+            fleets: false,
+            traffic: vec![(0, 1000)],
             deployments: vec![Deployment {
                 id: 0,
                 revision: 0,
@@ -231,6 +243,13 @@ impl Cluster {
             task_cpu,
         });
         id
+    }
+
+    /// Says that the deployments of a service set a second fleet beside the first one.
+    pub fn use_fleets(&mut self, id: ServiceId) {
+        if let Some(s) = self.services.get_mut(id.index()) {
+            s.fleets = true;
+        }
     }
 
     /// The services in the order of the plan.

@@ -229,7 +229,8 @@ pub struct DeploymentRow<'a> {
     pub revision: u32,
     /// Revision that goes; 0 for none.
     pub previous_revision: u32,
-    /// `started`, `progress`, `baking`, `rolling_back`, `completed`, `rolled_back`, `stalled`.
+    /// `started`, `progress`, `rolling_back`, `completed`, `failed`, `stalled`; or the stage that a deployment with a
+    /// second fleet enters, for example `scale_up`, `production_traffic_shift`, `bake_time`.
     pub step: Text<'a>,
     /// Share of the traffic that goes to the new revision.
     pub new_weight_pct: Fixed<1>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::circuit_breaker::BreakerMemory;
 use super::deployment_alarms::AlarmsMemory;
 use super::rolling::Bounds;
+use super::stages::{Stage, Wait};
 use super::throttle::ThrottleMemory;
 use crate::cluster::health::Health;
 use crate::cluster::task_status::TaskStatus;
@@ -175,6 +176,29 @@ pub enum SchedulerCommand {
         /// The bounds that leave no room.
         bounds: Bounds,
     },
+    /// A deployment with a second fleet enters a stage.
+    EnterStage {
+        /// Its number.
+        deployment: u32,
+        /// The stage.
+        stage: Stage,
+    },
+    /// Production traffic is shared between two revisions.
+    Shift {
+        /// The deployment.
+        deployment: u32,
+        /// The revision that gets the share.
+        revision: u32,
+        /// The revision that gets the rest.
+        other: u32,
+        /// The share, in tenths of a percent.
+        tenths: u32,
+    },
+    /// What a deployment with a second fleet waits for.
+    Waits {
+        /// For this.
+        on: Wait,
+    },
     /// Tasks are missing, and something keeps them from being started now.
     Held {
         /// How many.
@@ -235,6 +259,25 @@ pub enum FailReason {
         /// Its position in the list of names.
         alarm: usize,
     },
+    /// A hook failed.
+    Hook {
+        /// Its position in the list of hooks.
+        hook: usize,
+        /// It did not answer in time.
+        timed_out: bool,
+    },
+    /// A stage, or the whole deployment, took longer than it may.
+    TooLong {
+        /// The stage.
+        stage: Stage,
+    },
+    /// CodeDeploy waited too long for a fleet that is steady.
+    NotSteady {
+        /// The stage.
+        stage: Stage,
+    },
+    /// Nobody rerouted the traffic in time.
+    NotRerouted,
 }
 
 /// What keeps tasks from being started.
@@ -317,6 +360,11 @@ impl fmt::Display for FailReason {
                 write!(f, "circuit breaker: {failures} failed tasks (threshold {threshold})")
             }
             Self::Alarm { alarm } => write!(f, "deployment alarm {alarm} is in ALARM"),
+            Self::Hook { hook, timed_out: false } => write!(f, "hook {hook} failed"),
+            Self::Hook { hook, timed_out: true } => write!(f, "hook {hook} did not answer in time"),
+            Self::TooLong { stage } => write!(f, "the time of {} is over", stage.name()),
+            Self::NotSteady { stage } => write!(f, "no steady fleet in time during {}", stage.event()),
+            Self::NotRerouted => f.write_str("nobody rerouted the traffic in time"),
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::cluster::{Cluster, Command, Health, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
 use crate::rollout::scheduler::SchedulerMemory;
+use crate::rollout::shift::Shift;
+use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
 use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
@@ -27,6 +29,8 @@ pub(super) struct RevisionRuntime {
     pub(super) fails_to_start: f64,
     pub(super) crashes_after: Option<Law>,
     pub(super) fails_health_checks: f64,
+    /// Which of the service's target groups its tasks are in.
+    pub(super) group: u8,
 }
 
 impl RevisionRuntime {
@@ -38,6 +42,7 @@ impl RevisionRuntime {
             fails_to_start: 0.0,
             crashes_after: None,
             fails_health_checks: 0.0,
+            group: 0,
         }
     }
 
@@ -55,6 +60,7 @@ impl RevisionRuntime {
             fails_to_start: change.fails_to_start,
             crashes_after: change.crashes_after.as_ref().map(|l| l.law().clone()),
             fails_health_checks: change.fails_health_checks,
+            group: self.group,
         }
     }
 }
@@ -97,6 +103,8 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) launch_queue: VecDeque<crate::units::TaskId>,
     pub(super) launch_rate: MinuteLimit,
     pub(super) scheduler: SchedulerMemory,
+    /// Deployments with a second fleet.
+    pub(super) shift: ShiftMemory,
     /// Decides between tasks that are equal to the scheduler.
     pub(super) tie_seed: u64,
     pub(super) scaling: Option<ScalingMemory>,
@@ -137,6 +145,9 @@ impl<'p> Simulation<'p> {
                 service.ecs.stopping_counts,
                 service.task.cpu,
             );
+            if Shift::of(&service.ecs).is_some() {
+                cluster.use_fleets(id);
+            }
             let mut runtime = service_runtime(plan, name, service, &streams)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
             services.push(runtime);
@@ -184,6 +195,7 @@ impl<'p> Simulation<'p> {
         for (index, action) in self.plan.actions.values().enumerate() {
             let at = match action {
                 Action::Deploy(a) => a.at,
+                Action::StopDeployment(a) => a.at,
                 Action::DesiredCount(a) => a.at,
                 Action::Suspend(a) => a.at,
             };
@@ -280,6 +292,7 @@ fn service_runtime<'p>(
         launch_queue: VecDeque::new(),
         launch_rate: MinuteLimit::new(plan.cluster.quotas.service_launch_rate_per_minute),
         scheduler: SchedulerMemory::default(),
+        shift: ShiftMemory::default(),
         tie_seed: streams.root(&format!("scheduler/{name}")),
         scaling: service.scaling.as_ref().map(ScalingMemory::new),
         cpu: CpuAccount::default(),

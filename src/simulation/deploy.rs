@@ -3,13 +3,15 @@
 use super::build::Trouble;
 use super::finish::{deployment_summary, outcome};
 use super::scale::to_json;
+use super::schedule::deployment_alarm_names;
 use super::{RunError, Simulation, Timer};
 use crate::cluster::health::Health;
 use crate::cluster::{Command, DeploymentOutcome, TaskStatus};
 use crate::kernel::{Phase, SimTime};
 use crate::output::{DecisionDetail, DecisionRow, DeploymentRow, DeploymentSummary, Fixed};
+use crate::rollout::stages::Stage;
 use crate::scaling::service::{self as target, SuspendedKinds};
-use crate::scenario::model::Action;
+use crate::scenario::model::{Action, DeploymentController, RollbackEvent, StopType};
 use crate::units::{ServiceId, TaskId};
 
 /// What is gathered of one deployment, in the order of their creation.
@@ -47,6 +49,7 @@ impl Simulation<'_> {
         let Some((name, action)) = plan.actions.get_index(index) else { return Ok(()) };
         let wanted = match action {
             Action::Deploy(a) => &a.service,
+            Action::StopDeployment(a) => &a.service,
             Action::DesiredCount(a) => &a.service,
             Action::Suspend(a) => &a.service,
         };
@@ -54,15 +57,25 @@ impl Simulation<'_> {
         let service = ServiceId::from(position);
         let before = self.cluster.service(service).desired;
         let (controller, result, why) = match action {
+            Action::Deploy(_)
+                if self.services[position].plan.ecs.deployment_controller == DeploymentController::CodeDeploy
+                    && self.cluster.service(service).deploying() =>
+            {
+                let why = "CodeDeploy refuses a deployment while another one is in progress";
+                ("deployment", before, why.to_string())
+            }
             Action::Deploy(a) => {
+                let group = self.next_group(service);
                 let s = &mut self.services[position];
-                let next = s.revisions[self.cluster.service(service).primary().map_or(0, |d| d.revision) as usize]
+                let mut next = s.revisions[self.cluster.service(service).primary().map_or(0, |d| d.revision) as usize]
                     .next(&a.revision);
+                next.group = group;
                 s.revisions.push(next);
                 let revision = s.revisions.len() as u32 - 1;
                 self.create_deployment(service, revision, None);
                 ("deployment", before, format!("revision {} is to replace the running one", revision + 1))
             }
+            Action::StopDeployment(a) => ("deployment", before, self.stop_deployment(service, a.stop_type).to_string()),
             Action::DesiredCount(a) => {
                 self.apply(Command::SetDesired { service, desired: a.desired_count });
                 ("update_service", a.desired_count, "the desired count was set by hand".to_string())
@@ -89,6 +102,49 @@ impl Simulation<'_> {
         let detail = DecisionDetail { observation: serde_json::json!({ "action": name }), memory: to_json(&()) };
         self.recorder.decision(&row, &detail);
         Ok(())
+    }
+
+    /// Somebody stops the deployment at work. Says what became of it.
+    fn stop_deployment(&mut self, service: ServiceId, stop_type: StopType) -> &'static str {
+        let state = self.cluster.service(service);
+        let Some((id, revision)) = state
+            .primary()
+            .filter(|d| d.outcome == DeploymentOutcome::InProgress && d.rolls_back.is_none())
+            .map(|d| (d.id, d.revision))
+        else {
+            return "no deployment is in progress that could be stopped";
+        };
+        let s = &self.services[service.index()];
+        let staged = s.shift.deployment.as_ref().filter(|d| state.fleets && d.id == id);
+        if staged.is_some_and(|d| d.stage == Stage::CleanUp) {
+            return "the deployment is past its bake time and cannot be stopped any more";
+        }
+        let completed = state.deployments.iter().rev().find(|d| d.outcome == DeploymentOutcome::Completed);
+        let back = staged.map(|d| d.blue).or(completed.map(|d| d.revision)).filter(|r| *r != revision);
+        let rolls_back = match (s.plan.ecs.deployment_controller, &s.plan.ecs.code_deploy) {
+            (DeploymentController::CodeDeploy, group) => group.as_ref().is_some_and(|c| {
+                let rules = &c.auto_rollback_configuration;
+                rules.enabled && rules.events.contains(&RollbackEvent::DeploymentStopOnRequest)
+            }),
+            _ => stop_type == StopType::Rollback,
+        };
+        self.end_deployment(service, DeploymentOutcome::Failed("stopped on request".to_string()));
+        match back.filter(|_| rolls_back) {
+            Some(revision) => {
+                self.roll_back(service, id, revision);
+                "the deployment is stopped and rolled back"
+            }
+            None => "the deployment is stopped, and everything stays as it is",
+        }
+    }
+
+    /// A deployment that failed is followed by one of an earlier revision.
+    pub(super) fn roll_back(&mut self, service: ServiceId, failed: u32, revision: u32) {
+        if let Some(d) = self.services[service.index()].deployments.last_mut() {
+            d.rolled_back = true;
+        }
+        self.deployment_row(service, "rolling_back", "");
+        self.create_deployment(service, revision, Some(failed));
     }
 
     /// Creates a deployment of a revision, or a rollback to one.
@@ -122,8 +178,7 @@ impl Simulation<'_> {
     }
 
     fn watches_alarms(&self, service: ServiceId) -> bool {
-        let alarms = &self.services[service.index()].plan.ecs.deployment_configuration.alarms;
-        alarms.enable && !alarms.alarm_names.is_empty()
+        !deployment_alarm_names(&self.services[service.index()].plan.ecs).is_empty()
     }
 
     /// ECS asks CloudWatch for the states of the deployment's alarms.
@@ -170,9 +225,12 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let Some(d) = self.services[service.index()].deployments.last() else { return };
         let (id, revision, previous, failed) = (d.id, d.revision, d.previous, d.failed_tasks);
+        let state = self.cluster.service(service);
+        // Between two target groups weights decide, within one the number of healthy targets.
+        let weight = state.fleets.then(|| state.share_of(revision));
         let mut counts = [0_u32; 5];
         for t in self.cluster.tasks_of(service) {
-            let new = t.deployment == id;
+            let new = if state.fleets { t.revision == revision } else { t.deployment == id };
             match (new, t.status) {
                 (true, s) if s < TaskStatus::Running => counts[0] += 1,
                 (true, TaskStatus::Running) => {
@@ -188,7 +246,8 @@ impl Simulation<'_> {
         }
         let desired = self.cluster.service(service).desired;
         let [new_pending, new_running, new_healthy, old_running, old_healthy] = counts;
-        let state = [desired, new_pending, new_running, new_healthy, old_running, old_healthy, failed, 0];
+        let tenths = weight.unwrap_or(0);
+        let state = [desired, new_pending, new_running, new_healthy, old_running, old_healthy, failed, tenths];
         let s = &mut self.services[service.index()];
         let name = s.name;
         let Some(d) = s.deployments.last_mut() else { return };
@@ -204,7 +263,11 @@ impl Simulation<'_> {
             revision: revision + 1,
             previous_revision: previous + 1,
             step: step.into(),
-            new_weight_pct: Fixed(if taking > 0 { 100.0 * f64::from(new_healthy) / f64::from(taking) } else { 0.0 }),
+            new_weight_pct: Fixed(match weight {
+                Some(tenths) => f64::from(tenths) / 10.0,
+                None if taking > 0 => 100.0 * f64::from(new_healthy) / f64::from(taking),
+                None => 0.0,
+            }),
             desired,
             new_pending,
             new_running,

@@ -284,6 +284,7 @@ impl Simulation<'_> {
                 concurrency: spec.concurrency,
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
+                group: revision.group,
             },
         );
         let burn = spec.startup_cpu + s.sidecar_cpu;
@@ -587,6 +588,7 @@ impl Simulation<'_> {
                 self.tasks.push(TaskRuntime { draw, ..TaskRuntime::default() });
             }
             Fact::TaskStops(task, code) => self.on_stops(task, code),
+            Fact::Traffic(service, _) => self.on_traffic(service),
             _ => {}
         }
     }

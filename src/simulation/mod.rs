@@ -12,6 +12,7 @@ mod life;
 mod recorder;
 mod scale;
 mod schedule;
+mod shift;
 mod start;
 
 use std::collections::VecDeque;

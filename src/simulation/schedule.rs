@@ -6,30 +6,32 @@ use crate::kernel::{Phase, SimTime};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::placement::zones::{Eligibility, eligible};
 use crate::rollout::deployment_alarms::bake_time;
+use crate::rollout::fleets;
 use crate::rollout::scheduler::{
-    self, DeploymentView, FailReason, Hold, RolloutState, SchedulerCommand, SchedulerObservation, SchedulerSpec,
-    StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
+    self, DeploymentView, FailReason, Hold, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation,
+    SchedulerSpec, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
 };
-use crate::scenario::model::Switch;
+use crate::rollout::stages::ShiftMemory;
+use crate::scenario::model::{DeploymentController, EcsService, Service, Switch};
 use crate::telemetry::alarm::{AlarmSpec, AlarmState};
 use crate::units::{ServiceId, TaskId};
 
 use super::scale::to_json;
+use super::shift::{hook_name, percent, stage_name, step_name, wait_text};
 
 impl Simulation<'_> {
     /// The states of a service's deployment alarms, in the order of their names; none when they are off.
     fn deployment_alarms(&self, service: ServiceId) -> Vec<AlarmState> {
-        let alarms = &self.services[service.index()].plan.ecs.deployment_configuration.alarms;
-        if !alarms.enable {
-            return Vec::new();
-        }
-        let state = |name: &String| {
-            self.alarms
-                .iter()
-                .find(|a| a.service == service && a.is_deployment_alarm(name))
-                .map_or(AlarmState::InsufficientData, |a| a.state)
-        };
-        alarms.alarm_names.iter().map(state).collect()
+        let names = deployment_alarm_names(&self.services[service.index()].plan.ecs);
+        names.iter().map(|name| self.alarm_state(service, name)).collect()
+    }
+
+    /// The state of an alarm of a service's own.
+    pub(super) fn alarm_state(&self, service: ServiceId, name: &str) -> AlarmState {
+        self.alarms
+            .iter()
+            .find(|a| a.service == service && a.is_deployment_alarm(name))
+            .map_or(AlarmState::InsufficientData, |a| a.state)
     }
 
     fn observe_service(&self, service: ServiceId) -> SchedulerObservation {
@@ -86,33 +88,45 @@ impl Simulation<'_> {
     pub(super) fn on_scheduler(&mut self, service: ServiceId) -> Result<(), RunError> {
         let now = self.queue.now();
         let observation = self.observe_service(service);
-        let s = &self.services[service.index()];
-        let plan = s.plan;
-        let alarms: Vec<AlarmSpec> = plan
-            .ecs
-            .deployment_configuration
-            .alarms
-            .alarm_names
-            .iter()
-            .filter(|_| plan.ecs.deployment_configuration.alarms.enable)
-            .filter_map(|name| plan.alarms.get(name).map(AlarmSpec::from))
-            .collect();
-        let spec = self.scheduler_spec(service, &alarms);
-        let (commands, after) = scheduler::decide(&spec, &s.scheduler, &observation);
-        let before = std::mem::replace(&mut self.services[service.index()].scheduler, after);
+        let plan = self.services[service.index()].plan;
+        let (commands, before) = if self.in_stages(service) {
+            let (commands, before) = self.stages_pass(service, &observation);
+            (commands, Before::Stages(before))
+        } else {
+            let s = &self.services[service.index()];
+            let alarms = alarm_specs(plan);
+            let spec = self.scheduler_spec(service, &alarms);
+            let (commands, after) = scheduler::decide(&spec, &s.scheduler, &observation);
+            (commands, Before::Scheduler(std::mem::replace(&mut self.services[service.index()].scheduler, after)))
+        };
         let mut wake: Option<SimTime> = None;
-        let mut waits_for = String::new();
+        let mut waits: Vec<String> = Vec::new();
         let mut acted = false;
         for command in &commands {
             match command {
                 SchedulerCommand::Wake { at } => wake = Some(wake.map_or(*at, |w| w.min(*at))),
-                SchedulerCommand::Held { by, .. } => waits_for = hold_text(*by),
+                SchedulerCommand::Held { by, .. } => waits.push(hold_text(*by)),
+                SchedulerCommand::Waits { on } => waits.push(wait_text(&plan.ecs, *on)),
                 _ => acted = true,
             }
-            self.obey(service, command);
+        }
+        let waits_for = waits.join("; ");
+        let last_stage = commands.iter().rposition(|c| matches!(c, SchedulerCommand::EnterStage { .. }));
+        for (i, command) in commands.iter().enumerate() {
+            match *command {
+                SchedulerCommand::EnterStage { stage, .. } => {
+                    let waits_for = if last_stage == Some(i) { waits_for.as_str() } else { "" };
+                    self.deployment_row(service, step_name(&plan.ecs, stage), waits_for);
+                }
+                _ => self.obey(service, command),
+            }
         }
         if acted {
-            self.record_pass(service, &commands, &observation, &to_json(&before));
+            let before = match &before {
+                Before::Scheduler(memory) => to_json(memory),
+                Before::Stages(memory) => to_json(memory),
+            };
+            self.record_pass(service, &commands, &observation, &before);
         }
         if self.cluster.service(service).deploying() {
             self.deployment_row(service, "progress", &waits_for);
@@ -129,7 +143,7 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn scheduler_spec<'a>(&'a self, service: ServiceId, alarms: &'a [AlarmSpec]) -> SchedulerSpec<'a> {
+    pub(super) fn scheduler_spec<'a>(&'a self, service: ServiceId, alarms: &'a [AlarmSpec]) -> SchedulerSpec<'a> {
         let s = &self.services[service.index()];
         let configuration = &s.plan.ecs.deployment_configuration;
         let rebalance = eligible(&Eligibility {
@@ -203,11 +217,7 @@ impl Simulation<'_> {
                 self.end_deployment(service, DeploymentOutcome::Failed(text));
             }
             SchedulerCommand::Rollback { deployment, revision } => {
-                if let Some(d) = self.services[service.index()].deployments.last_mut() {
-                    d.rolled_back = true;
-                }
-                self.deployment_row(service, "rolling_back", "");
-                self.create_deployment(service, revision, Some(deployment));
+                self.roll_back(service, deployment, revision);
             }
             SchedulerCommand::Stuck { bounds, .. } => {
                 let why = format!(
@@ -219,19 +229,35 @@ impl Simulation<'_> {
                 }
                 self.deployment_row(service, "stalled", &why);
             }
-            SchedulerCommand::Held { .. } | SchedulerCommand::Wake { .. } => {}
+            SchedulerCommand::Shift { revision, other, tenths, .. } => {
+                self.shift_traffic(service, revision, other, tenths);
+            }
+            SchedulerCommand::EnterStage { .. }
+            | SchedulerCommand::Waits { .. }
+            | SchedulerCommand::Held { .. }
+            | SchedulerCommand::Wake { .. } => {}
         }
     }
 
     fn fail_text(&self, service: ServiceId, reason: FailReason) -> String {
+        let ecs = &self.services[service.index()].plan.ecs;
         match reason {
             FailReason::CircuitBreaker { failures, threshold } => {
                 format!("deployment circuit breaker: {failures} tasks failed, the threshold is {threshold}")
             }
             FailReason::Alarm { alarm } => {
-                let names = &self.services[service.index()].plan.ecs.deployment_configuration.alarms.alarm_names;
+                let names = deployment_alarm_names(ecs);
                 format!("deployment alarm {} is in ALARM", names.get(alarm).map_or("", String::as_str))
             }
+            FailReason::Hook { hook, timed_out: false } => format!("hook {} failed", hook_name(ecs, hook)),
+            FailReason::Hook { hook, timed_out: true } => {
+                format!("hook {} did not answer in time", hook_name(ecs, hook))
+            }
+            FailReason::TooLong { stage } => format!("{} took longer than ECS allows", stage_name(ecs, stage)),
+            FailReason::NotSteady { stage } => {
+                format!("the new task set was not steady in time during {}", stage_name(ecs, stage))
+            }
+            FailReason::NotRerouted => "nobody rerouted the traffic in time".to_string(),
         }
     }
 
@@ -244,8 +270,13 @@ impl Simulation<'_> {
         memory: &serde_json::Value,
     ) {
         let (mut starts, mut stops) = (0_i64, 0_i64);
-        let mut first: Option<(&'static str, String)> = None;
+        let ecs = &self.services[service.index()].plan.ecs;
+        let mut staged: Vec<String> = Vec::new();
+        let mut first: Option<(u8, &'static str, String)> = None;
         for command in commands {
+            if let SchedulerCommand::FailDeployment { reason, .. } = *command {
+                staged.push(self.fail_text(service, reason));
+            }
             let (reason, text) = match *command {
                 SchedulerCommand::Start { reason, .. } => {
                     starts += 1;
@@ -260,25 +291,58 @@ impl Simulation<'_> {
                     if early { "the deployment succeeded early" } else { "the deployment is done" },
                 ),
                 SchedulerCommand::FailDeployment { reason: FailReason::CircuitBreaker { .. }, .. } => {
-                    ("circuit_breaker", "too many tasks of the new revision failed")
+                    ("circuit_breaker", "")
                 }
-                SchedulerCommand::FailDeployment { .. } => ("deployment_alarm", "a deployment alarm stands"),
+                SchedulerCommand::FailDeployment { reason: FailReason::Alarm { .. }, .. } => ("deployment_alarm", ""),
+                SchedulerCommand::FailDeployment { reason: FailReason::Hook { .. }, .. } => ("lifecycle_hook", ""),
+                SchedulerCommand::FailDeployment { .. } => ("time_out", ""),
+                SchedulerCommand::EnterStage { stage, .. } => {
+                    staged.push(format!("enters {}", stage_name(ecs, stage)));
+                    ("stage", "")
+                }
+                // Nothing moves yet.
+                SchedulerCommand::Shift { tenths: 0, .. } => continue,
+                SchedulerCommand::Shift { revision, tenths, .. } => {
+                    staged.push(format!("{} of the traffic to revision {}", percent(tenths), revision + 1));
+                    ("traffic_shift", "")
+                }
                 SchedulerCommand::Rollback { .. } => ("rollback", "the last completed revision comes back"),
                 SchedulerCommand::Stuck { .. } => ("stuck", "nothing can be started and nothing stopped"),
-                SchedulerCommand::Held { .. } | SchedulerCommand::Wake { .. } => continue,
+                SchedulerCommand::Waits { .. } | SchedulerCommand::Held { .. } | SchedulerCommand::Wake { .. } => {
+                    continue;
+                }
             };
-            // The end of a deployment says more than the starts and stops of the same pass.
-            let outranks = !matches!(command, SchedulerCommand::Start { .. } | SchedulerCommand::Stop { .. });
-            if first.is_none() || outranks {
-                first = Some((reason, text.to_string()));
+            // The end of a deployment says more than the starts and stops of the same pass, and so does a stage.
+            let rank = match reason {
+                "stage" => 1,
+                "traffic_shift" => 2,
+                _ if matches!(command, SchedulerCommand::Start { .. } | SchedulerCommand::Stop { .. }) => 0,
+                _ => 3,
+            };
+            if first.as_ref().is_none_or(|f| rank > f.0 || rank == 3) {
+                first = Some((rank, reason, text.to_string()));
             }
         }
-        let Some((reason, text)) = first else { return };
+        let Some((_, reason, text)) = first else { return };
+        staged.extend((!text.is_empty()).then_some(text));
+        let text = staged.join(", ");
+        // A stage that neither starts nor stops a task says only what it is.
+        let explanation = match (starts, stops) {
+            (0, 0) => text,
+            _ => format!("starts {starts}, stops {stops}: {text}"),
+        };
         let running =
             observation.tasks.iter().filter(|t| t.status == TaskStatus::Running && !t.stopping).count() as i64;
         let controller = match reason {
             "circuit_breaker" => "circuit_breaker",
-            "deployment_completed" | "deployment_alarm" | "rollback" | "stuck" => "deployment",
+            "deployment_completed"
+            | "deployment_alarm"
+            | "rollback"
+            | "stuck"
+            | "stage"
+            | "traffic_shift"
+            | "lifecycle_hook"
+            | "time_out" => "deployment",
             _ => "service_scheduler",
         };
         let held: Vec<String> = commands
@@ -301,7 +365,7 @@ impl Simulation<'_> {
             bounded_by: held.join("+").into(),
             result: Some(running + starts - stops),
             reason: reason.into(),
-            explanation: format!("starts {starts}, stops {stops}: {text}").into(),
+            explanation: explanation.into(),
         };
         let observation = if self.recorder.sink.writes() { to_json(observation) } else { serde_json::Value::Null };
         let detail = DecisionDetail { observation, memory: memory.clone() };
@@ -316,8 +380,37 @@ impl Simulation<'_> {
         let desired = self.cluster.service(service).desired;
         let spec = self.scheduler_spec(service, &[]);
         let after = scheduler::note(&spec, &self.services[service.index()].scheduler, desired, event);
-        self.services[service.index()].scheduler = after;
+        // A fleet beside the first one has a memory of its own.
+        let mut fleets = std::mem::take(&mut self.services[service.index()].shift.fleets);
+        let spec = self.scheduler_spec(service, &[]);
+        fleets::note(&spec, &mut fleets, desired, event);
+        let s = &mut self.services[service.index()];
+        s.shift.fleets = fleets;
+        s.scheduler = after;
     }
+}
+
+/// What the controller remembered before a pass.
+enum Before {
+    Scheduler(SchedulerMemory),
+    Stages(ShiftMemory),
+}
+
+/// The names of the alarms that act on a service's deployments; none when they are off.
+pub(super) fn deployment_alarm_names(ecs: &EcsService) -> &[String] {
+    let native = &ecs.deployment_configuration.alarms;
+    match (ecs.deployment_controller, &ecs.code_deploy) {
+        (DeploymentController::CodeDeploy, Some(c)) if c.alarm_configuration.enabled => &c.alarm_configuration.alarms,
+        (DeploymentController::CodeDeploy, _) => &[],
+        _ if native.enable => &native.alarm_names,
+        _ => &[],
+    }
+}
+
+/// These alarms.
+pub(super) fn alarm_specs(service: &Service) -> Vec<AlarmSpec> {
+    let names = deployment_alarm_names(&service.ecs).iter();
+    names.filter_map(|name| service.alarms.get(name).map(AlarmSpec::from)).collect()
 }
 
 fn start_words(reason: StartReason) -> (&'static str, &'static str) {

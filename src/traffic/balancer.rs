@@ -25,6 +25,8 @@ pub enum TargetState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
     state: TargetState,
+    /// Which of the service's own target groups it is in.
+    pub(super) group: u8,
     /// Order of registration; [`NONE`] when not registered.
     rank: u32,
     /// Whether its share still grows, since when (nanoseconds), and the part of a request it has coming.
@@ -37,7 +39,7 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) const NEW: Self =
-        Self { state: TargetState::Initial, rank: NONE, slow: false, since: 0, credit: 0.0, position: NONE };
+        Self { state: TargetState::Initial, group: 0, rank: NONE, slow: false, since: 0, credit: 0.0, position: NONE };
 
     pub(super) fn registered(&self) -> bool {
         self.rank != NONE
@@ -50,6 +52,14 @@ pub(super) struct Targets {
     pub(super) of: Vec<Target>,
     /// Attempts that the balancer has under way at each server.
     pub(super) outstanding: Vec<u32>,
+}
+
+impl Targets {
+    /// Which of its service's own target groups a server is in.
+    #[inline]
+    pub(super) fn group(&self, server: u32) -> usize {
+        usize::from(self.of[server as usize].group)
+    }
 }
 
 /// One target group with its routing state.
@@ -94,14 +104,16 @@ impl Balancer {
 
     pub(super) fn register(&mut self, targets: &mut Targets, server: u32) {
         self.spoil(targets);
-        targets.of[server as usize] = Target { rank: self.next_rank, ..Target::NEW };
+        let group = targets.of[server as usize].group;
+        targets.of[server as usize] = Target { group, rank: self.next_rank, ..Target::NEW };
         self.members.push((server, self.next_rank));
         self.next_rank += 1;
     }
 
     pub(super) fn deregister(&mut self, targets: &mut Targets, server: u32) {
         self.spoil(targets);
-        targets.of[server as usize] = Target::NEW;
+        let group = targets.of[server as usize].group;
+        targets.of[server as usize] = Target { group, ..Target::NEW };
     }
 
     /// Who gets traffic has to be collected again before the next choice.

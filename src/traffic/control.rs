@@ -6,7 +6,7 @@ use super::processor::{Clock, Cores, Slow};
 use super::request::{NONE, Request, Stage};
 use super::server::ServerSpec;
 use super::totals::{Failure, Queueing};
-use super::{Agenda, DataPlane, Notice, ServiceTotals, TrafficEvent};
+use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, TrafficEvent};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::units::{Bytes, Cpu, ServerId, ServiceId};
 
@@ -20,8 +20,15 @@ impl DataPlane {
             self.targets.outstanding.push(0);
         }
         self.targets.of[at] = Target::NEW;
+        self.targets.of[at].group = spec.group.min(OWN_GROUPS as u8 - 1);
         self.targets.outstanding[at] = 0;
         ServerId(id)
+    }
+
+    /// Shares a service's requests between its own target groups, by weight; what goes to the groups beside them stays.
+    /// Attempts from now on follow it. Weights that are all zero change nothing.
+    pub fn set_weights(&mut self, service: ServiceId, weights: [f64; OWN_GROUPS]) {
+        self.services[service.index()].share(weights);
     }
 
     /// Changes the speed of a server: 1 is normal, 0 stands still.
@@ -148,7 +155,8 @@ impl DataPlane {
     pub fn register(&mut self, _q: &mut impl Agenda, server: ServerId) {
         if !self.targets.of[server.index()].registered() {
             let service = self.servers.kind(server.0).service;
-            self.services[service as usize].balancer.register(&mut self.targets, server.0);
+            let own = self.services[service as usize].balancer(&self.targets, server.0);
+            own.register(&mut self.targets, server.0);
         }
     }
 
@@ -157,7 +165,8 @@ impl DataPlane {
         if self.targets.of[server.index()].registered() {
             let service = self.servers.kind(server.0).service;
             let now = q.now().as_nanos();
-            self.services[service as usize].balancer.set_state(&mut self.targets, server.0, state, now);
+            let own = self.services[service as usize].balancer(&self.targets, server.0);
+            own.set_state(&mut self.targets, server.0, state, now);
         }
     }
 
@@ -174,7 +183,7 @@ impl DataPlane {
                 continue;
             }
             let service = &mut self.services[r.service as usize];
-            service.balancer.less(&mut self.targets, server.0);
+            service.balancer(&self.targets, server.0).less(&mut self.targets, server.0);
             service.totals.elb_502 += 1;
             let seen = now.saturating_add(service.travel(r.seed, r.attempt));
             self.failed(q, at, Failure::BadGateway, seen, true);
@@ -185,7 +194,8 @@ impl DataPlane {
     pub fn deregister(&mut self, _q: &mut impl Agenda, server: ServerId) {
         if self.targets.of[server.index()].registered() {
             let service = self.servers.kind(server.0).service;
-            self.services[service as usize].balancer.deregister(&mut self.targets, server.0);
+            let own = self.services[service as usize].balancer(&self.targets, server.0);
+            own.deregister(&mut self.targets, server.0);
         }
     }
 
@@ -327,7 +337,7 @@ impl DataPlane {
             self.requests.remove(at);
         } else {
             let service = &mut self.services[r.service as usize];
-            service.balancer.less(&mut self.targets, server);
+            service.balancer(&self.targets, server).less(&mut self.targets, server);
             service.totals.elb_502 += 1;
             let seen = q.now().as_nanos().saturating_add(service.travel(r.seed, r.attempt));
             self.failed(q, at, Failure::BadGateway, seen, false);

@@ -167,10 +167,13 @@ struct Class {
     error_rate: f64,
 }
 
-/// A target group beside the service's own, or the service's own.
+/// Target groups of its own that a service has: deployments with a second fleet need two.
+pub const OWN_GROUPS: usize = 2;
+
+/// A target group of the service's own, or one beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Group {
-    Main,
+    Own(u8),
     External,
     Empty,
 }
@@ -178,9 +181,15 @@ enum Group {
 #[derive(Clone, Debug)]
 struct ServiceState {
     totals: ServiceTotals,
-    balancer: Balancer,
-    /// Target groups with the upper end of their share, when there are others beside the main one.
+    /// The service's own target groups.
+    balancers: [Balancer; OWN_GROUPS],
+    /// Weights of the target groups beside its own, and that of its own ones together.
+    beside: Vec<(f64, Group)>,
+    own_weight: f64,
+    /// Target groups with the upper end of their share, when there are several.
     groups: Vec<(f64, Group)>,
+    /// The one that gets everything when there are not.
+    sole: u8,
     client: ClientRules,
     patience: Option<Sampler>,
     network: Sampler,

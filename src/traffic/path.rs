@@ -1,8 +1,10 @@
 //! The way of a request, from arrival to answer: the hot code.
 
+use super::balancer::{Balancer, Targets};
+use super::plan::shares;
 use super::request::{NONE, Request, Slab, Stage};
 use super::totals::Failure;
-use super::{Agenda, DataPlane, Group, Notice, ServiceState, TrafficEvent};
+use super::{Agenda, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
 use crate::kernel::{Draw, Phase, SimTime};
 use crate::units::ServerId;
 
@@ -160,9 +162,8 @@ impl DataPlane {
         service.totals.attempts += 1;
         service.totals.request_bytes += class.request_bytes;
         let target = match service.group(seed, attempt) {
-            Group::Main => {
-                service.balancer.pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt))
-            }
+            Group::Own(own) => service.balancers[usize::from(own)]
+                .pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt)),
             Group::Empty => None,
             Group::External => {
                 let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
@@ -185,7 +186,7 @@ impl DataPlane {
         let hot = &self.servers.hot[server as usize];
         if hot.held < hot.limit {
             r.server = server;
-            service.balancer.more(&mut self.targets, server);
+            service.balancer(&self.targets, server).more(&mut self.targets, server);
             service.watch(q, now, at, id, &self.requests);
             service.observe(now, 0, 1);
             self.servers.advance(server, now);
@@ -193,7 +194,7 @@ impl DataPlane {
             self.reschedule(q, server);
         } else if self.servers.may_queue(server) {
             r.server = server;
-            service.balancer.more(&mut self.targets, server);
+            service.balancer(&self.targets, server).more(&mut self.targets, server);
             service.watch(q, now, at, id, &self.requests);
             self.queue(q, server, at);
         } else {
@@ -405,7 +406,7 @@ impl DataPlane {
         let service = &mut self.services[r.service as usize];
         let mut errors = class.error_rate;
         if r.server != NONE {
-            service.balancer.less(&mut self.targets, r.server);
+            service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
             let own = self.servers.kind(r.server).spec.effect.error_rate;
             errors += own - errors * own;
         }
@@ -525,7 +526,7 @@ impl DataPlane {
             self.failed(q, at, why, seen, false);
             return;
         }
-        service.balancer.less(&mut self.targets, r.server);
+        service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
         self.failed(q, at, why, seen, !cancel);
         if cancel {
             self.withdraw(q, at, r);
@@ -536,7 +537,7 @@ impl DataPlane {
         let now = q.now().as_nanos();
         let service = &mut self.services[r.service as usize];
         service.totals.client_gone_460 += 1;
-        service.balancer.less(&mut self.targets, r.server);
+        service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
         self.failed(q, at, Failure::Abandoned, now, false);
         self.withdraw(q, at, r);
     }
@@ -580,11 +581,33 @@ fn awaited(r: &Request) -> bool {
 }
 
 impl ServiceState {
+    /// Shares requests between the own target groups by weight, within what all own ones get together.
+    pub(super) fn share(&mut self, weights: [f64; OWN_GROUPS]) {
+        let sum: f64 = weights.iter().sum();
+        if sum.is_nan() || sum <= 0.0 {
+            return;
+        }
+        if let (true, Some(sole)) = (self.beside.is_empty(), weights.iter().position(|w| *w == sum)) {
+            self.groups.clear();
+            self.sole = sole as u8;
+            return;
+        }
+        let own = (0_u8..).zip(weights).map(|(i, w)| (self.own_weight * w / sum, Group::Own(i)));
+        let all: Vec<(f64, Group)> = own.filter(|g| g.0 > 0.0).chain(self.beside.iter().copied()).collect();
+        self.groups = shares(all.iter().map(|g| g.0)).into_iter().zip(all.iter().map(|g| g.1)).collect();
+    }
+
+    /// The target group of a server.
+    #[inline]
+    pub(super) fn balancer(&mut self, targets: &Targets, server: u32) -> &mut Balancer {
+        &mut self.balancers[targets.group(server)]
+    }
+
     /// The target group of an attempt.
     #[inline]
     fn group(&self, seed: u64, attempt: u16) -> Group {
         if self.groups.is_empty() {
-            return Group::Main;
+            return Group::Own(self.sole);
         }
         let u = attempt_draw(seed, purpose::GROUP, attempt).unit();
         self.groups.iter().find(|g| u < g.0).map_or(Group::Empty, |g| g.1)

@@ -57,7 +57,7 @@ fn optional(law: &Law, unit: f64, tables: &Tables) -> Option<Sampler> {
 }
 
 /// Upper ends of shares, in proportion to weights.
-fn shares(weights: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
+pub(super) fn shares(weights: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
     let total: f64 = weights.clone().sum();
     weights
         .scan(0.0, |sum, w| {
@@ -133,21 +133,13 @@ impl DataPlane {
                 &default
             }
         };
-        let mut groups = Vec::new();
-        if !lb.target_groups.is_empty() {
-            let own = lb.target_groups.get("main").map_or(1, |g| g.weight);
-            let others = lb.target_groups.iter().filter(|(name, _)| *name != "main");
-            groups.push((f64::from(own), Group::Main));
-            groups.extend(
-                others.map(|(_, g)| (f64::from(g.weight), if g.external { Group::External } else { Group::Empty })),
-            );
-            let ends = shares(groups.iter().map(|g| g.0));
-            if ends.last().is_some_and(|s| s.is_nan()) {
-                return Err(invalid("load_balancer.target_groups", "the weights of all target groups are zero".into()));
-            }
-            for (group, end) in groups.iter_mut().zip(ends) {
-                group.0 = end;
-            }
+        let own_weight = f64::from(lb.target_groups.get("main").map_or(1, |g| g.weight));
+        let others = lb.target_groups.iter().filter(|(name, _)| *name != "main");
+        let beside: Vec<(f64, Group)> = others
+            .map(|(_, g)| (f64::from(g.weight), if g.external { Group::External } else { Group::Empty }))
+            .collect();
+        if own_weight + beside.iter().map(|g| g.0).sum::<f64>() <= 0.0 {
+            return Err(invalid("load_balancer.target_groups", "the weights of all target groups are zero".into()));
         }
         if lb.algorithm == Algorithm::PowerOfChoices && lb.choices == 0 {
             return Err(invalid("load_balancer.choices", "at least one target must be looked at".into()));
@@ -155,10 +147,15 @@ impl DataPlane {
         let client = ClientRules::new(&service.client);
         let idle = lb.idle_timeout.as_nanos();
         let client_limit = client.timeout.is_some_and(|t| t <= idle);
-        self.services.push(ServiceState {
+        let mut state = ServiceState {
             totals: ServiceTotals::default(),
-            balancer: Balancer::new(lb.algorithm, lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets),
-            groups,
+            balancers: std::array::from_fn(|_| {
+                Balancer::new(lb.algorithm, lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets)
+            }),
+            beside,
+            own_weight,
+            groups: Vec::new(),
+            sole: 0,
             patience: service.client.patience.as_ref().map(|l| law(l, tables)),
             network: law(&lb.network_latency, tables),
             limit: client.timeout.unwrap_or(u64::MAX).min(idle),
@@ -172,7 +169,9 @@ impl DataPlane {
             connections_per_request: lb.connections_per_request.max(0.0),
             connection_carry: 0.0,
             observed: Observed::default(),
-        });
+        };
+        state.share([1.0, 0.0]);
+        self.services.push(state);
         Ok(())
     }
 

@@ -46,6 +46,8 @@ pub struct ServerSpec {
     pub accept_queue: Option<u32>,
     /// How its revision's requests differ.
     pub effect: RevisionEffect,
+    /// Which of the service's own target groups it is in: below [`super::OWN_GROUPS`].
+    pub group: u8,
 }
 
 /// What servers of one service and revision have in common.

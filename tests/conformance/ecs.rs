@@ -10,6 +10,7 @@ use simctl::cluster::target_health::{
 use simctl::kernel::{SimDuration, SimTime};
 use simctl::placement::zones::{Eligibility, balanced, eligible, target_sorted};
 use simctl::rollout::circuit_breaker::{BreakerEvent, BreakerMemory, record, threshold};
+use simctl::rollout::shift::Shift;
 use simctl::rollout::{early_success, rolling};
 use simctl::scaling::combine::{PolicyKind, Proposal, combine};
 use simctl::scaling::cooldown::{self, CooldownMemory, CooldownRequest};
@@ -19,8 +20,10 @@ use simctl::scaling::step::{self, StepInput};
 use simctl::scaling::target_tracking::{Direction, alarms, round_change};
 use simctl::scenario::from_text;
 use simctl::scenario::model::{
-    AdjustmentType, Comparison, ContainerHealthCheck, Plan, ScalingPolicy, ScheduledAction, StepAdjustment,
-    TargetHealthCheck, TargetTracking, ThresholdConfiguration, ThresholdType, TreatMissingData,
+    AdjustmentType, CanaryConfiguration, CodeDeploy, Comparison, ContainerHealthCheck, DeploymentConfigName,
+    DeploymentConfiguration, DeploymentStrategy, LifecycleHook, LinearConfiguration, Plan, ScalingPolicy,
+    ScheduledAction, StepAdjustment, TargetHealthCheck, TargetTracking, ThresholdConfiguration, ThresholdType,
+    TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, TreatMissingData,
 };
 use simctl::telemetry::alarm::{AlarmSpec, AlarmState, evaluate};
 use simctl::telemetry::utilization;
@@ -48,12 +51,14 @@ pub(crate) fn run(family: &str, case: &Value) -> Outcome {
         "capacity_provider_split" => capacity_provider_split,
         "circuit_breaker_sequence" => circuit_breaker_sequence,
         "circuit_breaker_threshold" => circuit_breaker_threshold,
+        "codedeploy_shift" => codedeploy_shift,
         "container_health" => container_health,
         "cooldown" => cooldowns,
         "cron_next" => cron_next,
         "cron_valid" => cron_valid,
         "defaults" => defaults,
         "early_success" => early,
+        "ecs_native_shift" => ecs_native_shift,
         "fargate_size" => fargate_size,
         "multi_policy" => multi_policy,
         "percent_rounding" => percent_rounding,
@@ -501,15 +506,98 @@ fn defaults(input: &Value, expect: &Value) -> Check {
             simctl::scenario::model::Capacity::FargateSpot(spot) => seconds(spot.notice),
             simctl::scenario::model::Capacity::Fargate(_) => return Err(missing()),
         },
-        // The console's preset, daemons, blue/green, managed scaling, predictive scaling, EC2 groups.
+        "ecs.canary.canaryPercent" => shifting(&shifting_plan()?).0.canary_percent.into(),
+        "ecs.linear.stepPercent" => LinearConfiguration::default().step_percent.into(),
+        "ecs.linear.stepBakeTimeInMinutes" => LinearConfiguration::default().step_bake_time_in_minutes.into(),
+        "ecs.hook.callBackDelaySeconds" => seconds(shifting(&shifting_plan()?).1.call_back_delay),
+        // The console's preset, daemons, managed scaling, predictive scaling, EC2 groups.
         _ => return Err(Stop::NotBuilt),
     };
     agree(expect, "value", got)
 }
 
+/// A service that shifts traffic, with nothing written that may be left out.
+fn shifting_plan() -> Result<Plan, Stop> {
+    let text = r#"
+        [simulation]
+        duration = "1h"
+        [capacity.fargate]
+        type = "fargate"
+        [services.web]
+        capacity.fargate = { weight = 1 }
+        task = { cpu = 1024, memory = "2 GB" }
+        requests.page = { cpu_time = "20ms" }
+        traffic.rate = [{ at = "0s", rps = 60 }]
+        load_balancer = {}
+        [services.web.ecs.deployment_configuration]
+        strategy = "CANARY"
+        canary_configuration = {}
+        lifecycle_hooks.smoke = { lifecycle_stages = ["POST_SCALE_UP"] }
+        "#;
+    from_text("defaults", text).map_err(|found| fails(found.render(false)))
+}
+
+/// The canary's steps and the hook of that scenario.
+fn shifting(plan: &Plan) -> (CanaryConfiguration, LifecycleHook) {
+    let configuration = &plan.services["web"].ecs.deployment_configuration;
+    (configuration.canary_configuration.clone().unwrap_or_default(), configuration.lifecycle_hooks["smoke"].clone())
+}
+
 fn early(input: &Value, expect: &Value) -> Check {
     let required = early_success::required(count(input, "desired")?, count(input, "healthy_percent")?);
     agree(expect, "required", required.into())
+}
+
+/// The steps of a shift, as minutes and percents.
+fn shift_schedule(shift: &Shift) -> Value {
+    let steps = shift.schedule();
+    steps.iter().map(|s| json!([s.after.as_secs_f64() / 60.0, f64::from(s.tenths) / 10.0])).collect()
+}
+
+fn ecs_native_shift(input: &Value, expect: &Value) -> Check {
+    let strategy = word(DeploymentStrategy::ALL, DeploymentStrategy::as_str, text(input, "strategy")?)?;
+    let mut configuration = DeploymentConfiguration { strategy, ..DeploymentConfiguration::default() };
+    match strategy {
+        DeploymentStrategy::Linear => {
+            configuration.linear_configuration = Some(LinearConfiguration {
+                step_percent: number(input, "percent")?,
+                step_bake_time_in_minutes: count(input, "step_bake_minutes")?,
+            });
+        }
+        DeploymentStrategy::Canary => {
+            configuration.canary_configuration = Some(CanaryConfiguration {
+                canary_percent: number(input, "percent")?,
+                canary_bake_time_in_minutes: count(input, "step_bake_minutes")?,
+            });
+        }
+        DeploymentStrategy::Rolling | DeploymentStrategy::BlueGreen => {}
+    }
+    let shift = Shift::native(&configuration).ok_or_else(|| fails("this strategy shifts no traffic"))?;
+    agree(expect, "schedule", shift_schedule(&shift))?;
+    let bake = SimDuration::from_mins(u64::from(count(input, "bake_time_minutes")?));
+    agree(expect, "cleanup_at", (shift.clean_up_at(bake).as_secs_f64() / 60.0).into())
+}
+
+fn codedeploy_shift(input: &Value, expect: &Value) -> Check {
+    let config = text(input, "config")?;
+    let mut group = CodeDeploy::default();
+    if config == "custom" {
+        let (percentage, interval) = (count(input, "percent")?, count(input, "interval_minutes")?);
+        group.traffic_routing_config = Some(match text(input, "type")? {
+            "Canary" => TrafficRoutingConfig::TimeBasedCanary(TimeBasedCanary {
+                canary_percentage: percentage,
+                canary_interval: interval,
+            }),
+            "Linear" => TrafficRoutingConfig::TimeBasedLinear(TimeBasedLinear {
+                linear_percentage: percentage,
+                linear_interval: interval,
+            }),
+            other => return Err(fails(format!("`{other}` is no type"))),
+        });
+    } else {
+        group.deployment_config_name = word(DeploymentConfigName::ALL, DeploymentConfigName::as_str, config)?;
+    }
+    agree(expect, "schedule", shift_schedule(&Shift::code_deploy(&group)))
 }
 
 fn fargate_size(input: &Value, expect: &Value) -> Check {

@@ -264,6 +264,7 @@ impl Station {
             concurrency: task.concurrency,
             accept_queue: task.accept_queue,
             effect: Default::default(),
+            group: 0,
         };
         let servers: Vec<ServerId> = (0..service.desired_count)
             .map(|_| {

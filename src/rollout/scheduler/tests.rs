@@ -22,7 +22,7 @@ fn rules(min: u32, max: u32) -> DeploymentConfiguration {
         },
         alarms: DeploymentAlarms { alarm_names: Vec::new(), enable: true, rollback: true },
         bake_time_in_minutes: None,
-        early_success: None,
+        ..DeploymentConfiguration::default()
     }
 }
 
@@ -191,7 +191,7 @@ impl World {
                 let next = self.deployment(revision, RolloutState::InProgress, true);
                 self.deployments.push(next);
             }
-            SchedulerCommand::Stuck { .. } | SchedulerCommand::Held { .. } | SchedulerCommand::Wake { .. } => {}
+            _ => {}
         }
     }
 

@@ -2,13 +2,20 @@
 
 use indexmap::IndexMap;
 
+use super::shift::{
+    CanaryConfiguration, CodeDeploy, DeploymentController, DeploymentStrategy, LifecycleHook, LinearConfiguration,
+};
 use crate::kernel::SimDuration;
 
 table! {
     /// What only an ECS service has.
     pub struct EcsService {
-        /// Bounds and safety of a rolling update.
+        /// Who carries a deployment out. Source: ECS API, DeploymentController.
+        pub deployment_controller: DeploymentController = DeploymentController::Ecs,
+        /// How a deployment of the ECS controller goes.
         pub deployment_configuration: DeploymentConfiguration = DeploymentConfiguration::default(),
+        /// The deployment group of a service whose controller is CODE_DEPLOY.
+        pub code_deploy: Option<CodeDeploy> = None,
         /// Time after a task first started in which failed health checks do not count.
         pub health_check_grace_period_seconds: u32 as WholeSeconds = 0,
         /// Whether tasks are moved when zones are uneven.
@@ -47,8 +54,10 @@ table! {
 }
 
 table! {
-    /// Bounds and safety of a rolling update. Source: ECS API, DeploymentConfiguration.
+    /// How a deployment goes, its bounds and its safety. Source: ECS API, DeploymentConfiguration.
     pub struct DeploymentConfiguration {
+        /// How the new revision takes over.
+        pub strategy: DeploymentStrategy = DeploymentStrategy::Rolling,
         /// Lower bound of healthy tasks, percent of the desired count, rounded up.
         pub minimum_healthy_percent: u32 = 100,
         /// Upper bound of running and pending tasks, percent of the desired count, rounded down.
@@ -57,8 +66,14 @@ table! {
         pub deployment_circuit_breaker: CircuitBreaker = CircuitBreaker::default(),
         /// Fails a deployment while an alarm stands.
         pub alarms: DeploymentAlarms = DeploymentAlarms::default(),
-        /// Time after the new revision has taken over in which alarms still fail the deployment. Absent: 0 without alarms, else computed from their periods, below 5.
+        /// Time after the new revision has taken over in which alarms still fail the deployment, 0 to 1440; outside of ROLLING both revisions run. Required for BLUE_GREEN. Absent: 0 without alarms, else computed from their periods, below 5.
         pub bake_time_in_minutes: Option<u32> = None,
+        /// The steps of LINEAR.
+        pub linear_configuration: Option<LinearConfiguration> = None,
+        /// The steps of CANARY.
+        pub canary_configuration: Option<CanaryConfiguration> = None,
+        /// What is asked at the stages of BLUE_GREEN, LINEAR and CANARY, by name.
+        pub lifecycle_hooks: IndexMap<String, LifecycleHook> = IndexMap::new(),
         /// Completes a deployment early.
         pub early_success: Option<EarlySuccess> = None,
     }

@@ -6,11 +6,13 @@ mod control;
 mod law;
 mod search;
 mod service;
+mod shift;
 
 pub use control::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use search::{Search, SpaceValues};
 pub use service::*;
+pub use shift::*;
 
 use indexmap::IndexMap;
 
@@ -270,6 +272,8 @@ tagged! {
     pub enum Action {
         /// Starts a deployment of a new revision.
         Deploy(DeployAction) = "deploy",
+        /// Stops a deployment, as StopServiceDeployment does.
+        StopDeployment(StopDeploymentAction) = "stop_deployment",
         /// Sets the desired count, as UpdateService does.
         DesiredCount(DesiredCountAction) = "desired_count",
         /// Suspends or resumes kinds of scaling, as RegisterScalableTarget does.
@@ -286,6 +290,28 @@ table! {
         pub service: String,
         /// How the new revision differs from the one it replaces.
         pub revision: Revision = Revision::default(),
+    }
+}
+
+table! {
+    /// Stops the deployment of a service that is in progress. What CodeDeploy does then is in its `auto_rollback_configuration`.
+    pub struct StopDeploymentAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The service.
+        pub service: String,
+        /// What ECS does with the deployment.
+        pub stop_type: StopType = StopType::Rollback,
+    }
+}
+
+words! {
+    /// What becomes of a deployment that is stopped. Source: ECS API, StopServiceDeployment.
+    pub enum StopType {
+        /// The last completed revision comes back.
+        Rollback = "ROLLBACK",
+        /// Everything stays as it is.
+        Abort = "ABORT",
     }
 }
 

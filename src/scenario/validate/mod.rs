@@ -5,12 +5,13 @@
 mod network;
 mod scaling;
 mod service;
+mod shifts;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
 use super::load::LoadOptions;
 use super::locate;
-use super::model::{Action, Capacity, Fargate, Objectives, Plan};
+use super::model::{Action, Capacity, DeploymentController, Fargate, Objectives, Plan, Service};
 use super::tree::Node;
 use crate::catalog::Catalog;
 use crate::kernel::SimDuration;
@@ -330,6 +331,7 @@ impl Check<'_> {
         for (name, action) in &self.plan.actions {
             let (at, service) = match action {
                 Action::Deploy(a) => (a.at, &a.service),
+                Action::StopDeployment(a) => (a.at, &a.service),
                 Action::DesiredCount(a) => (a.at, &a.service),
                 Action::Suspend(a) => (a.at, &a.service),
             };
@@ -353,6 +355,19 @@ impl Check<'_> {
                             most,
                             "the quota `tasks_per_service` allows",
                         );
+                    }
+                    Action::StopDeployment(_) => {
+                        let code_deploy = |s: &Service| s.ecs.deployment_controller == DeploymentController::CodeDeploy;
+                        if c.is_written(&["stop_type"]) && c.plan.services.get(service).is_some_and(code_deploy) {
+                            c.error(
+                                "S1012",
+                                &["stop_type"],
+                                format!(
+                                    "CodeDeploy deploys `{service}`, and its deployment group says what a stop does"
+                                ),
+                                "`auto_rollback_configuration` with DEPLOYMENT_STOP_ON_REQUEST rolls back",
+                            );
+                        }
                     }
                     Action::Suspend(_) => {
                         if c.plan.services.get(service).is_some_and(|s| s.scaling.is_none()) {

@@ -8,7 +8,8 @@ use crate::scenario::fargate::{fargate_size_valid, nearest_sizes};
 use crate::scenario::has_traffic;
 use crate::scenario::lang::list;
 use crate::scenario::model::{
-    Action, Condition, Container, ContainerHealthCheck, EcsService, Service, Switch, Task, ThresholdType,
+    Action, Condition, Container, ContainerHealthCheck, DeploymentController, DeploymentStrategy, EcsService, Service,
+    Switch, Task, ThresholdType,
 };
 use crate::units::{Bytes, Cpu, print_bytes, print_cpu};
 
@@ -372,6 +373,7 @@ impl Check<'_> {
             }
             c.deployment_alarms(service);
         });
+        self.shifts(ecs, service);
     }
 
     fn deployment_alarms(&mut self, service: &Service) {
@@ -404,6 +406,11 @@ impl Check<'_> {
             let n = u64::from(count);
             n > 0 && n * max / 100 <= n && (n * min).div_ceil(100) >= n
         };
+        let rolling =
+            service.ecs.deployment_controller == DeploymentController::Ecs && d.strategy == DeploymentStrategy::Rolling;
+        if !rolling {
+            return; // A second fleet stands beside the first one, whatever the percents.
+        }
         if min == 100 && max == 100 {
             return; // Said already, whatever the count.
         }
