@@ -30,6 +30,8 @@ id! {
     TaskId;
     /// A capacity (capacity provider), by its position in the plan.
     CapacityId;
+    /// A node (a container instance), by order of launch; never reused.
+    NodeId;
     /// A zone of the cluster, by its position in the plan.
     ZoneId;
     /// A request class, by its position over all services of the plan.

@@ -8,7 +8,7 @@ mod parse;
 mod print;
 mod quantity;
 
-pub use ids::{CapacityId, ClassId, ServerId, ServiceId, SourceId, TargetGroupId, TaskId, ZoneId};
+pub use ids::{CapacityId, ClassId, NodeId, ServerId, ServiceId, SourceId, TargetGroupId, TaskId, ZoneId};
 pub use parse::{
     ByteNotation, QuantityError, parse_bytes, parse_cpu, parse_duration, parse_number, parse_percent, parse_usd,
 };
