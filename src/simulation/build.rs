@@ -56,6 +56,7 @@ impl RevisionRuntime {
                 wait_factor: change.wait_factor,
                 memory_factor: change.memory_factor,
                 error_rate: change.error_rate,
+                latency: SimDuration::ZERO,
             },
             fails_to_start: change.fails_to_start,
             crashes_after: change.crashes_after.as_ref().map(|l| l.law().clone()),

@@ -3,12 +3,14 @@
 //! API's, in snake case.
 
 mod control;
+mod faults;
 mod law;
 mod search;
 mod service;
 mod shift;
 
 pub use control::*;
+pub use faults::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use search::{Search, SpaceValues};
 pub use service::*;
@@ -34,6 +36,8 @@ table! {
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.
         pub actions: IndexMap<String, Action> = IndexMap::new(),
+        /// What goes wrong, at given times or at random, by name.
+        pub faults: IndexMap<String, Fault> = IndexMap::new(),
         /// What the account pays beside the list price, and for what traffic leaves by.
         pub billing: Billing = Billing::default(),
     }
@@ -76,6 +80,8 @@ table! {
         pub quotas: Quotas = Quotas::default(),
         /// How metrics reach CloudWatch and alarms are evaluated.
         pub telemetry: Telemetry = Telemetry::default(),
+        /// The subnets that tasks get their addresses from.
+        pub subnets: Subnets = Subnets::default(),
     }
 }
 

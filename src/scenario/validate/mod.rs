@@ -2,6 +2,7 @@
 //!
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
+mod faults;
 mod network;
 mod scaling;
 mod service;
@@ -30,6 +31,7 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
     check.path.clear();
     check.objectives();
     check.actions();
+    check.faults();
     if plan.services.is_empty() {
         check.error("S1003", &["services"], "a scenario needs at least one service", "nothing would run");
     }
