@@ -22,8 +22,8 @@ pub enum StopCode {
     Unhealthy,
     /// Spot capacity was taken back.
     SpotInterruption,
-    /// The machine under it was lost.
-    HostLost,
+    /// Its instance failed.
+    InfrastructureHealth,
 }
 
 impl StopCode {
@@ -37,7 +37,7 @@ impl StopCode {
             Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
             Self::Unhealthy => "ServiceSchedulerInitiated (unhealthy)",
             Self::SpotInterruption => "SpotInterruption",
-            Self::HostLost => "TerminationNotice (host lost)",
+            Self::InfrastructureHealth => "InfrastructureHealth",
         }
     }
 }

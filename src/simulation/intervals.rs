@@ -446,7 +446,7 @@ impl Simulation<'_> {
                     StopCode::EssentialContainerExited
                         | StopCode::OutOfMemory
                         | StopCode::SpotInterruption
-                        | StopCode::HostLost
+                        | StopCode::InfrastructureHealth
                 );
                 if by_world {
                     self.faults.losses[service.index()].found(now);

@@ -421,7 +421,7 @@ impl Simulation<'_> {
             return;
         }
         match code {
-            StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::HostLost => {
+            StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::InfrastructureHealth => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);
                 }
