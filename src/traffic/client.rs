@@ -118,6 +118,8 @@ mod tests {
             },
             retry_budget: None,
             cancel_on_timeout: false,
+            connections: None,
+            sessions: None,
         });
         let ms: Vec<u64> = (1..=5).map(|n| rules.backoff(n, Draw::new(1)) / 1_000_000).collect();
         assert_eq!(ms, [100, 200, 400, 500, 500]);
