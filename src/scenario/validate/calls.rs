@@ -84,7 +84,12 @@ impl Check<'_> {
     fn connections(&mut self, connections: &Connections) {
         self.range(&["connections", "count"], u64::from(connections.count), 1, 10_000_000, "clients open a");
         if connections.requests == Some(0) {
-            self.error("S1010", &["connections", "requests"], "a connection carries at least one request", "at least 1");
+            self.error(
+                "S1010",
+                &["connections", "requests"],
+                "a connection carries at least one request",
+                "at least 1",
+            );
         }
     }
 
@@ -126,8 +131,13 @@ impl Check<'_> {
         if callee == caller {
             self.error("S2021", &[], format!("`{caller}` calls itself"), "a circle of calls never ends");
         } else if dependency.is_none() && target.is_none() {
-            let names: Vec<&str> =
-                plan.services.keys().filter(|n| *n != caller).chain(plan.dependencies.keys()).map(String::as_str).collect();
+            let names: Vec<&str> = plan
+                .services
+                .keys()
+                .filter(|n| *n != caller)
+                .chain(plan.dependencies.keys())
+                .map(String::as_str)
+                .collect();
             self.known(&[], span, "service or dependency", callee, &names);
         }
         let classes: Vec<&str> = service.requests.keys().map(String::as_str).collect();
@@ -196,7 +206,12 @@ impl Check<'_> {
                     self.ordered(&path("base_ejection_time"), &path("max_ejection_time"), in_order);
                 }
                 if o.max_ejection_percent > 100.0 {
-                    self.error("S1010", &path("max_ejection_percent"), "more than all cannot be ejected", "at most 100 %");
+                    self.error(
+                        "S1010",
+                        &path("max_ejection_percent"),
+                        "more than all cannot be ejected",
+                        "at most 100 %",
+                    );
                 }
             }
         }

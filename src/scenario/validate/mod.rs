@@ -322,7 +322,8 @@ impl Check<'_> {
             }
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
-        let silent = self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s) && !super::is_called(self.plan, name));
+        let silent =
+            self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s) && !super::is_called(self.plan, name));
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }
