@@ -1,7 +1,7 @@
 //! What clients do when an attempt fails: backoff and retry budget.
 
 use crate::kernel::Draw;
-use crate::scenario::model::{Backoff, Client};
+use crate::scenario::model::{Backoff, Call, Client};
 
 const SLOTS: usize = 10;
 const SLOT_NANOS: u64 = 1_000_000_000;
@@ -87,6 +87,17 @@ impl ClientRules {
             backoff: client.backoff.clone(),
             budget: client.retry_budget.map(RetryBudget::new),
             cancel: client.cancel_on_timeout,
+        }
+    }
+
+    /// The behaviour of a service that calls another.
+    pub(super) fn of_call(call: &Call) -> Self {
+        Self {
+            timeout: call.timeout.map(|t| t.as_nanos()),
+            retries: u16::try_from(call.retries).unwrap_or(u16::MAX),
+            backoff: call.backoff.clone(),
+            budget: call.retry_budget.map(RetryBudget::new),
+            cancel: call.cancel_on_timeout,
         }
     }
 

@@ -95,14 +95,12 @@ table! {
         pub per_request_timeout: SimDuration as Seconds = SimDuration::from_secs(15),
         /// Ejection of targets that fail.
         pub outlier_detection: OutlierDetection = OutlierDetection::default(),
-        /// Time that the two proxies add to a call, there and back.
-        pub proxy_latency: TimeLaw = TimeLaw::constant_secs(0.001),
         /// CPU of the proxy for one call, on either side.
         pub proxy_cpu: SimDuration = SimDuration::from_nanos(200_000),
         /// Delay until a task that comes or goes is known to the proxies.
         pub propagation: SimDuration = SimDuration::from_secs(2),
-        /// Network time between caller and task and back.
-        pub network_latency: TimeLaw = TimeLaw::constant_secs(0.0005),
+        /// Network time between caller and task and back, with the two proxies on the way.
+        pub network_latency: TimeLaw = TimeLaw::constant_secs(0.0015),
     }
 }
 
