@@ -155,6 +155,7 @@ impl<'p> Simulation<'p> {
         let quotas = &plan.cluster.quotas;
         let bucket = || TokenBucket::new(quotas.fargate_launch_burst, quotas.fargate_launch_rate);
         let recorder = super::recorder::Recorder::new(plan, options, sink);
+        let calls = super::CallRecords::new(data.call_edges().count(), data.dependency_count());
         Ok(Self {
             plan,
             options,
@@ -167,6 +168,7 @@ impl<'p> Simulation<'p> {
             tasks: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
+            calls,
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],

@@ -144,6 +144,7 @@ impl Simulation<'_> {
         for (index, cost) in cost_of.iter().enumerate() {
             self.close_service_interval(ServiceId::from(index), start, length, *cost);
         }
+        self.close_calls_interval(start, length)?;
         self.recorder.interval_start = now;
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
@@ -220,7 +221,10 @@ impl Simulation<'_> {
             failed_timeout: t.failed.timeout,
             failed_abandoned: t.failed.abandoned,
             failed_target_error: t.failed.server_error,
-            failed_balancer_error: t.failed.unavailable + t.failed.bad_gateway + t.failed.gateway_timeout,
+            failed_balancer_error: t.failed.unavailable
+                + t.failed.bad_gateway
+                + t.failed.gateway_timeout
+                + t.failed.no_connection,
             in_flight: t.in_flight,
             latency_p50_ms: ms(Some(0.5)),
             latency_p90_ms: ms(Some(0.9)),
@@ -350,6 +354,7 @@ impl Simulation<'_> {
                 trend.forget_max();
             }
         }
+        self.forget_calls();
         self.meter.start_counting(now);
         Ok(())
     }

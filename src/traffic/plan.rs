@@ -261,7 +261,9 @@ impl DataPlane {
             planned_speed: 1.0,
             set_speed: 1.0,
             changes: changes
-                .flat_map(|s| [(s.at.as_nanos(), s.speed), (s.at.as_nanos().saturating_add(s.duration.as_nanos()), 1.0)])
+                .flat_map(|s| {
+                    [(s.at.as_nanos(), s.speed), (s.at.as_nanos().saturating_add(s.duration.as_nanos()), 1.0)]
+                })
                 .collect(),
             used: 0.0,
         });
