@@ -21,6 +21,7 @@ const PAGES: &[Page] = &[
          summary.json      objectives, breach minutes, latency, errors, cost, scaling, time to recover\n\
          services.csv      per service and interval: load, latency, errors, tasks, utilisation, cost\n\
          tasks.csv         one row per task: when it entered each state, why it stopped, what it cost\n\
+         dependencies.csv  per dependency and interval: calls, connections, wait (where there are any)\n\
          nodes.csv         one row per node; a Fargate task is one\n\
          decisions.csv     one row per decision: what was seen, how old it was, what bound it, why\n\
          decisions.jsonl   the same with the complete observation and memory of the controller\n\

@@ -234,6 +234,7 @@ fn is_ours(name: &str) -> bool {
             super::DECISIONS_FILE,
             super::DEPLOYMENTS_FILE,
             super::COSTS_FILE,
+            super::DEPENDENCIES_FILE,
             REPLICATIONS_FILE,
         ]
         .contains(&name)

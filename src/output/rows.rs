@@ -88,6 +88,43 @@ pub struct ServiceRow<'a> {
     pub cost_usd: Money,
 }
 
+/// A row of `dependencies.csv`: one dependency in one interval. Counts are of the interval, states at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DependencyRow<'a> {
+    /// Start of the interval.
+    pub time_s: Secs,
+    /// Length of the interval; the last one may be shorter.
+    pub interval_s: Secs,
+    /// The dependency.
+    pub dependency: Text<'a>,
+    /// Calls begun.
+    pub calls: u64,
+    /// Calls answered well.
+    pub succeeded: u64,
+    /// Calls given up.
+    pub failed: u64,
+    /// Calls begun and not yet ended.
+    pub in_flight: u64,
+    /// Median latency of the calls that succeeded in the interval, as their callers see it.
+    pub latency_p50_ms: Option<Millis>,
+    /// 99th percentile of the same.
+    pub latency_p99_ms: Option<Millis>,
+    /// 99th percentile of the wait for a worker.
+    pub wait_p99_ms: Option<Millis>,
+    /// Share of the time that its workers were busy.
+    pub utilization_pct: Fixed<2>,
+    /// Open connections.
+    pub connections: u32,
+    /// The most open connections in the interval.
+    pub connections_peak: u32,
+    /// Connections that it accepts; empty for no limit.
+    pub max_connections: Option<u32>,
+    /// Connections that it refused.
+    pub connections_refused: u64,
+    /// Calls that wait for a worker.
+    pub waiting: u64,
+}
+
 /// A row of `tasks.csv`: one task. A time is empty if the state was never entered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskRow<'a> {

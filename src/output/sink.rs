@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::error::csv_cause;
 use super::{
-    CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, OutputError, ServiceRow, Summary, TaskRow, tidy,
+    CostRow, DecisionDetail, DecisionRow, DependencyRow, DeploymentRow, NodeRow, OutputError, ServiceRow, Summary,
+    TaskRow, tidy,
 };
 
 /// Per service and interval.
@@ -22,6 +23,8 @@ pub const DECISIONS_FILE: &str = "decisions.csv";
 pub const DECISIONS_JSONL_FILE: &str = "decisions.jsonl";
 /// One row per step of a deployment.
 pub const DEPLOYMENTS_FILE: &str = "deployments.csv";
+/// Per dependency and interval; only where there are dependencies.
+pub const DEPENDENCIES_FILE: &str = "dependencies.csv";
 /// Per item, owner and interval.
 pub const COSTS_FILE: &str = "costs.csv";
 /// One row per run.
@@ -75,6 +78,9 @@ struct Files {
     decisions: Table,
     deployments: Table,
     costs: Table,
+    /// Opened with its first row.
+    dependencies: Option<Table>,
+    folder: PathBuf,
     records: BufWriter<Box<dyn Write + Send>>,
     records_path: PathBuf,
 }
@@ -119,6 +125,8 @@ impl RowSink {
                 decisions: Table::open::<DecisionRow<'_>>(folder, DECISIONS_FILE, open)?,
                 deployments: Table::open::<DeploymentRow<'_>>(folder, DEPLOYMENTS_FILE, open)?,
                 costs: Table::open::<CostRow<'_>>(folder, COSTS_FILE, open)?,
+                dependencies: None,
+                folder: folder.to_path_buf(),
                 records: BufWriter::new(records),
                 records_path,
             })),
@@ -201,6 +209,19 @@ impl RowSink {
         self.files.as_mut().map_or(Ok(()), |f| f.costs.row(row))
     }
 
+    /// Writes a row of `dependencies.csv`, which is begun with the first one.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn dependency(&mut self, row: &DependencyRow<'_>) -> Result<(), OutputError> {
+        let Some(files) = self.files.as_mut() else { return Ok(()) };
+        let table = match &mut files.dependencies {
+            Some(table) => table,
+            none => none.insert(Table::open::<DependencyRow<'_>>(&files.folder, DEPENDENCIES_FILE, &open_file)?),
+        };
+        table.row(row)
+    }
+
     /// Writes what is still in buffers.
     ///
     /// # Errors
@@ -218,7 +239,7 @@ impl RowSink {
         ] {
             table.flush()?;
         }
-        Ok(())
+        files.dependencies.as_mut().map_or(Ok(()), Table::flush)
     }
 }
 

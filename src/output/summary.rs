@@ -31,6 +31,12 @@ pub struct Summary {
     pub breach_minutes: IndexMap<String, u64>,
     /// Figures of the services.
     pub services: IndexMap<String, ServiceSummary>,
+    /// Calls between services and to dependencies, in the order of the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallSummary>,
+    /// What services depend on beside each other.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub dependencies: IndexMap<String, DependencySummary>,
     /// Times in which an objective did not hold, in order.
     pub incidents: Vec<Incident>,
     /// The faults that struck, in order; a random process may have more than the first 200 that are listed.
@@ -213,6 +219,87 @@ pub struct ServiceSummary {
     pub deployments: Vec<DeploymentSummary>,
     /// Short series for the terminal.
     pub trends: Trends,
+}
+
+/// The calls of one service to another or to a dependency.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CallSummary {
+    /// Who calls.
+    pub caller: String,
+    /// Who is called.
+    pub callee: String,
+    /// By which way: `load_balancer`, `service_discovery`, `service_connect` or `dependency`.
+    pub via: String,
+    /// Calls begun.
+    pub calls: u64,
+    /// Answered well.
+    pub succeeded: u64,
+    /// Given up.
+    pub failed: u64,
+    /// Unfinished at the end.
+    pub unfinished: u64,
+    /// Attempts that were sent.
+    pub attempts: u64,
+    /// Retries, of the caller and of its proxy.
+    pub retries: u64,
+    /// Those of the proxy.
+    pub proxy_retries: u64,
+    /// Retries that the budget did not allow.
+    pub retries_denied: u64,
+    /// Failed calls by the kind of their last attempt; kinds that did not occur are left out.
+    pub failed_by_kind: IndexMap<String, u64>,
+    /// Latency of calls that succeeded, as the caller sees it; absent when none did.
+    pub latency: Option<Latency>,
+    /// The pool of connections; absent without one.
+    pub pool: Option<PoolSummary>,
+    /// Connections that were refused.
+    pub connections_refused: u64,
+    /// Connections that did not come about in time.
+    pub connect_timeouts: u64,
+    /// Targets that a proxy ejected.
+    pub ejections: u64,
+}
+
+/// The pools of connections of the tasks of a caller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolSummary {
+    /// Connections that the pool of one task may have.
+    pub max_connections: u32,
+    /// The most that one had.
+    pub peak: u32,
+    /// Waits for a free connection that were in vain.
+    pub timeouts: u64,
+    /// Waits for a free connection, zeros included.
+    pub wait: Option<Latency>,
+}
+
+/// Figures of a dependency.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DependencySummary {
+    /// Calls begun.
+    pub calls: u64,
+    /// Answered well.
+    pub succeeded: u64,
+    /// Given up.
+    pub failed: u64,
+    /// Unfinished at the end.
+    pub unfinished: u64,
+    /// Failed calls by the kind of their last attempt; kinds that did not occur are left out.
+    pub failed_by_kind: IndexMap<String, u64>,
+    /// Latency of calls that succeeded, as the callers see it.
+    pub latency: Option<Latency>,
+    /// Wait of connected calls for one of its workers, zeros included.
+    pub wait: Option<Latency>,
+    /// Share of the time that its workers were busy.
+    pub utilization_pct: f64,
+    /// Connections that it accepts; absent for no limit.
+    pub max_connections: Option<u32>,
+    /// Open connections, mean over time.
+    pub connections_mean: f64,
+    /// The most connections.
+    pub connections_peak: u32,
+    /// Connections that it refused.
+    pub connections_refused: u64,
 }
 
 /// Scaling and churn of one service.
@@ -490,6 +577,10 @@ pub enum DiagnosisKind {
     RetryStorm,
     /// The load was more than the tasks can serve until the end.
     Overload,
+    /// Connections were refused by a dependency.
+    ConnectionsExhausted,
+    /// Connections were not to be had from a pool.
+    PoolExhausted,
 }
 
 impl DiagnosisKind {
@@ -519,6 +610,8 @@ impl DiagnosisKind {
             Self::AtMaximumCapacity => "at maximum capacity",
             Self::RetryStorm => "retry storm",
             Self::Overload => "overload",
+            Self::ConnectionsExhausted => "connections exhausted",
+            Self::PoolExhausted => "connection pool exhausted",
         }
     }
 }

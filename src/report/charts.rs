@@ -28,7 +28,8 @@ pub enum LatencyScale {
 
 /// Draws the charts of a result folder into its folder `charts`, each as SVG and as PNG, and returns the
 /// names of the charts. The first service has the plain names (`overview`, `load`, `latency`, `capacity`,
-/// `utilisation`, `errors`, `deployments`); a further one has `overview-NAME`. `cost` is of the whole.
+/// `utilisation`, `errors`, `deployments`); a further one has `overview-NAME`, a dependency `dependency-NAME`. `cost` is of
+/// the whole.
 ///
 /// Reads the files back, so that what is drawn is what is on disk; memory does not grow with the run.
 ///
@@ -65,6 +66,9 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         draw("errors".into(), page.errors())?;
         draw("deployments".into(), page.deployments())?;
     }
+    for name in data.dependencies.keys() {
+        draw(format!("dependency-{}", file_name(name)), super::dependency_chart::dependency_chart(&data, name))?;
+    }
     draw("cost".into(), cost_chart(&data))?;
     for name in &names {
         for extension in ["svg", "png"] {
@@ -88,7 +92,7 @@ pub(super) fn file_name(service: &str) -> String {
 }
 
 /// What the charts of one service are made from.
-struct Page<'a> {
+pub(super) struct Page<'a> {
     data: &'a ResultData,
     service: &'a str,
     series: &'a ServiceSeries,
@@ -110,7 +114,7 @@ impl Layer {
     }
 
     /// Without the band of an envelope: only one or two bands of a panel can be told apart.
-    fn bare(self) -> Self {
+    pub(super) fn bare(self) -> Self {
         Self { band: false, ..self }
     }
 }
@@ -140,7 +144,7 @@ impl Shape {
     }
 }
 
-fn largest(series: &Series, unit: &str) -> String {
+pub(super) fn largest(series: &Series, unit: &str) -> String {
     series.max().map_or(String::new(), |m| format!("max {}{unit}", sig3(m)))
 }
 
@@ -401,7 +405,7 @@ const TRIANGLES: usize = 70;
 const MARKS: usize = 12;
 
 /// What all figures share: the axis, bands, marks and the footer. Without a page: those of the whole.
-fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
+pub(super) fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
     let meta = &data.summary.meta;
     let mut bands = Vec::new();
     if meta.warm_up_s > 0.0 {

@@ -6,6 +6,7 @@ mod chart;
 mod charts;
 mod closing;
 mod comparison;
+mod dependency_chart;
 mod experiment_charts;
 mod figures;
 mod gallery;

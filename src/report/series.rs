@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::chart::{PLOT_WIDTH, Shape};
 use crate::output::{
-    COSTS_FILE, CostRow, DECISIONS_FILE, DEPLOYMENTS_FILE, DecisionRow, DeploymentRow, Fixed, Millis, OutputError,
-    SERVICES_FILE, ServiceRow, Summary, read_summary,
+    COSTS_FILE, CostRow, DECISIONS_FILE, DEPENDENCIES_FILE, DEPLOYMENTS_FILE, DecisionRow, DependencyRow,
+    DeploymentRow, Fixed, Millis, OutputError, SERVICES_FILE, ServiceRow, Summary, read_summary,
 };
 
 /// Most buckets of a run that does not fit interval by interval.
@@ -164,6 +164,19 @@ pub(crate) struct ServiceSeries {
     pub(crate) failed_tasks: Series,
 }
 
+/// The series of one dependency.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DependencySeries {
+    pub(crate) calls: Series,
+    pub(crate) failed: Series,
+    pub(crate) refused: Series,
+    pub(crate) p50: Series,
+    pub(crate) p99: Series,
+    pub(crate) wait: Series,
+    pub(crate) used: Series,
+    pub(crate) connections: Series,
+}
+
 /// A turn of a deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct DeploymentStep {
@@ -179,6 +192,7 @@ pub(crate) struct DeploymentStep {
 pub(crate) struct ResultData {
     pub(crate) summary: Summary,
     pub(crate) services: IndexMap<String, ServiceSeries>,
+    pub(crate) dependencies: IndexMap<String, DependencySeries>,
     /// Dollars by item and bucket.
     pub(crate) costs: IndexMap<String, Vec<f64>>,
     /// Length of a bucket.
@@ -248,6 +262,16 @@ impl ResultData {
                 }
             }
         })?;
+        let mut dependencies: IndexMap<String, DependencySeries> =
+            summary.dependencies.keys().map(|name| (name.clone(), DependencySeries::default())).collect();
+        if !dependencies.is_empty() {
+            Table::open(&folder.join(DEPENDENCIES_FILE))?.each(|row: DependencyRow<'static>| {
+                if let Some(d) = dependencies.get_mut(row.dependency.as_ref()) {
+                    let t = row.time_s.value();
+                    d.add(&row, bucket(t), t);
+                }
+            })?;
+        }
         let mut costs: IndexMap<String, Vec<f64>> = IndexMap::new();
         Table::open(&folder.join(COSTS_FILE))?.each(|row: CostRow<'static>| {
             if !costs.contains_key(row.item.as_ref()) {
@@ -260,7 +284,7 @@ impl ResultData {
         for item in costs.values_mut() {
             item.truncate(buckets);
         }
-        Ok(Self { summary, services, costs, bucket_s })
+        Ok(Self { summary, services, dependencies, costs, bucket_s })
     }
 }
 
@@ -300,6 +324,22 @@ impl ServiceSeries {
         self.used.add(b, t, pct(row.cpu_used_pct));
         self.seen.add(b, end, pct(row.cpu_seen_pct));
         self.memory.add(b, t, pct(row.memory_used_pct));
+    }
+}
+
+impl DependencySeries {
+    fn add(&mut self, row: &DependencyRow<'_>, b: usize, t: f64) {
+        let seconds = row.interval_s.value();
+        let rate = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { f64::NAN };
+        let ms = |m: Option<Millis>| m.map_or(f64::NAN, Millis::value);
+        self.calls.add(b, t, rate(row.calls));
+        self.failed.add(b, t, rate(row.failed));
+        self.refused.add(b, t, rate(row.connections_refused));
+        self.p50.add(b, t, ms(row.latency_p50_ms));
+        self.p99.add(b, t, ms(row.latency_p99_ms));
+        self.wait.add(b, t, ms(row.wait_p99_ms));
+        self.used.add(b, t, row.utilization_pct.0);
+        self.connections.add(b, t, f64::from(row.connections_peak));
     }
 }
 

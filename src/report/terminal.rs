@@ -23,6 +23,8 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary, style: Style) -> io
     for (name, service) in &summary.services {
         service_block(&mut page, &summary.meta, name, service)?;
     }
+    calls(&mut page, summary)?;
+    dependencies(&mut page, summary)?;
     deployments(&mut page, summary)?;
     faults(&mut page, summary)?;
     recovery(&mut page, summary)?;
@@ -226,6 +228,72 @@ fn scaling(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
         text += &format!("; held back {}", held.join(", "));
     }
     page.paragraph(2, 4, &text)
+}
+
+/// Who calls whom: how often, with what latency, and what went wrong.
+fn calls(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
+    if summary.calls.is_empty() {
+        return Ok(());
+    }
+    let label = page.style.width - 50;
+    let heads: String = ["calls", "failed %", "p50 ms", "p99 ms", "retries"].iter().map(|h| right(h, 10)).collect();
+    page.heading(&left("Calls", label), &heads)?;
+    for c in &summary.calls {
+        let finished = c.succeeded + c.failed;
+        let failed = if finished > 0 { sig3(100.0 * c.failed as f64 / finished as f64) } else { String::new() };
+        let (p50, p99) =
+            c.latency.as_ref().map_or((String::new(), String::new()), |l| (sig3(l.p50_ms), sig3(l.p99_ms)));
+        let cells = [count(c.calls), failed, p50, p99, count(c.retries)];
+        let cells: String = cells.iter().map(|cell| right(&page.style.text(cell), 10)).collect();
+        let arrow = page.style.text("→");
+        let name = clipped(&format!("{} {arrow} {} ({})", c.caller, c.callee, key_words(&c.via)), label - 3);
+        page.line(&format!("{}{cells}", left(&format!("  {name}"), label)))?;
+        let mut aside = Vec::new();
+        if let Some(pool) = &c.pool {
+            let wait = pool.wait.as_ref().map_or(0.0, |w| w.p99_ms);
+            if wait >= 0.05 || pool.timeouts > 0 {
+                let of = format!("{} of {} connections", pool.peak, pool.max_connections);
+                aside.push(format!("pool: at most {of} a task, wait p99 {} ms", sig3(wait)));
+            }
+            if pool.timeouts > 0 {
+                aside.push(format!("{} in vain", counted(pool.timeouts, "wait")));
+            }
+        }
+        for (n, what) in [
+            (c.connections_refused, "refused connection"),
+            (c.connect_timeouts, "connection time-out"),
+            (c.proxy_retries, "further proxy attempt"),
+            (c.ejections, "ejection"),
+        ] {
+            if n > 0 {
+                aside.push(counted(n, what));
+            }
+        }
+        if !aside.is_empty() {
+            page.paragraph(4, 6, &aside.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+fn dependencies(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
+    if summary.dependencies.is_empty() {
+        return Ok(());
+    }
+    let label = page.style.width - 50;
+    let heads: String = ["busy %", "wait p99", "open", "most", "refused"].iter().map(|h| right(h, 10)).collect();
+    page.heading(&left("Dependencies", label), &heads)?;
+    for (name, d) in &summary.dependencies {
+        let most = match d.max_connections {
+            Some(max) => format!("{}/{max}", d.connections_peak),
+            None => d.connections_peak.to_string(),
+        };
+        let wait = d.wait.as_ref().map_or(String::new(), |w| format!("{} ms", sig3(w.p99_ms)));
+        let cells = [sig3(d.utilization_pct), wait, sig3(d.connections_mean), most, count(d.connections_refused)];
+        let cells: String = cells.iter().map(|cell| right(&page.style.text(cell), 10)).collect();
+        page.line(&format!("{}{cells}", left(&format!("  {}", clipped(name, label - 3)), label)))?;
+    }
+    Ok(())
 }
 
 fn deployments(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {

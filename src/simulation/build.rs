@@ -143,6 +143,7 @@ impl<'p> Simulation<'p> {
         let quotas = &plan.cluster.quotas;
         let bucket = || TokenBucket::new(quotas.fargate_launch_burst, quotas.fargate_launch_rate);
         let recorder = super::recorder::Recorder::new(plan, options, sink);
+        let calls = super::CallRecords::new(data.call_edges().count(), data.dependency_count());
         Ok(Self {
             plan,
             options,
@@ -155,6 +156,7 @@ impl<'p> Simulation<'p> {
             tasks: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
+            calls,
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],
@@ -233,6 +235,7 @@ impl<'p> Simulation<'p> {
         self.take_address(task);
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
+        self.publish(task, true);
         self.tasks[task.index()].sick = false;
         self.apply(Command::Ready { task });
         self.serve(task);

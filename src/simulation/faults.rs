@@ -10,7 +10,7 @@ use super::{ControlEvent, Simulation, Timer};
 use crate::cluster::{Command, StopCode, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow, FaultSummary};
-use crate::scenario::model::{Fault, Metric, Plan, PullFailure, Switch, ZoneLoss, ZoneOutage};
+use crate::scenario::model::{DependencySlowdown, Fault, Metric, Plan, PullFailure, Switch, ZoneLoss, ZoneOutage};
 use crate::traffic::TargetState;
 use crate::units::{Cpu, ServiceId, TaskId, ZoneId};
 
@@ -455,15 +455,23 @@ impl Simulation<'_> {
                 (0, format!("images of {whose} are pulled at {} of the bandwidth", percent(p.bandwidth_factor)))
             }
             Fault::DependencySlowdown(d) => {
-                self.refresh_dependencies(&d.service);
+                self.refresh_slowness(d);
                 let mut parts = Vec::new();
                 if d.wait_factor != 1.0 {
-                    parts.push(format!("take {} times as long", d.wait_factor));
+                    parts.push(format!("takes {} times as long", d.wait_factor));
+                }
+                if d.speed != 1.0 {
+                    parts.push(format!("works at {} of its speed", percent(d.speed)));
                 }
                 if d.error_rate > 0.0 {
-                    parts.push(format!("fail in {} of the requests", percent(d.error_rate)));
+                    parts.push(format!("fails {} of the time", percent(d.error_rate)));
                 }
-                (0, format!("the dependencies of {} {}", d.service, parts.join(" and ")))
+                let who = match (&d.service, &d.dependency) {
+                    (Some(service), _) => format!("what {service} depends on"),
+                    (_, Some(name)) => name.clone(),
+                    (None, None) => String::new(),
+                };
+                (0, format!("{who} {}", parts.join(" and ")))
             }
             Fault::Quota(_) => {
                 self.refresh_quotas();
@@ -525,7 +533,7 @@ impl Simulation<'_> {
             Fault::ZonalShift(s) => {
                 self.refresh_targets(&[s.zone]);
             }
-            Fault::DependencySlowdown(d) => self.refresh_dependencies(&d.service),
+            Fault::DependencySlowdown(d) => self.refresh_slowness(d),
             Fault::Quota(_) => self.refresh_quotas(),
             _ => {}
         }
@@ -758,14 +766,38 @@ impl Simulation<'_> {
         self.recorder.decision(&row, &DecisionDetail { observation: to_json(&()), memory: to_json(&()) });
     }
 
-    fn refresh_dependencies(&mut self, name: &str) {
+    /// Works out again how slow what a fault names is.
+    fn refresh_slowness(&mut self, d: &DependencySlowdown) {
+        if let Some(name) = &d.service {
+            self.refresh_waits(name);
+        }
+        let plan = self.plan;
+        let Some((name, index)) = d.dependency.as_ref().and_then(|n| Some((n, plan.dependencies.get_index_of(n)?)))
+        else {
+            return;
+        };
+        let (mut speed, mut good) = (1.0, 1.0);
+        for f in self.faults.active() {
+            if let Fault::DependencySlowdown(d) = f.plan
+                && d.dependency.as_ref() == Some(name)
+            {
+                speed *= d.speed;
+                good *= 1.0 - d.error_rate;
+            }
+        }
+        self.data.set_dependency_speed(&mut self.queue, index, speed);
+        // A dependency is a service of its own in the data plane, with one class.
+        self.data.set_dependency(ServiceId::from(plan.services.len() + index), 0, 1.0, 1.0 - good);
+    }
+
+    fn refresh_waits(&mut self, name: &str) {
         let plan = self.plan;
         let Some(service) = plan.services.get_index_of(name) else { return };
         for (class, key) in plan.services[service].requests.keys().enumerate() {
             let (mut factor, mut good) = (1.0, 1.0);
             for f in self.faults.active() {
                 if let Fault::DependencySlowdown(d) = f.plan
-                    && d.service == name
+                    && d.service.as_deref() == Some(name)
                     && of_service(&d.requests, key)
                 {
                     factor *= d.wait_factor;

@@ -1,5 +1,7 @@
 //! The end of a run: what is still open is closed, and the summary is drawn.
 
+use indexmap::IndexMap;
+
 use super::recorder::{LATENCY_KEYS, ServiceRecord, availability, holds, latency_s};
 use super::{RunError, RunOutcome, Simulation};
 use crate::cluster::DeploymentOutcome as Ended;
@@ -26,7 +28,7 @@ pub fn run_id(plan_hash: &str, replication: u64) -> String {
     hasher.finalize().to_hex()[..16].to_string()
 }
 
-fn latency(h: &Histogram) -> Option<Latency> {
+pub(super) fn latency(h: &Histogram) -> Option<Latency> {
     let ms = |q: f64| h.quantile(q).map(|n| n as f64 / 1e6);
     Some(Latency {
         count: h.count(),
@@ -41,7 +43,17 @@ fn latency(h: &Histogram) -> Option<Latency> {
 }
 
 fn requests(t: &ServiceTotals) -> RequestCounts {
-    let named = |pairs: &[(&str, u64)]| pairs.iter().map(|&(n, v)| (n.to_string(), v)).collect();
+    let named =
+        |pairs: &[(&str, u64)]| -> IndexMap<String, u64> { pairs.iter().map(|&(n, v)| (n.to_string(), v)).collect() };
+    let mut failed_by_kind = named(&[
+        ("timeout", t.failed.timeout),
+        ("abandoned", t.failed.abandoned),
+        ("target_error", t.failed.server_error),
+        ("balancer_error", t.failed.unavailable + t.failed.bad_gateway + t.failed.gateway_timeout),
+    ]);
+    if t.failed.no_connection > 0 {
+        failed_by_kind.insert("no_connection".to_string(), t.failed.no_connection);
+    }
     RequestCounts {
         started: t.started,
         succeeded: t.succeeded,
@@ -49,12 +61,7 @@ fn requests(t: &ServiceTotals) -> RequestCounts {
         unfinished: t.in_flight,
         attempts: t.attempts,
         retries: t.retries,
-        failed_by_kind: named(&[
-            ("timeout", t.failed.timeout),
-            ("abandoned", t.failed.abandoned),
-            ("target_error", t.failed.server_error),
-            ("balancer_error", t.failed.unavailable + t.failed.bad_gateway + t.failed.gateway_timeout),
-        ]),
+        failed_by_kind,
         balancer_errors: named(&[
             ("elb_460", t.client_gone_460),
             ("elb_502", t.elb_502),
@@ -117,6 +124,7 @@ impl Simulation<'_> {
         for index in 0..self.services.len() {
             self.diagnose(index, &mut diagnoses);
         }
+        self.diagnose_calls(&mut diagnoses);
         let mut notes = vec!["single replication: no interval".to_string(), "uncalibrated: direction only".to_string()];
         for refusal in &self.recorder.refusals {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
@@ -135,6 +143,8 @@ impl Simulation<'_> {
             objectives,
             breach_minutes,
             services: services.into_iter().collect(),
+            calls: self.calls_summary(),
+            dependencies: self.dependencies_summary().into_iter().collect(),
             incidents,
             faults: self.faults.occurrences.clone(),
             weak_prices,

@@ -101,17 +101,21 @@ impl Simulation<'_> {
     /// Hands what costs money to the meter.
     fn charge(&mut self, service: ServiceId, t: &ServiceTotals) {
         let s = &mut self.services[service.index()];
-        let through = t.request_bytes + t.response_bytes;
+        // What callers send past the load balancer does not pay for it.
+        let balanced = t.attempts - t.direct;
+        let through = t.request_bytes + t.response_bytes - t.direct_bytes;
         let zones = f64::from(self.plan.cluster.zones);
         let cross = self.plan.billing.cross_zone_share.unwrap_or(1.0 - 1.0 / zones);
         let logs = s.plan.task.log_bytes_per_request.get() * t.routed;
         let image = std::mem::take(&mut s.image_bytes).get();
         let meter = &mut self.meter;
-        meter.add(service, UsageKind::LoadBalancerRequests, t.attempts);
+        meter.add(service, UsageKind::LoadBalancerRequests, balanced);
         meter.add(service, UsageKind::LoadBalancerNewConnections, t.new_connections);
         meter.add(service, UsageKind::LoadBalancerBytes, through);
-        meter.add(service, UsageKind::CrossZoneBytes, (through as f64 * cross) as u64);
-        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes);
+        let all = t.request_bytes + t.response_bytes;
+        meter.add(service, UsageKind::CrossZoneBytes, (all as f64 * cross) as u64);
+        // Answers to other services stay inside.
+        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes - t.inner_response_bytes);
         meter.add(service, UsageKind::LogBytes, logs);
         meter.add(service, UsageKind::ImagePullBytes, image);
     }
@@ -141,6 +145,7 @@ impl Simulation<'_> {
         for (index, cost) in cost_of.iter().enumerate() {
             self.close_service_interval(ServiceId::from(index), start, length, *cost);
         }
+        self.close_calls_interval(start, length)?;
         self.recorder.interval_start = now;
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
@@ -217,7 +222,10 @@ impl Simulation<'_> {
             failed_timeout: t.failed.timeout,
             failed_abandoned: t.failed.abandoned,
             failed_target_error: t.failed.server_error,
-            failed_balancer_error: t.failed.unavailable + t.failed.bad_gateway + t.failed.gateway_timeout,
+            failed_balancer_error: t.failed.unavailable
+                + t.failed.bad_gateway
+                + t.failed.gateway_timeout
+                + t.failed.no_connection,
             in_flight: t.in_flight,
             latency_p50_ms: ms(Some(0.5)),
             latency_p90_ms: ms(Some(0.9)),
@@ -377,6 +385,7 @@ impl Simulation<'_> {
                 trend.forget_max();
             }
         }
+        self.forget_calls();
         self.meter.start_counting(now);
         Ok(())
     }

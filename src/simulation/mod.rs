@@ -2,6 +2,7 @@
 //! billing, telemetry and the recorder, and asks the controllers.
 
 mod build;
+mod calls;
 mod checks;
 mod deploy;
 mod event;
@@ -35,6 +36,7 @@ use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Histogram, Notice, ServiceTotals, TrafficError};
 use crate::units::{Cpu, TaskId};
 use build::{CapacityRuntime, ServiceRuntime};
+use calls::CallRecords;
 use life::TaskRuntime;
 use recorder::Recorder;
 use scale::AlarmRuntime;
@@ -136,6 +138,7 @@ pub(crate) struct Simulation<'p> {
     tasks: Vec<TaskRuntime>,
     task_of_server: Vec<Option<TaskId>>,
     alarms: Vec<AlarmRuntime>,
+    calls: CallRecords,
     account_queues: [VecDeque<TaskId>; 2],
     account_rates: [TokenBucket; 2],
     vcpus_in_use: [Cpu; 2],

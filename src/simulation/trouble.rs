@@ -154,6 +154,8 @@ pub(super) enum Finding {
     ScalingWithoutData { evaluations: u64 },
     ScalingSilent { longest: SimDuration },
     AtMaximum { seconds: f64, max: u32 },
+    RefusedByDependency { connections: u64, max_connections: u32 },
+    PoolStarved { attempts: u64, callee: String, max_connections: u32 },
     RetryStorm { retries: u64, attempts: u64 },
     Overload { cpu_pct: f64, unanswered: u64 },
 }
@@ -332,6 +334,24 @@ impl Finding {
                 1,
                 format!("for {seconds:.0} s an objective failed while the service stood at its max_capacity of {max}"),
                 "raise `scaling.max_capacity`, or find out what the tasks do with their time",
+            ),
+            Self::RefusedByDependency { connections, max_connections } => (
+                K::ConnectionsExhausted,
+                *connections,
+                format!(
+                    "{} beyond its max_connections of {max_connections}",
+                    n(*connections, "connection was refused", "connections were refused")
+                ),
+                "pools times tasks must stay below it: smaller pools, or a proxy that shares connections",
+            ),
+            Self::PoolStarved { attempts, callee, max_connections } => (
+                K::PoolExhausted,
+                *attempts,
+                format!(
+                    "{} to call {callee} found no free connection in the pool of {max_connections} of their task",
+                    n(*attempts, "attempt", "attempts")
+                ),
+                "a larger pool helps only if what is behind it is not the slow part",
             ),
             Self::RetryStorm { retries, attempts } => (
                 K::RetryStorm,
@@ -526,6 +546,8 @@ mod tests {
             Finding::ScalingWithoutData { evaluations: 9 },
             Finding::ScalingSilent { longest: SimDuration::from_secs(900) },
             Finding::AtMaximum { seconds: 60.0, max: 8 },
+            Finding::RefusedByDependency { connections: 1, max_connections: 100 },
+            Finding::PoolStarved { attempts: 4, callee: "db".into(), max_connections: 10 },
             Finding::RetryStorm { retries: 7, attempts: 10 },
             Finding::Overload { cpu_pct: 99.0, unanswered: 3 },
         ];

@@ -5,10 +5,11 @@
 //! "Troubleshoot your Application Load Balancers", HTTP 504.
 
 use super::request::{NONE, Request, Stage};
+use super::routes::AttemptEnd;
 use super::server::{RevisionEffect, ServerSpec};
 use super::totals::Failure;
 use super::{Agenda, DataPlane, TrafficEvent};
-use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::kernel::{Phase, SimDuration};
 use crate::units::{ServerId, ServiceId};
 
 /// Time after which the balancer gives up a connection that is not taken.
@@ -39,7 +40,7 @@ impl DataPlane {
     /// Sets the factor on the waiting of a request class, by its position in the service, and the share of its requests
     /// that fail in the application beside the class's own.
     pub fn set_dependency(&mut self, service: ServiceId, class: usize, wait_factor: f64, errors: f64) {
-        let first = self.services[service.index()].first_class as usize;
+        let first = self.fronts[service.index()].first_class as usize;
         if let Some(class) = self.classes.get_mut(first + class) {
             class.wait_factor = wait_factor;
             class.fault_errors = errors;
@@ -56,44 +57,55 @@ impl DataPlane {
 
     /// An attempt whose server takes no connection: it waits for a time-out.
     #[cold]
-    pub(super) fn hang(&mut self, q: &mut impl Agenda, at: u32) {
+    pub(super) fn hang(&mut self, q: &mut impl Agenda, at: u32, balanced: bool) {
         let now = q.now();
         let r = &mut self.requests[at];
         r.stage = Stage::Hanging;
-        let (id, server) = (r.service, r.server);
-        let service = &mut self.services[id as usize];
-        service.balancer(&self.targets, server).more(&mut self.targets, server);
-        service.watch(q, now.as_nanos(), at, id, &self.requests);
+        let (front, service, server) = (r.front, r.service, r.server);
+        if balanced {
+            let service = &mut self.services[usize::from(service)];
+            service.balancer(&self.targets, server).more(&mut self.targets, server);
+        }
+        self.fronts[usize::from(front)].watch(q, now.as_nanos(), at, front, &self.requests);
         let event = TrafficEvent::WaitEnd { request: at, generation: self.requests.generation(at) };
         q.schedule(now + CONNECT_TIMEOUT, Phase::State, event);
     }
 
-    /// The balancer gives up a connection that nobody takes.
-    pub(super) fn no_connection(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
-        self.let_go(r.server);
-        let service = &mut self.services[r.service as usize];
-        service.totals.elb_504 += 1;
-        let seen: SimTime = q.now();
-        let seen = seen.as_nanos().saturating_add(service.travel(r.seed, r.attempt));
-        self.failed(q, at, Failure::GatewayTimeout, seen, false);
-    }
-
-    /// One attempt less is under way at a server that nobody reaches.
-    pub(super) fn let_go(&mut self, server: u32) {
-        if server != NONE {
-            let service = self.servers.kind(server).service as usize;
-            self.services[service].balancer(&self.targets, server).less(&mut self.targets, server);
+    /// A connection that nobody takes is given up, by the balancer (504) or by the caller itself.
+    pub(super) fn unanswered(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+        let front = &self.fronts[usize::from(r.front)];
+        let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));
+        let service = &mut self.services[usize::from(r.service)];
+        let why = if front.balanced {
+            if r.server != NONE {
+                service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
+            }
+            service.totals.elb_504 += 1;
+            Failure::GatewayTimeout
+        } else {
+            Failure::NoConnection
+        };
+        if front.is_call() {
+            self.attempt_over(q, &r, AttemptEnd::Broken);
         }
+        self.failed(q, at, why, seen, false);
     }
 
-    /// The slot of a server is given back: attempts that wait for it in vain belong to nobody.
-    pub(super) fn forget(&mut self, server: u32) {
-        if std::mem::take(&mut self.servers.cold[server as usize].was_cut_off) {
-            for at in 0..self.requests.len() {
-                let r = &mut self.requests[at];
-                if r.server == server && matches!(r.stage, Stage::Hanging | Stage::Stranded) && r.class != NONE {
-                    r.server = NONE;
-                }
+    /// The slot of a server is given back: attempts that wait for it in vain belong to nobody. Those that would wait for ever
+    /// find their connection reset.
+    pub(super) fn forget(&mut self, q: &mut impl Agenda, server: u32) {
+        if !std::mem::take(&mut self.servers.cold[server as usize].was_cut_off) {
+            return;
+        }
+        for at in 0..self.requests.len() {
+            let r = self.requests[at];
+            if r.server != server || r.class == NONE || !matches!(r.stage, Stage::Hanging | Stage::Stranded) {
+                continue;
+            }
+            if self.fronts[usize::from(r.front)].limit == u64::MAX {
+                self.unanswered(q, at, r);
+            } else {
+                self.requests[at].server = NONE;
             }
         }
     }

@@ -176,13 +176,17 @@ fault! {
     pub struct DependencySlowdown {
         /// How long.
         pub duration: TimeLaw,
-        /// The service whose requests wait.
-        pub service: String,
-        /// Its request classes concerned; all when empty.
+        /// The service whose requests wait for something that is not in the scenario. Either this or `dependency`.
+        pub service: Option<String> = None,
+        /// Request classes of the service that are concerned; all when empty.
         pub requests: Vec<String> = Vec::new(),
-        /// Factor on the waiting outside of the CPU.
+        /// Factor on the waiting of the service's requests outside of the CPU.
         pub wait_factor: f64 = 1.0,
-        /// Share of requests that the application answers with an error because of it, 0 to 1.
+        /// The dependency of the scenario that is slow.
+        pub dependency: Option<String> = None,
+        /// Speed of the dependency, as a share of the normal one; 0 stands still.
+        pub speed: f64 as Share = 1.0,
+        /// Share of the service's requests, or of the calls of the dependency, that end with an error because of it, 0 to 1.
         pub error_rate: f64 as Share = 0.0,
     }
 }

@@ -2,6 +2,7 @@
 //! the defaults, the reader, `plan.toml` and the JSON Schema. Field names and defaults are the real
 //! API's, in snake case.
 
+mod calls;
 mod control;
 mod faults;
 mod law;
@@ -9,6 +10,7 @@ mod search;
 mod service;
 mod shift;
 
+pub use calls::*;
 pub use control::*;
 pub use faults::*;
 pub use law::{ByteLaw, TimeLaw};
@@ -32,6 +34,8 @@ table! {
         pub capacity: IndexMap<String, Capacity> = IndexMap::new(),
         /// The services, by name.
         pub services: IndexMap<String, Service> = IndexMap::new(),
+        /// What services depend on beside each other, by name: databases, caches.
+        pub dependencies: IndexMap<String, Dependency> = IndexMap::new(),
         /// What must hold after the run: by service name, or `cluster` for the whole.
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::kernel::Law;
-use crate::scenario::model::{Fault, Service, Switch};
+use crate::scenario::model::{DependencySlowdown, Fault, Service, Switch};
 
 impl Check<'_> {
     pub(super) fn faults(&mut self) {
@@ -102,22 +102,7 @@ impl Check<'_> {
                 self.some_services(&f.services, "tasks", |_| true);
                 self.above_zero(&["bandwidth_factor"], f.bandwidth_factor);
             }
-            Fault::DependencySlowdown(f) => {
-                let names: Vec<&str> = self.plan.services.keys().map(String::as_str).collect();
-                let span = self.at(&["service"]);
-                self.known(&["service"], span, "service", &f.service, &names);
-                self.at_least(&["wait_factor"], f.wait_factor, 0.0);
-                if f.wait_factor == 1.0 && f.error_rate == 0.0 {
-                    self.warn("W0024", &[], "neither `wait_factor` nor `error_rate` changes anything", none);
-                }
-                let Some(service) = self.plan.services.get(&f.service) else { return };
-                let classes: Vec<&str> = service.requests.keys().map(String::as_str).collect();
-                for (i, class) in f.requests.iter().enumerate() {
-                    let path = ["requests", &format!("[{i}]")];
-                    let span = self.at(&path);
-                    self.known(&path, span, "request class", class, &classes);
-                }
-            }
+            Fault::DependencySlowdown(f) => self.dependency_slowdown(f),
             Fault::Quota(f) => {
                 let counts = [f.fargate_on_demand_vcpus, f.fargate_spot_vcpus, f.fargate_launch_burst];
                 if counts.iter().all(Option::is_none) && f.fargate_launch_rate.is_none() {
@@ -145,6 +130,46 @@ impl Check<'_> {
                     s.load_balancer.is_some() || s.task.health_check.is_some()
                 });
             }
+        }
+    }
+
+    fn dependency_slowdown(&mut self, f: &DependencySlowdown) {
+        self.at_least(&["wait_factor"], f.wait_factor, 0.0);
+        if f.service.is_some() == f.dependency.is_some() {
+            self.error(
+                "S1012",
+                &["service"],
+                "either the requests of a service are slow, or a dependency is",
+                "say `service` or `dependency`",
+            );
+        }
+        if let Some(name) = &f.dependency {
+            let names: Vec<&str> = self.plan.dependencies.keys().map(String::as_str).collect();
+            let span = self.at(&["dependency"]);
+            self.known(&["dependency"], span, "dependency", name, &names);
+            if f.wait_factor != 1.0 || !f.requests.is_empty() {
+                self.error("S1012", &["wait_factor"], "a dependency has a `speed`", "goes with `service`");
+            }
+            if f.speed == 1.0 && f.error_rate == 0.0 {
+                self.warn("W0024", &[], "neither `speed` nor `error_rate` changes anything", "has no effect");
+            }
+        }
+        let Some(name) = &f.service else { return };
+        let names: Vec<&str> = self.plan.services.keys().map(String::as_str).collect();
+        let span = self.at(&["service"]);
+        self.known(&["service"], span, "service", name, &names);
+        if f.speed != 1.0 {
+            self.error("S1012", &["speed"], "the requests of a service have a `wait_factor`", "goes with `dependency`");
+        }
+        if f.wait_factor == 1.0 && f.error_rate == 0.0 {
+            self.warn("W0024", &[], "neither `wait_factor` nor `error_rate` changes anything", "has no effect");
+        }
+        let Some(service) = self.plan.services.get(name) else { return };
+        let classes: Vec<&str> = service.requests.keys().map(String::as_str).collect();
+        for (i, class) in f.requests.iter().enumerate() {
+            let path = ["requests", &format!("[{i}]")];
+            let span = self.at(&path);
+            self.known(&path, span, "request class", class, &classes);
         }
     }
 
