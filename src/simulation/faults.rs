@@ -856,11 +856,17 @@ impl Simulation<'_> {
         Some(all.saturating_sub(taken).saturating_sub(self.faults.addresses[zone as usize]))
     }
 
-    /// Chooses the zone of a launch anew when its own is known to be out, or its subnet has no address left.
+    /// Chooses the zone of a launch anew when its own is known to be out, or its subnet has no address left. A launch
+    /// that has failed in a lost zone is tried in another one whether or not the outage is known.
     pub(super) fn choose_zone(&mut self, task: TaskId) {
         let t = self.cluster.task(task);
         let (service, capacity, own) = (t.service, t.capacity, t.zone);
-        let bad = |zone: u32| self.faults.is_shut(zone) || self.free_addresses(zone) == Some(0);
+        let failed = self.tasks[task.index()].capacity_attempts > 0;
+        let bad = |zone: u32| {
+            self.faults.is_shut(zone)
+                || failed && zone == own.0 && self.faults.is_out(zone)
+                || self.free_addresses(zone) == Some(0)
+        };
         if !bad(own.0) {
             return;
         }
