@@ -246,10 +246,20 @@ fn draw_letters<DB: DrawingBackend>(pen: &Pen<'_, DB>, figure: &Figure, first: f
         pen.line(&[foot, (at, first)], mark.color, 0.75, Dash::Solid)?;
         pen.text(&mark.letter, place, y, bold(SMALL, mark.color), HPos::Center)?;
     }
-    for band in figure.bands.iter().filter(|b| !b.label.is_empty()) {
+    // Narrow bands choose first: wide ones have room further on.
+    let mut bands: Vec<&Band> = figure.bands.iter().filter(|b| !b.label.is_empty()).collect();
+    bands.sort_by(|a, b| (a.to - a.from).total_cmp(&(b.to - b.from)));
+    for band in bands {
         let width = text_width(&band.label, SMALL, false);
         let (from, to) = (x(band.from), x(band.to));
-        let place = from + 2.0;
+        let mut place = from + 2.0;
+        taken.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (l, r) in &taken {
+            // Behind what stands there already, as long as that is still within the band.
+            if place + width >= *l && place <= *r && r + 4.0 < to {
+                place = r + 4.0;
+            }
+        }
         let free = taken.iter().all(|(l, r)| place + width < *l || place > *r);
         if (width + 4.0 <= to - from || to - from > 24.0) && free && place + width < WIDTH - 20.0 {
             pen.text(&band.label, place, y, face(SMALL, FAINT), HPos::Left)?;

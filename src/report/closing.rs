@@ -132,16 +132,37 @@ fn fault_of<'a>(summary: &'a Summary, incident: &Incident) -> Option<&'a FaultSu
     summary
         .faults
         .iter()
+        .filter(|f| !is_shift(f))
         .filter(|f| {
             incident.start_s + reach >= f.start_s && incident.start_s <= f.end_s.unwrap_or(f64::MAX) + SHORTLY_AFTER_S
         })
         .max_by(|a, b| a.start_s.total_cmp(&b.start_s))
 }
 
+/// A shift is a remedy, not a fault.
+fn is_shift(f: &FaultSummary) -> bool {
+    f.kind.starts_with("zonal_")
+}
+
 /// What a fault did, if the longest incident of the service began with one.
 fn fault_behind(summary: &Summary, subject: &str) -> Option<String> {
     let worst = worst_incident(summary, subject)?;
     let fault = fault_of(summary, worst)?;
+    let shifted = worst.end_s.and_then(|end| {
+        let soon =
+            |f: &&FaultSummary| f.start_s > fault.start_s && (end - f.start_s).abs() <= 3.0 * summary.meta.interval_s;
+        summary.faults.iter().filter(|f| is_shift(f)).find(soon)
+    });
+    if let Some(shift) = shifted {
+        return Some(format!(
+            "of the fault {} at {} ({}); it recovered after {}, when traffic was shifted away ({})",
+            fault.name,
+            duration(fault.start_s),
+            fault.text,
+            duration(worst.duration_s),
+            shift.name
+        ));
+    }
     let ended = match worst.end_s {
         Some(end) if fault.end_s.is_some_and(|over| end > over) => {
             format!("it recovered {} after the fault was over", duration(end - fault.end_s.unwrap_or(end)))
@@ -183,8 +204,7 @@ fn link_words(link: &str) -> &'static str {
 
 /// Adds the faults that an objective was held through.
 fn with_faults(summary: &Summary, sentence: String) -> String {
-    let names: Vec<&str> = summary.faults.iter().map(|f| f.name.as_str()).collect();
-    let mut names: Vec<&str> = names;
+    let mut names: Vec<&str> = summary.faults.iter().filter(|f| !is_shift(f)).map(|f| f.name.as_str()).collect();
     names.dedup();
     match names.as_slice() {
         [] => sentence,

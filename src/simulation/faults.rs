@@ -60,8 +60,9 @@ struct FaultRuntime<'p> {
     autoshifted: Vec<bool>,
     /// Tasks whose machine is lost, and when the control plane learns of it.
     lost: Vec<(SimTime, TaskId)>,
-    /// Its place in the list of the summary.
+    /// Its place in the list of the summary, and those of the shifts that it brought.
     listed: Option<usize>,
+    shifts: Vec<usize>,
 }
 
 /// The faults of a run, and what they need to know of it.
@@ -112,6 +113,7 @@ impl<'p> Faults<'p> {
             autoshifted: vec![false; plan.services.len()],
             lost: Vec::new(),
             listed: None,
+            shifts: Vec::new(),
         });
         Self {
             list: list.collect(),
@@ -335,7 +337,10 @@ impl Simulation<'_> {
             f.listed = None;
             self.faults.unlisted += 1;
         }
-        self.faults.times.push(FaultTime { fault: index, start: now, end: None });
+        // A shift is a remedy: what goes on under it is not its doing.
+        if !matches!(plan, Fault::ZonalShift(_)) {
+            self.faults.times.push(FaultTime { fault: index, start: now, end: None });
+        }
         self.fault_row(index, "begins", hit, &text);
         match lasts {
             Some(lasts) => self.schedule_fault(index, now + lasts, FaultStep::Ends),
@@ -388,7 +393,14 @@ impl Simulation<'_> {
                 } else {
                     String::new()
                 };
-                (hit, format!("{} is out: {} there {} {what}{short}", zone_names(&o.zones), tasks(hit), are(hit)))
+                let entry = if o.dns_failover.is_zero() {
+                    String::new()
+                } else {
+                    let lasts = crate::units::print_duration(o.dns_failover);
+                    format!(", and connections to load balancer nodes there get no answer for {lasts}")
+                };
+                let zone = zone_names(&o.zones);
+                (hit, format!("{zone} is out: {} there {} {what}{entry}{short}", tasks(hit), are(hit)))
             }
             Fault::SlowZone(s) => {
                 let hit = self.refresh_zones(&s.zones);
@@ -543,8 +555,9 @@ impl Simulation<'_> {
         if let Some(time) = self.faults.times.iter_mut().rev().find(|t| t.fault == index && t.end.is_none()) {
             time.end = Some(now);
         }
-        if let Some(listed) = self.faults.list[index].listed.and_then(|at| self.faults.occurrences.get_mut(at)) {
-            listed.end_s = Some(now.as_secs_f64());
+        let f = &mut self.faults.list[index];
+        for at in f.listed.into_iter().chain(std::mem::take(&mut f.shifts)) {
+            self.faults.occurrences[at].end_s = Some(now.as_secs_f64());
         }
         self.fault_row(index, "ends", 0, "the fault is over");
         self.fault_over(index);
@@ -750,6 +763,17 @@ impl Simulation<'_> {
             return; // the zone has recovered in the meantime
         }
         f.autoshifted[service] = true;
+        let shift = FaultSummary {
+            name: format!("autoshift of {}", self.services[service].name),
+            kind: "zonal_autoshift".to_string(),
+            start_s: now.as_secs_f64(),
+            end_s: None,
+            text: format!("AWS takes {} out of its load balancer", zone_names(zones_of(f.plan))),
+        };
+        if self.faults.occurrences.len() < LISTED {
+            f.shifts.push(self.faults.occurrences.len());
+            self.faults.occurrences.push(shift);
+        }
         let zones = zones_of(f.plan);
         let hit = self.refresh_targets(zones);
         let text = format!(
