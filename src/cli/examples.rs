@@ -45,6 +45,7 @@ pub(crate) const ALL: &[Example] =
         example!("retry-storm"),
         example!("scheduled"),
         example!("fargate-spot"),
+        example!("zone-loss"),
         example!(
             "policy-shootout",
             &[
