@@ -4,12 +4,14 @@
 
 mod control;
 mod law;
+mod placement;
 mod search;
 mod service;
 mod shift;
 
 pub use control::*;
 pub use law::{ByteLaw, TimeLaw};
+pub use placement::*;
 pub use search::{Search, SpaceValues};
 pub use service::*;
 pub use shift::*;
