@@ -10,7 +10,9 @@ use super::{ControlEvent, Simulation, Timer};
 use crate::cluster::{Command, StopCode, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow, FaultSummary};
-use crate::scenario::model::{DependencySlowdown, Fault, Metric, Plan, PullFailure, Switch, ZoneLoss, ZoneOutage};
+use crate::scenario::model::{
+    DependencySlowdown, Fault, Metric, NetworkMode, Plan, PullFailure, Switch, ZoneLoss, ZoneOutage,
+};
 use crate::traffic::TargetState;
 use crate::units::{Cpu, ServiceId, TaskId, ZoneId};
 
@@ -160,8 +162,10 @@ impl<'p> Faults<'p> {
         for f in &self.list {
             let share = match f.plan {
                 Fault::ZoneOutage(o) if f.shortage_since.is_some() => o.shortage,
-                Fault::CapacityShortage(s) if f.since.is_some() && concerns(&s.zones, zone) => {
-                    if s.capacities.is_empty() || s.capacities.iter().any(|c| c == capacity) { s.share } else { 0.0 }
+                Fault::CapacityShortage(s)
+                    if f.since.is_some() && concerns(&s.zones, zone) && of_service(&s.capacities, capacity) =>
+                {
+                    s.share
                 }
                 _ => 0.0,
             };
@@ -514,7 +518,7 @@ impl Simulation<'_> {
         f.since = None;
         f.noticed = false;
         let entry = std::mem::take(&mut f.entry_lost);
-        let shifted = f.autoshifted.iter_mut().any(|s| std::mem::take(s));
+        let shifted = f.autoshifted.iter_mut().any(std::mem::take);
         f.autoshifted.fill(false);
         if let Fault::ZoneOutage(o) = plan
             && o.shortage_duration.is_none()
@@ -886,10 +890,11 @@ impl Simulation<'_> {
         let t = self.cluster.task(task);
         let (service, capacity, own) = (t.service, t.capacity, t.zone);
         let failed = self.tasks[task.index()].capacity_attempts > 0;
+        let own_address = self.wants_address(task);
         let bad = |zone: u32| {
             self.faults.is_shut(zone)
                 || failed && zone == own.0 && self.faults.is_out(zone)
-                || self.free_addresses(zone) == Some(0)
+                || own_address && self.free_addresses(zone) == Some(0)
         };
         if !bad(own.0) {
             return;
@@ -904,15 +909,21 @@ impl Simulation<'_> {
         }
     }
 
-    /// Whether the subnet of a task's zone has an address for it.
+    /// Whether a task has a network interface, and an address, of its own.
+    fn wants_address(&self, task: TaskId) -> bool {
+        let service = self.cluster.task(task).service;
+        self.services[service.index()].plan.task.network_mode == NetworkMode::Awsvpc
+    }
+
+    /// Whether the subnet of a task's zone has an address for it, or it needs none.
     pub(super) fn has_address(&self, task: TaskId) -> bool {
-        self.free_addresses(self.cluster.task(task).zone.0) != Some(0)
+        !self.wants_address(task) || self.free_addresses(self.cluster.task(task).zone.0) != Some(0)
     }
 
     /// A task gets an address.
     pub(super) fn take_address(&mut self, task: TaskId) {
         let zone = self.cluster.task(task).zone.index();
-        if !std::mem::replace(&mut self.tasks[task.index()].address, true) {
+        if self.wants_address(task) && !std::mem::replace(&mut self.tasks[task.index()].address, true) {
             self.faults.addresses[zone] += 1;
         }
     }
