@@ -5,6 +5,7 @@ use super::{RunError, Simulation};
 use crate::kernel::{SimDuration, SimTime};
 use crate::output::{
     CallSummary, DependencyRow, DependencySummary, Diagnosis, DiagnosisKind, Fixed, Latency, Millis, PoolSummary,
+    SlowdownSummary,
 };
 use crate::scenario::model::Via;
 use crate::traffic::{CallTotals, DependencyTotals, Failures, Histogram};
@@ -174,6 +175,15 @@ impl Simulation<'_> {
                 connections_mean: t.connections_area as f64 / 1e9 / seconds,
                 connections_peak: t.connections_peak,
                 connections_refused: t.refused,
+                slowdowns: plan
+                    .slowdowns
+                    .iter()
+                    .map(|s| SlowdownSummary {
+                        start_s: s.at.as_secs_f64(),
+                        end_s: (s.at + s.duration).as_secs_f64().min(self.end.as_secs_f64()),
+                        speed: s.speed,
+                    })
+                    .collect(),
             };
             (name.clone(), summary)
         })
