@@ -135,6 +135,7 @@ impl World {
         for (i, t) in self.calls.iter().enumerate() {
             assert_eq!(t.in_flight, 0, "calls of edge {i}");
         }
+        assert_eq!(self.plane.calls_under_way(), (0, 0));
         for (d, t) in self.plan.dependencies.values().zip(&self.dependencies) {
             assert_eq!(t.calls.in_flight, 0);
             assert!(t.connections_peak <= d.max_connections.unwrap_or(u32::MAX));

@@ -43,6 +43,7 @@ pub(crate) const ALL: &[Example] =
         example!("blue-green"),
         example!("canary-rollback"),
         example!("retry-storm"),
+        example!("microservices"),
         example!("scheduled"),
         example!("fargate-spot"),
         example!("zone-loss"),

@@ -300,6 +300,19 @@ pub struct DependencySummary {
     pub connections_peak: u32,
     /// Connections that it refused.
     pub connections_refused: u64,
+    /// Times at which the scenario has it work at another speed.
+    pub slowdowns: Vec<SlowdownSummary>,
+}
+
+/// A time at which a dependency works at another speed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlowdownSummary {
+    /// Start.
+    pub start_s: f64,
+    /// End.
+    pub end_s: f64,
+    /// Speed, 1 being normal.
+    pub speed: f64,
 }
 
 /// Scaling and churn of one service.

@@ -4,7 +4,9 @@ use super::finish::latency;
 use super::trouble::Finding;
 use super::{RunError, Simulation};
 use crate::kernel::{SimDuration, SimTime};
-use crate::output::{CallSummary, DependencyRow, DependencySummary, Diagnosis, Fixed, Latency, Millis, PoolSummary};
+use crate::output::{
+    CallSummary, DependencyRow, DependencySummary, Diagnosis, Fixed, Latency, Millis, PoolSummary, SlowdownSummary,
+};
 use crate::scenario::model::Via;
 use crate::traffic::{CallTotals, DependencyTotals, Failures, Histogram};
 use crate::units::ServiceId;
@@ -173,6 +175,15 @@ impl Simulation<'_> {
                 connections_mean: t.connections_area as f64 / 1e9 / seconds,
                 connections_peak: t.connections_peak,
                 connections_refused: t.refused,
+                slowdowns: plan
+                    .slowdowns
+                    .iter()
+                    .map(|s| SlowdownSummary {
+                        start_s: s.at.as_secs_f64(),
+                        end_s: (s.at + s.duration).as_secs_f64().min(self.end.as_secs_f64()),
+                        speed: s.speed,
+                    })
+                    .collect(),
             };
             (name.clone(), summary)
         })

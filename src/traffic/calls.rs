@@ -175,7 +175,6 @@ impl Calls {
     }
 
     /// Requests that wait for calls, and calls that have not returned.
-    #[cfg(test)]
     pub(super) fn open_ones(&self) -> (usize, usize) {
         (self.frames.len() - self.free_frames.len(), self.all.len() - self.free.len())
     }

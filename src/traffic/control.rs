@@ -288,6 +288,12 @@ impl DataPlane {
         e.totals.reset();
     }
 
+    /// Requests that wait for calls or work on after them, and calls that have not returned.
+    #[must_use]
+    pub fn calls_under_way(&self) -> (usize, usize) {
+        self.calls.open_ones()
+    }
+
     /// How many dependencies there are.
     #[must_use]
     pub fn dependency_count(&self) -> usize {

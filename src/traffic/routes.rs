@@ -419,8 +419,15 @@ impl DataPlane {
     /// A connection has not come about in time.
     pub(super) fn connect_timeout(&mut self, q: &mut impl Agenda, at: u32, generation: u32) {
         let Some(&r) = self.requests.current(at, generation).filter(|r| r.stage == Stage::Connecting) else { return };
-        let edge = self.fronts[usize::from(r.front)].edge;
-        self.edges[edge as usize].totals.connect_timeouts += 1;
+        let front = &self.fronts[usize::from(r.front)];
+        let edge = &mut self.edges[front.edge as usize];
+        if matches!(edge.route, Route::Discovery { connect_timeout, .. } if front.limit < connect_timeout) {
+            // The caller's own patience was shorter.
+            self.attempt_over(q, &r, AttemptEnd::Broken);
+            self.failed(q, at, Failure::Timeout, q.now().as_nanos(), false);
+            return;
+        }
+        edge.totals.connect_timeouts += 1;
         self.no_connection(q, at, false);
     }
 

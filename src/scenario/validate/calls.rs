@@ -282,3 +282,58 @@ impl Check<'_> {
 fn calls_of(service: &Service, class: &str) -> bool {
     service.calls.values().any(|c| c.classes.is_empty() || c.classes.iter().any(|n| n == class))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::from_text;
+
+    const TWO: &str = r#"
+[simulation]
+duration = "10m"
+[services.front]
+task = { cpu = 256, memory = "512 MiB" }
+requests.page = { cpu_time = "5ms" }
+traffic.rate = [{ at = "0s", rps = 1 }]
+[services.back]
+task = { cpu = 256, memory = "512 MiB" }
+requests.read = { cpu_time = "5ms" }
+[dependencies.db]
+service_time = "5ms"
+"#;
+
+    /// What the check says of two services and a database with some more lines.
+    fn said(more: &str) -> String {
+        from_text("calls.toml", &format!("{TWO}{more}\n")).err().map_or(String::new(), |found| found.render(false))
+    }
+
+    #[test]
+    fn sound_calls_pass() {
+        let plan = from_text("calls.toml", &format!("{TWO}[services.front.calls.back]\nrequest = \"read\"\n")).unwrap();
+        assert!(plan.services["back"].load_balancer.is_some(), "who is called through a load balancer has one");
+        let way =
+            "[services.front.calls.back]\nvia = \"service_connect\"\n[services.back.calls.db]\nservice_time = \"1ms\"";
+        let plan = from_text("calls.toml", &format!("{TWO}{way}\n")).unwrap();
+        assert!(plan.services["back"].load_balancer.is_none(), "who is called by a mesh needs none");
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_refused() {
+        for (more, part) in [
+            ("[services.front.calls.bak]", "there is no service or dependency `bak`"),
+            ("[services.front.calls.front]", "`front` calls itself"),
+            ("[services.front.calls.back]\n[services.back.calls.front]", "call one another in a circle"),
+            ("[services.front.calls.back]\nrequest = \"raed\"", "class of requests of `back` `raed`"),
+            ("[services.front.calls.back]\nclasses = [\"pag\"]", "class of requests `pag`"),
+            ("[services.front.calls.back]\nservice_time = \"1ms\"", "`service_time` is for calls to dependencies"),
+            ("[services.front.calls.db]\nvia = \"service_connect\"", "`via` is for calls to services"),
+            ("[services.front.calls.db]\npool = { max_connections = 0 }", "from 1 to 100000"),
+            ("[services.front.calls.db]\ncount = -1", "cannot be negative"),
+            ("[services.front.calls.back]\nvia = { type = \"service_discovery\", answers = 9 }", "from 1 to 8"),
+            ("[dependencies.back]\nservice_time = \"1ms\"", "a service and a dependency called `back`"),
+            ("[services.front.load_balancer]\nstickiness.enabled = true", "come from the same client"),
+        ] {
+            let said = said(more);
+            assert!(said.contains(part), "{more}\nsays {said:?}\ninstead of {part:?}");
+        }
+    }
+}
