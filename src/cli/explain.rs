@@ -78,8 +78,9 @@ const PAGES: &[Page] = &[
         "An incident starts with the first interval that breaks an objective and ends before the first of\n\
          three good ones. Each moment of it belongs to the earliest link that was not yet done for the launch\n\
          that ended it:\n\n\
-         detection     until the end of the newest metric period that the scaling decision had seen, or until a\n\
-         \x20             health check or ECS found tasks lost; launches before it that were not enough fall into it\n\
+         detection     until the end of the newest metric period that the scaling decision had seen, or\n\
+         \x20             until a health check or ECS found tasks lost; launches before it that were not\n\
+         \x20             enough fall into it\n\
          publication   until that point could be seen\n\
          alarm         until the alarm had all the points it wants\n\
          decision      until scaling had acted\n\

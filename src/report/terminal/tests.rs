@@ -1,7 +1,7 @@
 use super::*;
 use crate::output::{
-    CostItem, DeploymentSummary, Diagnosis, DiagnosisKind, Latency, NOTE_SINGLE_REPLICATION, NOTE_UNCALIBRATED,
-    ObjectiveResult, RecoveryLinks, Trends,
+    CostItem, DeploymentSummary, Diagnosis, DiagnosisKind, FaultSummary, Latency, NOTE_SINGLE_REPLICATION,
+    NOTE_UNCALIBRATED, ObjectiveResult, RecoveryLinks, Trends,
 };
 
 /// A summary with something in every block.
@@ -223,6 +223,36 @@ fn an_empty_summary_is_no_accident() {
     crate::report::write_markdown(&mut markdown, &rich()).expect("memory takes everything");
     let markdown = String::from_utf8(markdown).expect("UTF-8");
     assert!(markdown.contains("| web latency p99 | ≤ 400 ms | 1\u{202f}240 ms | ✗ **missed** |"), "{markdown}");
+}
+
+#[test]
+fn a_fault_behind_the_longest_incident_is_named_first() {
+    let mut s = rich();
+    let incident = s.incidents[0].clone();
+    let end = incident.end_s.expect("it recovered");
+    s.faults = vec![FaultSummary {
+        name: "dark".into(),
+        kind: "zone_outage".into(),
+        start_s: incident.start_s,
+        end_s: Some(end + 60.0),
+        text: "zone b is out".into(),
+    }];
+    let sentence = closing_sentence(&s).expect("a cause");
+    assert!(sentence.contains("because of the fault dark at") && sentence.contains("zone b is out"), "{sentence}");
+    let text = render(&s, Style::default());
+    assert!(text.contains("Faults") && text.contains("! dark from"), "{text}");
+    // A shift that ended it is the remedy, not the cause.
+    let shift =
+        FaultSummary { name: "operator".into(), kind: "zonal_shift".into(), start_s: end, ..s.faults[0].clone() };
+    s.faults.push(shift);
+    let sentence = closing_sentence(&s).expect("a cause");
+    assert!(sentence.contains("fault dark") && sentence.contains("shifted away (operator)"), "{sentence}");
+    // One that came long before or after has nothing to do with it.
+    s.faults.truncate(1);
+    (s.faults[0].start_s, s.faults[0].end_s) = (end + 600.0, Some(end + 700.0));
+    assert!(!closing_sentence(&s).expect("a cause").contains("because of the fault"));
+    s.objectives.iter_mut().for_each(|o| o.held = Some(true));
+    assert!(closing_sentence(&s).expect("all held").ends_with("The fault dark did not change that."));
 }
 
 #[test]
