@@ -87,11 +87,14 @@ pub enum Lack {
     Ports,
     /// Another task of the service runs there, and each needs an instance of its own.
     Distinct,
+    /// A placement constraint does not hold there.
+    Attribute,
 }
 
 impl Lack {
     /// Every lack, in the order in which they are looked for.
-    pub const ALL: [Self; 6] = [Self::Cpu, Self::Memory, Self::Gpu, Self::Eni, Self::Ports, Self::Distinct];
+    pub const ALL: [Self; 7] =
+        [Self::Cpu, Self::Memory, Self::Gpu, Self::Eni, Self::Ports, Self::Distinct, Self::Attribute];
 
     /// The name that ECS gives it.
     #[must_use]
@@ -103,6 +106,7 @@ impl Lack {
             Self::Eni => "RESOURCE:ENI",
             Self::Ports => "RESOURCE:PORTS",
             Self::Distinct => "distinctInstance placement constraint unsatisfied",
+            Self::Attribute => "ATTRIBUTE",
         }
     }
 }
@@ -113,13 +117,30 @@ impl fmt::Display for Lack {
     }
 }
 
+/// A port of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// Its number.
+    pub port: u16,
+    /// UDP; TCP otherwise.
+    pub udp: bool,
+}
+
+impl HostPort {
+    /// A TCP port.
+    #[must_use]
+    pub const fn tcp(port: u16) -> Self {
+        Self { port, udp: false }
+    }
+}
+
 /// What a task of a service needs of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Amounts that it takes.
     pub resources: Resources,
     /// Fixed ports of the host that it takes; each at most once an instance.
-    pub ports: Vec<u16>,
+    pub ports: Vec<HostPort>,
     /// Whether no two tasks of the service may share an instance (`distinctInstance`).
     pub distinct: bool,
 }
@@ -286,7 +307,7 @@ pub struct Node {
     /// What its tasks hold.
     pub reserved: Resources,
     /// Host ports that its tasks hold, sorted.
-    pub ports: Vec<u16>,
+    pub ports: Vec<HostPort>,
     /// Tasks placed on it and not STOPPED, in the order of placement.
     pub tasks: Vec<TaskId>,
     /// Why it ended or is to end.

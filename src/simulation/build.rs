@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::groups::Group;
 use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
 use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
 use crate::billing::Meter;
@@ -9,14 +10,16 @@ use crate::capacity::bucket::{MinuteLimit, TokenBucket};
 use crate::capacity::strategy::Strategy;
 use crate::catalog::Catalog;
 use crate::cluster::spread::Share;
-use crate::cluster::{Cluster, Command, Health, TaskStatus};
+use crate::cluster::{Cluster, Command, Health, HostPort, Needs, Resources, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
 use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
+use crate::scenario::model::{
+    Action, Capacity, Inputs, NetworkMode, Plan, PlacementConstraint, PortMapping, Protocol, Revision, Service,
+};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, ServiceId, ZoneId};
 
@@ -76,6 +79,9 @@ pub(super) struct Trouble {
     pub(super) failed_starts: u64,
     pub(super) unhealthy: u64,
     pub(super) stuck: Option<(SimTime, String)>,
+    /// Tasks that died with the instance under them.
+    pub(super) lost_with_node: u64,
+    pub(super) unplaced: super::place::Unplaced,
 }
 
 /// A capacity of the plan.
@@ -150,7 +156,16 @@ impl<'p> Simulation<'p> {
             }
             let mut runtime = service_runtime(plan, name, service, &streams)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
+            cluster.set_needs(id, needs_of(service));
             services.push(runtime);
+        }
+        let mut groups = Vec::new();
+        for (index, (name, capacity)) in plan.capacity.iter().enumerate() {
+            let group = Group::new(plan, name, capacity, catalog, &streams)?;
+            if group.is_some() {
+                cluster.use_nodes(CapacityId::from(index));
+            }
+            groups.push(group);
         }
         let quotas = &plan.cluster.quotas;
         let bucket = || TokenBucket::new(quotas.fargate_launch_burst, quotas.fargate_launch_rate);
@@ -165,6 +180,8 @@ impl<'p> Simulation<'p> {
             services,
             capacities,
             tasks: Vec::new(),
+            groups,
+            nodes: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
             account_queues: [VecDeque::new(), VecDeque::new()],
@@ -180,9 +197,11 @@ impl<'p> Simulation<'p> {
 
     /// Time zero: the desired tasks run and are healthy; everything periodic is scheduled.
     pub(super) fn start(&mut self) {
+        self.start_groups();
         for index in 0..self.services.len() {
             self.place_initial_tasks(ServiceId::from(index));
         }
+        self.settle_groups();
         if self.warm_up.as_nanos() == 0 {
             self.meter.start_counting(SimTime::ZERO);
         } else {
@@ -206,6 +225,9 @@ impl<'p> Simulation<'p> {
                 let event = ControlEvent::Reclaim(index as u16, which as u16);
                 self.queue.schedule(SimTime::ZERO + reclaim.at, Phase::State, event.into());
             }
+        }
+        if self.groups.iter().any(Option::is_some) {
+            self.queue.schedule(first(SimDuration::from_secs(60)), Phase::Scrape, ControlEvent::Reservation.into());
         }
         self.start_alarms();
         self.data.start(&mut self.queue);
@@ -234,12 +256,20 @@ impl<'p> Simulation<'p> {
         let Some(task) = self.try_apply(Command::StartTask { service, deployment: 0, capacity, zone }) else { return };
         self.tasks[task.index()].started_by = "initial";
         self.apply(Command::Launched { task });
+        let on_fargate = !self.cluster.has_nodes(capacity);
+        if !on_fargate && !self.place_at_start(task) {
+            // No instance has room for it, and none may be added: it waits like any other task.
+            self.await_node(task);
+            return;
+        }
         self.apply(Command::Advance { task, to: TaskStatus::Pending });
         self.apply(Command::Advance { task, to: TaskStatus::Activating });
         self.apply(Command::PullEnded { task });
-        self.meter.task_pull_started(task, service, capacity, now);
-        let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
-        self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
+        if on_fargate {
+            self.meter.task_pull_started(task, service, capacity, now);
+            let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
+            self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
+        }
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
         self.tasks[task.index()].sick = false;
@@ -306,4 +336,39 @@ fn service_runtime<'p>(
         trouble: Trouble::default(),
         deployments: Vec::new(),
     })
+}
+
+/// What a task of a service needs of an instance.
+fn needs_of(service: &Service) -> Needs {
+    let task = &service.task;
+    let own_network = task.network_mode == NetworkMode::Awsvpc;
+    let port_of = |p: &PortMapping| match task.network_mode {
+        NetworkMode::Host => p.container_port,
+        NetworkMode::Bridge => p.host_port,
+        NetworkMode::Awsvpc | NetworkMode::None => 0,
+    };
+    let mut ports: Vec<HostPort> = task
+        .port_mappings
+        .iter()
+        .filter_map(|p| {
+            let port = u16::try_from(port_of(p)).ok().filter(|port| *port > 0)?;
+            Some(HostPort { port, udp: p.protocol == Protocol::Udp })
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    Needs {
+        resources: Resources {
+            cpu: task.cpu,
+            memory: task.memory_reservation.unwrap_or(task.memory),
+            gpus: task.gpus,
+            enis: u32::from(own_network),
+        },
+        ports,
+        distinct: service
+            .ecs
+            .placement_constraints
+            .iter()
+            .any(|c| matches!(c, PlacementConstraint::DistinctInstance(_))),
+    }
 }

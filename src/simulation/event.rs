@@ -1,7 +1,7 @@
 //! The closed set of events of a simulation.
 
 use crate::traffic::TrafficEvent;
-use crate::units::{ServiceId, TaskId};
+use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 
 /// A one-shot event.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,10 @@ pub enum ControlEvent {
     Interval,
     /// The end of a minute: objectives are judged by the minute.
     Minute,
+    /// The end of a minute for the metrics of capacity providers.
+    Reservation,
+    /// The need of a capacity provider has been published, by the capacity's position.
+    ManagedScaling(u16),
     /// The end of the warm-up.
     WarmUpEnds,
     /// A timed action of the scenario, by its position.
@@ -78,6 +82,16 @@ pub enum Timer {
     Scheduled(ServiceId, u16),
     /// Deployment alarms are polled.
     DeploymentAlarms(ServiceId),
+    /// The next step in the life of an instance.
+    Node(NodeId),
+    /// The agent of an instance registers.
+    Agent(NodeId),
+    /// Spot capacity under an instance is taken back.
+    Reclaimed(NodeId),
+    /// A group looks at its instances.
+    Group(CapacityId),
+    /// Tasks that wait for room on an instance are looked at.
+    Place(CapacityId),
 }
 
 #[cfg(test)]

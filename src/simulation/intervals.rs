@@ -29,7 +29,7 @@ fn secs(at: Option<SimTime>) -> Option<Secs> {
 }
 
 /// Zones are shown as letters, as the console does.
-fn zone_letter(zone: u32) -> String {
+pub(super) fn zone_letter(zone: u32) -> String {
     char::from_u32(u32::from(b'a') + zone).map_or_else(|| zone.to_string(), String::from)
 }
 
@@ -65,6 +65,9 @@ impl Simulation<'_> {
         s.cpu.used += used - cpu_seen;
         if runs {
             s.cpu.reserved += cpu * now.since(reserved_from).as_secs_f64();
+        }
+        if let Some(node) = t.node {
+            self.nodes[node.index()].cpu_used += used - cpu_seen;
         }
         let runtime = &mut self.tasks[task.index()];
         runtime.cpu_total += used - cpu_seen;
@@ -140,6 +143,7 @@ impl Simulation<'_> {
         for (index, cost) in cost_of.iter().enumerate() {
             self.close_service_interval(ServiceId::from(index), start, length, *cost);
         }
+        self.close_capacity_interval(start, length);
         self.recorder.interval_start = now;
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
@@ -429,6 +433,7 @@ impl Simulation<'_> {
         let runtime = &self.tasks[task.index()];
         let s = &self.services[t.service.index()];
         let capacity = &self.capacities[t.capacity.index()];
+        let on_fargate = !self.cluster.has_nodes(t.capacity);
         let zone = zone_letter(t.zone.0);
         let cost = self.meter.task_cost(task);
         let times = &t.times;
@@ -438,7 +443,7 @@ impl Simulation<'_> {
                 task: task.0,
                 service: s.name.into(),
                 revision: t.revision + 1,
-                node: task.0,
+                node: if on_fargate { Some(task.0) } else { t.node.map(|n| n.0) },
                 capacity: capacity.name.into(),
                 zone: zone.as_str().into(),
                 started_by: runtime.started_by.into(),
@@ -462,6 +467,8 @@ impl Simulation<'_> {
                 cost_usd: cost.into(),
             });
             self.recorder.keep_failure(written);
+        }
+        if self.recorder.sink.writes() && on_fargate {
             let spec = &s.plan.task;
             let mib = Bytes::get(spec.memory) >> 20;
             let node_type = format!("fargate {}/{mib}", spec.cpu.units());
@@ -475,14 +482,24 @@ impl Simulation<'_> {
                 zone: zone.as_str().into(),
                 market: if capacity.plan.spot().is_some() { "spot".into() } else { "on_demand".into() },
                 price_usd_per_hour: self.meter.task_price_per_hour(t.service, t.capacity).into(),
+                vcpus: Fixed(spec.cpu.vcpus()),
+                memory_mib: mib,
                 launched_s: secs(times.launched),
                 ready_s: secs(times.started),
                 launch_to_ready_s: times.launched.and_then(|from| times.started.map(|to| Secs::from(to.since(from)))),
                 billed_from_s: secs(times.pull_started),
                 billed_until_s: secs(times.execution_stopped.filter(|_| times.pull_started.is_some())),
+                terminating_s: secs(times.stopping),
+                terminated_s: secs(times.execution_stopped),
+                tasks: 1,
                 cpu_used_pct: cpu.map(Fixed),
+                // The whole micro-VM is the task's.
+                cpu_reserved_pct: ran.map(|_| Fixed(100.0)),
+                cpu_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
+                memory_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
                 end_reason: stop_code.into(),
                 cost_usd: cost.into(),
+                ..NodeRow::default()
             });
             self.recorder.keep_failure(written);
         }

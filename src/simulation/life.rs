@@ -3,8 +3,8 @@
 use super::start::{draw_time, plan_start, pull_time, purpose};
 use super::{ControlEvent, Simulation, Timer};
 use crate::cluster::{Command, Fact, StopCode, TaskStatus};
-use crate::kernel::{Draw, Phase, SimDuration, SimTime};
-use crate::scenario::model::{Capacity, Fargate, FargateSpot, Outage, Reclaim};
+use crate::kernel::{Draw, Law, Phase, SimDuration, SimTime};
+use crate::scenario::model::{Capacity, FargateSpot, Outage, Reclaim};
 use crate::traffic::{ServerSpec, TargetState};
 use crate::units::{CapacityId, Cpu, ServerId, ServiceId, TaskId};
 
@@ -14,6 +14,8 @@ pub(super) enum StartStep {
     #[default]
     None,
     FindCapacity,
+    /// No instance has had room for too long.
+    GiveUp,
     Pending,
     Pulled,
     Running,
@@ -58,18 +60,28 @@ pub(super) struct TaskRuntime {
     pub(super) stop_reason: String,
     pub(super) deactivating: Option<SimTime>,
     pub(super) stopping: Option<SimTime>,
+    /// It has been noted as one that found no room.
+    pub(super) waited: bool,
 }
 
-/// Launch settings where tasks share instances. A plan with such a capacity is refused before it runs.
-static FARGATE: std::sync::LazyLock<Fargate> = std::sync::LazyLock::new(Fargate::default);
-
 impl Capacity {
-    /// The launch settings, whichever market it is.
-    pub(super) fn launch(&self) -> &Fargate {
+    /// From the image being there until the containers run.
+    fn container_start(&self) -> &Law {
         match self {
-            Self::Fargate(f) => f,
-            Self::FargateSpot(f) => &f.launch,
-            Self::Ec2(_) | Self::ManagedInstances(_) => &FARGATE,
+            Self::Fargate(f) => f.container_start.law(),
+            Self::FargateSpot(f) => f.launch.container_start.law(),
+            Self::Ec2(e) => e.tasks.container_start.law(),
+            Self::ManagedInstances(m) => m.tasks.container_start.law(),
+        }
+    }
+
+    /// From the end of the containers until nothing is left of the task.
+    fn deprovisioning(&self) -> &Law {
+        match self {
+            Self::Fargate(f) => f.deprovisioning.law(),
+            Self::FargateSpot(f) => f.launch.deprovisioning.law(),
+            Self::Ec2(e) => e.tasks.deprovisioning.law(),
+            Self::ManagedInstances(m) => m.tasks.deprovisioning.law(),
         }
     }
 
@@ -89,7 +101,7 @@ fn out(outages: &[Outage], zone: u32, now: SimTime) -> bool {
 }
 
 impl Simulation<'_> {
-    fn draw_of(&self, task: TaskId) -> Draw {
+    pub(super) fn draw_of(&self, task: TaskId) -> Draw {
         Draw::new(self.tasks[task.index()].draw)
     }
 
@@ -113,9 +125,15 @@ impl Simulation<'_> {
                     self.queue.set_timer(Timer::ServiceLaunches(service), next, Phase::State);
                     return;
                 }
-                let kind = usize::from(self.capacity_of(task).spot().is_some());
-                self.account_queues[kind].push_back(task);
-                self.pump_account_launches(kind);
+                if self.cluster.has_nodes(self.cluster.task(task).capacity) {
+                    // The account's launch rate is that of Fargate.
+                    self.apply(Command::Launched { task });
+                    self.await_node(task);
+                } else {
+                    let kind = usize::from(self.capacity_of(task).spot().is_some());
+                    self.account_queues[kind].push_back(task);
+                    self.pump_account_launches(kind);
+                }
             }
             self.services[service.index()].launch_queue.pop_front();
         }
@@ -146,7 +164,7 @@ impl Simulation<'_> {
             (t.zone.0, t.capacity)
         };
         let plan = self.capacities[capacity.index()].plan;
-        let launch = plan.launch();
+        let Some(launch) = plan.fargate() else { return };
         let runtime = &mut self.tasks[task.index()];
         runtime.capacity_attempts += 1;
         let chance = draw.of(purpose::CAPACITY).of(u64::from(runtime.capacity_attempts)).unit();
@@ -182,6 +200,7 @@ impl Simulation<'_> {
         match step {
             StartStep::None => {}
             StartStep::FindCapacity => self.find_capacity(task),
+            StartStep::GiveUp => self.give_up(task),
             StartStep::Pending => self.on_pending(task),
             StartStep::Pulled => self.on_pulled(task),
             StartStep::Running => self.on_running(task),
@@ -197,15 +216,20 @@ impl Simulation<'_> {
         self.apply(Command::Advance { task, to: TaskStatus::Pending });
         self.apply(Command::Advance { task, to: TaskStatus::Activating });
         let t = self.cluster.task(task);
-        let (service, revision, capacity) = (t.service, t.revision, t.capacity);
-        self.meter.task_pull_started(task, service, capacity, now);
-        let launch = self.capacities[capacity.index()].plan.launch();
-        let s = &self.services[service.index()];
-        let r = &s.revisions[revision as usize];
-        let spec = &s.plan.task;
-        let sidecars = spec.containers.values().map(|c| (c.image.size, c.image.lazy_share));
-        let images = sidecars.chain([(r.image_size, spec.image.lazy_share)]);
-        let pull = pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth);
+        let (service, revision, capacity, node) = (t.service, t.revision, t.capacity, t.node);
+        let plan = self.capacities[capacity.index()].plan;
+        let (pull, bytes) = match (plan.fargate(), node) {
+            (Some(launch), _) => {
+                self.meter.task_pull_started(task, service, capacity, now);
+                let wanted = self.wanted_images(task);
+                let bytes = wanted.iter().map(|w| w.size).sum::<crate::units::Bytes>();
+                let images = wanted.into_iter().map(|w| (w.size, w.share));
+                (pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth), bytes)
+            }
+            (None, Some(node)) => self.pull_onto(task, node),
+            (None, None) => (SimDuration::ZERO, crate::units::Bytes::ZERO),
+        };
+        let r = &self.services[service.index()].revisions[revision as usize];
         let runtime = &mut self.tasks[task.index()];
         if Draw::new(runtime.draw).of(purpose::FAILS_TO_START).unit() < r.fails_to_start {
             runtime.start = StartStep::Fail;
@@ -213,7 +237,6 @@ impl Simulation<'_> {
         } else {
             runtime.start = StartStep::Pulled;
         }
-        let bytes = spec.containers.values().map(|c| c.image.size).sum::<crate::units::Bytes>() + r.image_size;
         self.services[service.index()].image_bytes += bytes;
         self.queue.set_timer(Timer::Start(task), now + pull, Phase::State);
     }
@@ -224,9 +247,9 @@ impl Simulation<'_> {
         let t = self.cluster.task(task);
         let s = &self.services[t.service.index()];
         let r = &s.revisions[t.revision as usize];
-        let launch = self.capacities[t.capacity.index()].plan.launch();
+        let container_start = self.capacities[t.capacity.index()].plan.container_start();
         let draw = Draw::new(self.tasks[task.index()].draw);
-        let start = plan_start(&s.plan.task, &r.startup, launch.container_start.law(), draw);
+        let start = plan_start(&s.plan.task, &r.startup, container_start, draw);
         let crash = r
             .crashes_after
             .as_ref()
@@ -391,6 +414,7 @@ impl Simulation<'_> {
             return;
         }
         match code {
+            _ if self.node_is_down(task) => self.cut_off(task),
             StopCode::EssentialContainerExited | StopCode::OutOfMemory => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);
@@ -532,17 +556,37 @@ impl Simulation<'_> {
         }
     }
 
+    /// Whether the machine under a task has stopped.
+    fn node_is_down(&self, task: TaskId) -> bool {
+        self.cluster.task(task).node.is_some_and(|n| self.nodes[n.index()].down)
+    }
+
+    /// The machine under a task stops: its requests are lost, and nobody waits for them.
+    pub(super) fn cut_off(&mut self, task: TaskId) {
+        self.queue.cancel_timer(Timer::Stop(task));
+        if let Some(server) = self.tasks[task.index()].server {
+            self.data.kill(&mut self.queue, server);
+            if self.cluster.task(task).status > TaskStatus::Running {
+                // Its way out had begun: the balancer is not waited for once more.
+                self.leave_balancer(task, server);
+            }
+        }
+        self.begin_deregistration(task);
+        self.execution_ends(task);
+    }
+
     /// The containers of a task have ended: billing stops, its place is taken away.
     fn execution_ends(&mut self, task: TaskId) {
         let now = self.queue.now();
         let t = self.cluster.task(task);
-        let (service, capacity, was) = (t.service, t.capacity, t.status);
+        let (service, capacity, was, node) = (t.service, t.capacity, t.status, t.node);
+        let on_fargate = !self.cluster.has_nodes(capacity);
         self.account_cpu(task);
-        if was >= TaskStatus::Activating {
+        if on_fargate && was >= TaskStatus::Activating {
             self.meter.task_stopped(task, now);
         }
         let held = was >= TaskStatus::Pending || self.tasks[task.index()].start == StartStep::Pending;
-        if held {
+        if held && on_fargate {
             let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
             let cpu = self.services[service.index()].plan.task.cpu;
             self.vcpus_in_use[kind] = self.vcpus_in_use[kind].saturating_sub(cpu);
@@ -559,10 +603,15 @@ impl Simulation<'_> {
                 self.drop_server(task, server);
             }
         }
-        let law = self.capacities[capacity.index()].plan.launch().deprovisioning.law();
-        let after = draw_time(law, self.draw_of(task), purpose::DEPROVISIONING);
+        let law = self.capacities[capacity.index()].plan.deprovisioning();
+        let nothing = self.node_is_down(task) || (!on_fargate && node.is_none());
+        let after =
+            if nothing { SimDuration::ZERO } else { draw_time(law, self.draw_of(task), purpose::DEPROVISIONING) };
         self.tasks[task.index()].stop = StopStep::Gone;
         self.queue.set_timer(Timer::Stop(task), now + after, Phase::State);
+        if let Some(node) = node {
+            self.look_at_draining(node);
+        }
     }
 
     /// A container of a task exited by itself.
@@ -593,6 +642,11 @@ impl Simulation<'_> {
             }
             Fact::TaskStops(task, code) => self.on_stops(task, code),
             Fact::Traffic(service, _) => self.on_traffic(service),
+            Fact::NodeLaunched(_)
+            | Fact::NodeLife(..)
+            | Fact::NodeStatus(..)
+            | Fact::TaskPlaced(..)
+            | Fact::TaskFreed(..) => self.follow_node(fact),
             _ => {}
         }
     }

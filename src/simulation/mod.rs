@@ -6,10 +6,16 @@ mod checks;
 mod deploy;
 mod event;
 mod finish;
+mod groups;
+mod images;
 mod incident;
 mod intervals;
 mod life;
+mod node_rows;
+mod nodes;
+mod place;
 mod recorder;
+mod reserve;
 mod scale;
 mod schedule;
 mod shift;
@@ -32,7 +38,9 @@ use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Histogram, Notice, ServiceTotals, TrafficError};
 use crate::units::{Cpu, TaskId};
 use build::{CapacityRuntime, ServiceRuntime};
+use groups::Group;
 use life::TaskRuntime;
+use nodes::NodeRuntime;
 use recorder::Recorder;
 use scale::AlarmRuntime;
 
@@ -131,6 +139,9 @@ pub(crate) struct Simulation<'p> {
     services: Vec<ServiceRuntime<'p>>,
     capacities: Vec<CapacityRuntime<'p>>,
     tasks: Vec<TaskRuntime>,
+    /// By capacity; none on Fargate.
+    groups: Vec<Option<Group>>,
+    nodes: Vec<NodeRuntime>,
     task_of_server: Vec<Option<TaskId>>,
     alarms: Vec<AlarmRuntime>,
     account_queues: [VecDeque<TaskId>; 2],
@@ -200,6 +211,10 @@ impl Simulation<'_> {
             ControlEvent::Reclaim(capacity, which) => {
                 self.on_reclaim(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
             }
+            ControlEvent::Reservation => self.on_reservation(),
+            ControlEvent::ManagedScaling(capacity) => {
+                self.on_managed_scaling(crate::units::CapacityId(u32::from(capacity)));
+            }
             ControlEvent::Registered(task) => self.on_registered(task),
             ControlEvent::Deregistered(task) => self.on_deregistered(task),
         }
@@ -221,6 +236,11 @@ impl Simulation<'_> {
             Timer::Alarm(alarm) => self.on_alarm(alarm as usize),
             Timer::Scheduled(service, action) => self.on_scheduled(service, usize::from(action))?,
             Timer::DeploymentAlarms(service) => self.on_deployment_alarms(service),
+            Timer::Node(node) => self.on_node(node),
+            Timer::Agent(node) => self.on_agent(node),
+            Timer::Reclaimed(node) => self.on_reclaimed(node),
+            Timer::Group(capacity) => self.on_group(capacity),
+            Timer::Place(capacity) => self.on_place(capacity),
         }
         Ok(())
     }
@@ -233,6 +253,14 @@ impl Simulation<'_> {
     }
 
     fn try_apply(&mut self, command: Command) -> Option<TaskId> {
+        match self.carry_through(command)? {
+            Made::Task(task) => Some(task),
+            Made::Nothing | Made::Node(_) => None,
+        }
+    }
+
+    /// [`Simulation::apply`], and what it made; `None` for a refusal.
+    fn carry_through(&mut self, command: Command) -> Option<Made> {
         let now = self.queue.now();
         let mut facts = Vec::new();
         match self.cluster.apply(now, command, &mut facts) {
@@ -242,10 +270,7 @@ impl Simulation<'_> {
                     self.follow(fact);
                     self.after(fact);
                 }
-                match made {
-                    Made::Task(task) => Some(task),
-                    Made::Nothing | Made::Node(_) => None,
-                }
+                Some(made)
             }
             Err(refusal) => {
                 debug_assert!(false, "the cluster refused a command at {now:?}: {refusal}");

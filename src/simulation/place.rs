@@ -1,0 +1,185 @@
+//! Placement at work: tasks that wait for room on an instance, and what is said while there is none.
+
+use super::images::{ImageKey, Wanted};
+use super::life::StartStep;
+use super::start::{draw_time, purpose};
+use super::{Simulation, Timer};
+use crate::cluster::{Command, Lack, StopCode};
+use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::scenario::model::{Capacity, NetworkMode, Switch};
+use crate::units::{Bytes, CapacityId, NodeId, ServiceId, TaskId};
+
+/// Tasks of a service that found no room, for the diagnoses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unplaced {
+    /// Times at which a task began to wait for room.
+    pub(super) times: u64,
+    /// The first of them.
+    pub(super) first: Option<SimTime>,
+    /// Tasks that waited for nothing until they were stopped.
+    pub(super) given_up: u64,
+    /// What the instances lacked at the latest look, each with the number of instances.
+    pub(super) lacks: Vec<(Lack, u32)>,
+    /// There was no instance at all at the latest look.
+    pub(super) empty: bool,
+}
+
+impl Unplaced {
+    /// What ECS would say of it.
+    pub(super) fn words(&self) -> String {
+        if self.empty {
+            return "no container instances were found in the cluster".to_string();
+        }
+        let named: Vec<String> = self.lacks.iter().map(|(lack, n)| format!("{lack} on {n}")).collect();
+        format!("no container instance met all of its requirements: {}", named.join(", "))
+    }
+}
+
+impl Simulation<'_> {
+    /// A task with a launch slot joins those that wait for room on an instance.
+    pub(super) fn await_node(&mut self, task: TaskId) {
+        let capacity = self.cluster.task(task).capacity;
+        let plan = self.capacities[capacity.index()].plan;
+        let Some(instances) = plan.instances() else { return };
+        let gives_up = match plan {
+            Capacity::Ec2(e) => e.managed_scaling.status == Switch::Enabled,
+            _ => true,
+        };
+        if gives_up {
+            let at = self.queue.now() + instances.provisioning_timeout;
+            self.tasks[task.index()].start = StartStep::GiveUp;
+            self.queue.set_timer(Timer::Start(task), at, Phase::State);
+        }
+        if let Some(group) = self.group_mut(capacity) {
+            group.waiting.push(task);
+        }
+        self.wake_placement(capacity);
+    }
+
+    /// Something changed that may let a waiting task be placed.
+    pub(super) fn wake_placement(&mut self, capacity: CapacityId) {
+        let now = self.queue.now();
+        let waits = self.group(capacity).is_some_and(|g| !g.waiting.is_empty());
+        if waits && self.queue.timer(Timer::Place(capacity)) != Some(now) {
+            self.queue.set_timer(Timer::Place(capacity), now, Phase::State);
+        }
+    }
+
+    /// Places what can be placed.
+    pub(super) fn on_place(&mut self, capacity: CapacityId) {
+        let Some(group) = self.group_mut(capacity) else { return };
+        let waiting = std::mem::take(&mut group.waiting);
+        let mut left = Vec::new();
+        // Tasks of one service are alike: where one finds no room, neither does the next.
+        let mut full: Vec<ServiceId> = Vec::new();
+        for task in waiting {
+            let t = self.cluster.task(task);
+            let service = t.service;
+            if t.stop_code.is_some() {
+                continue;
+            }
+            let node = if full.contains(&service) { None } else { self.choose_node(task) };
+            match node {
+                Some(node) => self.place(task, node),
+                None => {
+                    if !full.contains(&service) {
+                        full.push(service);
+                    }
+                    left.push(task);
+                }
+            }
+        }
+        for &service in &full {
+            self.note_unplaced(capacity, service, &left);
+        }
+        let Some(group) = self.group_mut(capacity) else { return };
+        left.append(&mut group.waiting);
+        group.waiting = left;
+    }
+
+    /// A task has its instance: next comes its network.
+    fn place(&mut self, task: TaskId, node: NodeId) {
+        self.apply(Command::PlaceTask { task, node });
+        let t = self.cluster.task(task);
+        let plan = self.services[t.service.index()].plan;
+        let wait = match self.capacities[t.capacity.index()].plan.instances() {
+            Some(i) if plan.task.network_mode == NetworkMode::Awsvpc => {
+                draw_time(i.tasks.eni_attach.law(), self.draw_of(task), purpose::ENI)
+            }
+            _ => SimDuration::ZERO,
+        };
+        let runtime = &mut self.tasks[task.index()];
+        runtime.start = StartStep::Pending;
+        runtime.waited = false;
+        self.queue.set_timer(Timer::Start(task), self.queue.now() + wait, Phase::State);
+    }
+
+    /// Remembers why tasks of a service found no room.
+    fn note_unplaced(&mut self, capacity: CapacityId, service: ServiceId, left: &[TaskId]) {
+        let now = self.queue.now();
+        let needs = &self.cluster.service(service).needs;
+        let mut lacks: Vec<(Lack, u32)> = Vec::new();
+        let mut empty = true;
+        for node in self.cluster.nodes_of(capacity).filter(|n| n.takes_tasks()) {
+            empty = false;
+            // An instance with room that was passed by breaks a constraint.
+            let lack = node.lacks(needs).unwrap_or(Lack::Attribute);
+            match lacks.iter_mut().find(|(l, _)| *l == lack) {
+                Some((_, n)) => *n += 1,
+                None => lacks.push((lack, 1)),
+            }
+        }
+        lacks.sort_by_key(|(lack, n)| (std::cmp::Reverse(*n), *lack));
+        let mut begun = 0;
+        for task in left {
+            if self.cluster.task(*task).service == service {
+                begun += u64::from(!std::mem::replace(&mut self.tasks[task.index()].waited, true));
+            }
+        }
+        let unplaced = &mut self.services[service.index()].trouble.unplaced;
+        unplaced.times += begun;
+        unplaced.first = unplaced.first.or(Some(now));
+        unplaced.lacks = lacks;
+        unplaced.empty = empty;
+    }
+
+    /// A task has waited for an instance for as long as ECS lets it.
+    pub(super) fn give_up(&mut self, task: TaskId) {
+        let t = self.cluster.task(task);
+        let (service, capacity) = (t.service, t.capacity);
+        self.services[service.index()].trouble.unplaced.given_up += 1;
+        if let Some(group) = self.group_mut(capacity) {
+            group.waiting.retain(|other| *other != task);
+        }
+        self.tasks[task.index()].stop_reason = "Timeout waiting for EC2 capacity to be provisioned".into();
+        self.end_task(task, StopCode::TaskFailedToStart);
+    }
+
+    /// The images of a task, for the instance that it is placed on.
+    pub(super) fn wanted_images(&self, task: TaskId) -> Vec<Wanted> {
+        let t = self.cluster.task(task);
+        let s = &self.services[t.service.index()];
+        let spec = &s.plan.task;
+        let size = s.revisions[t.revision as usize].image_size;
+        let beside = spec.containers.values().enumerate().map(|(i, c)| Wanted {
+            key: ImageKey::Beside(t.service, i as u32),
+            size: c.image.size,
+            share: c.image.lazy_share,
+        });
+        let main = Wanted { key: ImageKey::Main(t.service, t.revision), size, share: spec.image.lazy_share };
+        beside.chain([main]).collect()
+    }
+
+    /// Pulls the images of a task onto its instance; how long that takes and how much comes over the line.
+    pub(super) fn pull_onto(&mut self, task: TaskId, node: NodeId) -> (SimDuration, Bytes) {
+        let now = self.queue.now();
+        let wanted = self.wanted_images(task);
+        let capacity = self.cluster.task(task).capacity;
+        let Some(instances) = self.capacities[capacity.index()].plan.instances() else {
+            return (SimDuration::ZERO, Bytes::ZERO);
+        };
+        let (pull, unpack) = (instances.tasks.pull_bandwidth, instances.tasks.unpack_bandwidth);
+        let (there, bytes) = self.nodes[node.index()].images.pull(now, wanted.into_iter(), pull, unpack);
+        (there.since(now), bytes)
+    }
+}
