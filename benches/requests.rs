@@ -374,6 +374,7 @@ rate = [{{ at = "0s", rps = {rate} }}]
                         accept_queue: service.task.accept_queue,
                         effect: Default::default(),
                         group: 0,
+                        node: None,
                     },
                 );
                 plane.set_ready(server, true);

@@ -14,6 +14,9 @@ impl DataPlane {
     /// Adds a task server. It is not ready, and its balancer does not know it.
     pub fn add_server(&mut self, q: &mut impl Agenda, spec: ServerSpec) -> ServerId {
         let id = self.servers.add(&spec, q.now().as_nanos());
+        if let Some(share) = spec.node {
+            self.seat(q, id, share);
+        }
         let at = id as usize;
         if at == self.targets.of.len() {
             self.targets.of.push(Target::NEW);
@@ -31,8 +34,9 @@ impl DataPlane {
         self.services[service.index()].share(weights);
     }
 
-    /// Changes the speed of a server: 1 is normal, 0 stands still.
+    /// Changes the speed of a server: 1 is normal, 0 stands still. That of its node comes on top.
     pub fn set_speed(&mut self, q: &mut impl Agenda, server: ServerId, speed: f64) {
+        let speed = speed * self.node_speed(server.0);
         self.change(q, server, |clock, cores, slow| clock.set_speed(cores, slow, speed));
     }
 
@@ -121,6 +125,7 @@ impl DataPlane {
         }
         self.lose_all(q, server.0);
         self.deregister(q, server);
+        self.unseat(q, server.0);
         self.servers.remove(server.0);
     }
 

@@ -23,9 +23,11 @@ mod arrivals;
 mod balancer;
 mod client;
 mod control;
+mod credits;
 mod curve;
 mod histogram;
 mod jobs;
+mod node;
 mod path;
 mod plan;
 mod processor;
@@ -40,14 +42,17 @@ use std::hash::Hash;
 use crate::kernel::{EventQueue, Phase, SimTime, Stream};
 
 pub use balancer::TargetState;
+pub use credits::{BurstMode, BurstSpec};
 pub use histogram::Histogram;
+pub use node::{NodeSpec, NodeTotals};
 pub use plan::TrafficError;
-pub use server::{RevisionEffect, ServerSpec};
+pub use server::{NodeShare, NodeSlot, RevisionEffect, ServerSpec};
 pub use totals::{Failure, Failures, Notice, Queueing, ServiceTotals};
 
 use arrivals::Process;
 use balancer::{Balancer, Targets};
 use client::ClientRules;
+use node::Nodes;
 use request::Slab;
 use sampler::Sampler;
 use server::Servers;
@@ -106,6 +111,13 @@ pub enum TrafficEvent {
         /// The record's generation.
         generation: u32,
     },
+    /// The CPU credits of a node may be spent.
+    Credits {
+        /// The node's slot.
+        node: u32,
+        /// The generation of what is in the slot.
+        generation: u32,
+    },
 }
 
 /// Where the data plane puts its future events.
@@ -151,6 +163,7 @@ pub struct DataPlane {
     users: Vec<User>,
     populations: Vec<Population>,
     servers: Servers,
+    nodes: Nodes,
     targets: Targets,
     requests: Slab,
     notices: Vec<Notice>,

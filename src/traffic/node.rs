@@ -1,0 +1,442 @@
+//! Nodes: machines whose CPU is shared by the servers on them.
+//!
+//! While the servers of a node want no more than it has, each runs as if it were alone, and a request costs what it costs
+//! without a node. When they want more, the CPU is shared by weight (max-min fair): a server that wants less than its
+//! share gets what it wants, and the rest is shared between the others in proportion to their weights. That is what
+//! the kernel's fair scheduler does over times much longer than its slices. A capped server that has used its quota
+//! up wants nothing until its next period.
+
+use super::credits::{BurstSpec, Credits};
+use super::request::NONE;
+use super::server::{NodeShare, NodeSlot, Seat, Servers};
+use super::{Agenda, DataPlane, TrafficEvent};
+use crate::kernel::{Phase, SimTime};
+use crate::units::{Cpu, ServerId};
+
+/// CPU is counted in parts here: whole numbers, whose sums are exact in any order.
+const PARTS: f64 = Cpu::PER_VCPU as f64;
+/// The kernel's bounds of CPU shares.
+const WEIGHTS: (u32, u32) = (2, 262_144);
+
+/// What a node is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NodeSpec {
+    /// All vCPUs of the machine, those that are reserved for nobody included.
+    pub cores: Cpu,
+    /// Speed of a core, as a factor on that of the reference for which the work of requests is given: above 0; 1
+    /// for the reference.
+    pub speed: f64,
+    /// CPU credits of a burstable instance; `None` for any other.
+    pub credits: Option<BurstSpec>,
+}
+
+/// What a node has done since it was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NodeTotals {
+    /// Servers on it now.
+    pub servers: u32,
+    /// Cores that may be used now: all, or the baseline of a burstable node without credits.
+    pub capacity: f64,
+    /// CPU used, vCPU-seconds.
+    pub busy: f64,
+    /// CPU that servers wanted and did not get, because others had it or the node had no credits, vCPU-seconds.
+    pub steal: f64,
+    /// Time at the baseline for want of credits, with more wanted, seconds.
+    pub throttled: f64,
+    /// Credits in the balance.
+    pub credits: f64,
+    /// Surplus credits that are owed and not charged yet.
+    pub surplus: f64,
+    /// Surplus that was charged, vCPU-hours.
+    pub surplus_charged: f64,
+}
+
+/// What only the accounts of a server on a node need.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    server: u32,
+    /// Cores that it may use at most.
+    visible: f64,
+    /// Until when `steal` is complete.
+    since: u64,
+    /// CPU wanted and not got, part-nanoseconds.
+    steal: f64,
+}
+
+/// One node. CPU in parts.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    alive: bool,
+    cores: f64,
+    capacity: f64,
+    speed: f64,
+    /// Sum of `full`.
+    wanted: f64,
+    /// What is wanted, got and used up is kept up with for each server, because it may be more than there is.
+    tracked: bool,
+    /// Parts for a unit of weight when it was last looked at.
+    level: f64,
+    /// What each server would use if it were alone and its quota never bound.
+    full: Vec<f64>,
+    /// What it would use now, and what it gets; only while `tracked`.
+    demand: Vec<f64>,
+    given: Vec<f64>,
+    weight: Vec<f64>,
+    members: Vec<Member>,
+    /// Of servers that have left: CPU used in vCPU-seconds, steal in part-nanoseconds.
+    past_busy: f64,
+    past_steal: f64,
+    credits: Option<Box<Credits>>,
+}
+
+/// All nodes by slot.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Nodes {
+    all: Vec<Node>,
+    generations: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Node {
+    fn settle_steal(&mut self, at: usize, now: u64) {
+        let member = &mut self.members[at];
+        member.steal += (self.demand[at] - self.given[at]) * (now - member.since) as f64;
+        member.since = now;
+    }
+
+    fn steal(&self, at: usize, now: u64) -> f64 {
+        let member = &self.members[at];
+        let open = if self.tracked { self.demand[at] - self.given[at] } else { 0.0 };
+        member.steal + open * now.saturating_sub(member.since) as f64
+    }
+}
+
+/// Parts for a unit of weight such that all that is there is given; infinite when it suffices for everybody. `from`
+/// is where the search begins.
+///
+/// What is given is a concave function of the level, so Newton's steps never overshoot after the first and end
+/// after as many as there are kinds of servers, mostly one or two.
+fn level(capacity: f64, demand: &[f64], weight: &[f64], from: f64) -> f64 {
+    if demand.iter().sum::<f64>() <= capacity {
+        return f64::INFINITY;
+    }
+    let even = capacity / weight.iter().sum::<f64>();
+    let mut level = if from.is_finite() { from } else { even };
+    let mut first = true;
+    loop {
+        let (mut rest, mut weights) = (capacity, 0.0);
+        for (d, w) in demand.iter().zip(weight) {
+            let short = *d > w * level;
+            rest -= if short { 0.0 } else { *d };
+            weights += if short { *w } else { 0.0 };
+        }
+        // A beginning above all that is wanted says nothing.
+        let next = if weights > 0.0 { rest / weights } else { even };
+        if next == level || (!first && next < level) {
+            return level;
+        }
+        first = false;
+        level = next;
+    }
+}
+
+impl Servers {
+    /// Sets the rate of a server on a node and its next event.
+    #[inline]
+    fn rekey(&mut self, q: &mut impl Agenda, server: u32, tracked: bool) {
+        let hot = &mut self.hot[server as usize];
+        let cores = &self.kinds[hot.clock.kind()].cores;
+        let slow = &mut self.slow[server as usize];
+        hot.clock.share(cores, slow);
+        let mut due = hot.jobs.first().and_then(|mark| hot.clock.finish(cores, slow, mark)).unwrap_or(u64::MAX);
+        let turn = if tracked { hot.clock.turn(cores, slow) } else { u64::MAX };
+        self.seats[server as usize].turn = turn < due;
+        due = due.min(turn);
+        if due != hot.due {
+            hot.due = due;
+            if due == u64::MAX {
+                q.cancel_completion(server);
+            } else {
+                q.set_completion(server, SimTime::from_nanos(due));
+            }
+        }
+    }
+
+    /// Whether the quota of a server is used up. Its time must be accounted until now.
+    fn exhausted(&self, server: u32) -> bool {
+        let clock = &self.hot[server as usize].clock;
+        clock.exhausted(&self.kinds[clock.kind()].cores, &self.slow[server as usize])
+    }
+}
+
+impl DataPlane {
+    /// Adds a machine whose CPU is shared by the servers that name it ([`super::ServerSpec::node`]).
+    pub fn add_node(&mut self, q: &mut impl Agenda, spec: NodeSpec) -> NodeSlot {
+        let cores = (spec.cores.parts() as f64).max(1.0);
+        let mut credits = spec.credits.map(|c| Box::new(Credits::new(&c, spec.cores, q.now().as_nanos())));
+        let node = Node {
+            alive: true,
+            cores,
+            capacity: credits.as_mut().map_or(cores, |c| c.capacity() * PARTS),
+            speed: if spec.speed.is_finite() && spec.speed > 0.0 { spec.speed } else { 1.0 },
+            level: f64::INFINITY,
+            // With credits every change of use matters.
+            tracked: credits.is_some(),
+            credits,
+            ..Node::default()
+        };
+        let nodes = &mut self.nodes;
+        NodeSlot(match nodes.free.pop() {
+            Some(slot) => {
+                nodes.all[slot as usize] = node;
+                slot
+            }
+            None => {
+                nodes.all.push(node);
+                nodes.generations.push(0);
+                (nodes.all.len() - 1) as u32
+            }
+        })
+    }
+
+    /// The machine goes: everything in its servers is lost (502 to clients) and they serve no more. They are not removed:
+    /// what they used can still be read. Returns the last totals, surplus credits that were owed charged.
+    pub fn remove_node(&mut self, q: &mut impl Agenda, node: NodeSlot) -> NodeTotals {
+        if !self.nodes.all.get(node.0 as usize).is_some_and(|n| n.alive) {
+            return NodeTotals::default();
+        }
+        let servers: Vec<u32> = self.nodes.all[node.0 as usize].members.iter().map(|m| m.server).collect();
+        for &server in &servers {
+            self.kill(q, ServerId(server));
+        }
+        let now = q.now();
+        let mut totals = self.node_totals(now, node);
+        for &server in &servers {
+            self.unseat(q, server);
+        }
+        let gone = &mut self.nodes.all[node.0 as usize];
+        gone.alive = false;
+        if let Some(credits) = &mut gone.credits {
+            credits.settle(now.as_nanos());
+            credits.close();
+            (totals.surplus, totals.surplus_charged) = (credits.owed(), credits.charged());
+        }
+        self.nodes.generations[node.0 as usize] += 1;
+        self.nodes.free.push(node.0);
+        totals
+    }
+
+    /// What a node has done since it was added. Looks at each of its servers. All zero for a node that is gone.
+    #[must_use]
+    pub fn node_totals(&self, now: SimTime, node: NodeSlot) -> NodeTotals {
+        let Some(n) = self.nodes.all.get(node.0 as usize).filter(|n| n.alive) else { return NodeTotals::default() };
+        let nanos = now.as_nanos();
+        let used = n.members.iter().map(|m| self.cpu_used(now, ServerId(m.server))).sum::<f64>();
+        let steal = (0..n.members.len()).map(|at| n.steal(at, nanos)).sum::<f64>();
+        let mut totals = NodeTotals {
+            servers: n.members.len() as u32,
+            capacity: n.capacity / PARTS,
+            busy: n.past_busy + used,
+            steal: (n.past_steal + steal) / PARTS / 1e9,
+            ..NodeTotals::default()
+        };
+        if let Some(credits) = &n.credits {
+            let mut then = (**credits).clone();
+            then.settle(nanos);
+            totals.throttled = then.held();
+            totals.credits = then.balance();
+            totals.surplus = then.owed();
+            totals.surplus_charged = then.charged();
+        }
+        totals
+    }
+
+    /// CPU that a server wanted and did not get, because its neighbours had it or its node had no credits, vCPU-seconds since
+    /// it was added; 0 for a server without a node.
+    #[must_use]
+    pub fn cpu_stolen(&self, now: SimTime, server: ServerId) -> f64 {
+        let seat = &self.servers.seats[server.index()];
+        if seat.node == NONE {
+            return 0.0;
+        }
+        self.nodes.all[seat.node as usize].steal(seat.at as usize, now.as_nanos()) / PARTS / 1e9
+    }
+
+    /// Time for which the quota was used up while a server wanted CPU, seconds since it was added (the kernel's throttled
+    /// time).
+    #[must_use]
+    pub fn cpu_throttled(&self, now: SimTime, server: ServerId) -> f64 {
+        let hot = &self.servers.hot[server.index()];
+        let cores = &self.servers.kinds[hot.clock.kind()].cores;
+        hot.clock.stalled(cores, &self.servers.slow[server.index()], now.as_nanos())
+    }
+
+    /// Speed that a server has of its node.
+    pub(super) fn node_speed(&self, server: u32) -> f64 {
+        let node = self.servers.seats[server as usize].node;
+        if node == NONE { 1.0 } else { self.nodes.all[node as usize].speed }
+    }
+
+    /// Puts a new server on a node. On one that is gone it will do nothing for anybody, but no harm.
+    pub(super) fn seat(&mut self, q: &mut impl Agenda, server: u32, share: NodeShare) {
+        let now = q.now().as_nanos();
+        let kind = self.servers.kind(server);
+        let (cores, own) = (kind.cores, kind.spec.cpu.vcpus());
+        let (hot, slow) = (&mut self.servers.hot[server as usize], &mut self.servers.slow[server as usize]);
+        let Some(node) = self.nodes.all.get_mut(share.node.0 as usize).filter(|n| n.alive) else {
+            hot.clock.seat(slow, cores.visible(own));
+            return;
+        };
+        let visible = cores.visible(node.cores / PARTS);
+        hot.clock.seat(slow, visible);
+        hot.clock.set_speed(&cores, slow, node.speed);
+        self.servers.seats[server as usize] = Seat { node: share.node.0, at: node.members.len() as u32, turn: false };
+        node.members.push(Member { server, visible, since: now, steal: 0.0 });
+        node.weight.push(f64::from(share.weight.clamp(WEIGHTS.0, WEIGHTS.1)));
+        for of in [&mut node.full, &mut node.demand, &mut node.given] {
+            of.push(0.0);
+        }
+    }
+
+    /// Takes a server from its node. It must have lost everything in it.
+    pub(super) fn unseat(&mut self, q: &mut impl Agenda, server: u32) {
+        let seat = std::mem::replace(&mut self.servers.seats[server as usize], Seat::NONE);
+        if seat.node == NONE {
+            return;
+        }
+        let now = q.now();
+        let used = self.cpu_used(now, ServerId(server));
+        let (at, node) = (seat.at as usize, &mut self.nodes.all[seat.node as usize]);
+        node.past_busy += used;
+        node.past_steal += node.steal(at, now.as_nanos());
+        node.wanted -= node.full[at];
+        let freed = node.full[at] > 0.0;
+        node.members.swap_remove(at);
+        for of in [&mut node.weight, &mut node.full, &mut node.demand, &mut node.given] {
+            of.swap_remove(at);
+        }
+        if let Some(moved) = node.members.get(at) {
+            self.servers.seats[moved.server as usize].at = seat.at;
+        }
+        if freed {
+            self.split(q, seat.node, None);
+        }
+    }
+
+    /// Something has changed on a server of a node whose time is accounted until now: sets its next event, and those of
+    /// its neighbours when they get more or less by it.
+    #[inline(never)]
+    pub(super) fn reshare(&mut self, q: &mut impl Agenda, server: u32) {
+        let seat = self.servers.seats[server as usize];
+        if seat.node == NONE {
+            self.servers.rekey(q, server, false);
+            return;
+        }
+        let at = seat.at as usize;
+        let node = &mut self.nodes.all[seat.node as usize];
+        let (clock, slow) = (&self.servers.hot[server as usize].clock, &self.servers.slow[server as usize]);
+        let full = (clock.demand(slow, node.members[at].visible) * PARTS + 0.5) as i64 as f64;
+        let before = std::mem::replace(&mut node.full[at], full);
+        node.wanted += full - before;
+        if !node.tracked && node.wanted <= node.capacity {
+            self.servers.rekey(q, server, false);
+        } else {
+            self.split(q, seat.node, Some(at));
+        }
+    }
+
+    /// Shares the CPU of a node that is short of it, was until now, or has credits. `changed` is the server whose
+    /// demand has changed, accounted until now.
+    fn split(&mut self, q: &mut impl Agenda, slot: u32, changed: Option<usize>) {
+        let now = q.now().as_nanos();
+        let Self { nodes, servers, .. } = self;
+        let node = &mut nodes.all[slot as usize];
+        if let Some(credits) = &mut node.credits {
+            credits.settle(now);
+            node.capacity = credits.capacity() * PARTS;
+        }
+        let short = node.wanted > node.capacity;
+        let track = short || node.credits.is_some();
+        // Quotas are looked at from the moment on at which they matter to the neighbours.
+        let entering = track && !node.tracked;
+        if entering {
+            node.demand.copy_from_slice(&node.full);
+            node.given.copy_from_slice(&node.full);
+            for (at, member) in node.members.iter_mut().enumerate() {
+                member.since = now;
+                if servers.kind(member.server).cores.throttled() && node.full[at] > 0.0 {
+                    servers.advance(member.server, now);
+                    if servers.exhausted(member.server) {
+                        (node.demand[at], node.given[at]) = (0.0, 0.0);
+                    }
+                    if changed != Some(at) {
+                        servers.rekey(q, member.server, true);
+                    }
+                }
+            }
+        }
+        if let Some(at) = changed {
+            node.settle_steal(at, now);
+            let spent = track && servers.exhausted(node.members[at].server);
+            node.demand[at] = if spent { 0.0 } else { node.full[at] };
+        }
+        if !track {
+            for at in 0..node.members.len() {
+                node.settle_steal(at, now);
+            }
+            node.demand.copy_from_slice(&node.full);
+        }
+        node.tracked = track;
+        let found = if short { level(node.capacity, &node.demand, &node.weight, node.level) } else { f64::INFINITY };
+        node.level = found;
+        for at in 0..node.members.len() {
+            let (demand, share) = (node.demand[at], node.weight[at] * found);
+            let given = if demand > share { share } else { demand };
+            if given == node.given[at] && changed != Some(at) {
+                continue;
+            }
+            node.settle_steal(at, now);
+            node.given[at] = given;
+            let member = node.members[at];
+            servers.advance(member.server, now);
+            let room = if given < demand { given / PARTS } else { member.visible };
+            servers.slow[member.server as usize].set_room(room);
+            servers.rekey(q, member.server, track);
+        }
+        if node.credits.is_some() {
+            let busy = node.given.iter().sum::<f64>() / PARTS;
+            if let Some(credits) = &mut node.credits {
+                credits.set_busy(busy, short);
+            }
+            self.arm_credits(q, slot);
+        }
+    }
+
+    /// Makes sure that somebody looks before a node can have spent its credits.
+    fn arm_credits(&mut self, q: &mut impl Agenda, slot: u32) {
+        let Some(credits) = &mut self.nodes.all[slot as usize].credits else { return };
+        if !credits.armed
+            && let Some(after) = credits.look()
+        {
+            credits.armed = true;
+            let at = SimTime::from_nanos(q.now().as_nanos().saturating_add(after));
+            let event = TrafficEvent::Credits { node: slot, generation: self.nodes.generations[slot as usize] };
+            q.schedule(at, Phase::State, event);
+        }
+    }
+
+    /// The credits of a node may be spent.
+    pub(super) fn credits_due(&mut self, q: &mut impl Agenda, slot: u32, generation: u32) {
+        if self.nodes.generations[slot as usize] != generation {
+            return;
+        }
+        let Some(credits) = &mut self.nodes.all[slot as usize].credits else { return };
+        credits.armed = false;
+        credits.settle(q.now().as_nanos());
+        if credits.check() {
+            self.split(q, slot, None);
+        } else {
+            self.arm_credits(q, slot);
+        }
+    }
+}
