@@ -16,6 +16,6 @@ pub mod task_status;
 pub use door::{Command, Fact, Made, Refusal};
 pub use health::Health;
 pub use node_door::NodeStep;
-pub use nodes::{HostPort, Lack, LifeCycle, Market, Needs, Node, NodeEnd, NodeSpec, NodeStatus, NodeTimes, Resources};
+pub use nodes::{Lack, LifeCycle, Market, Needs, Node, NodeEnd, NodeSpec, NodeStatus, NodeTimes, Resources};
 pub use state::{Cluster, Deployment, DeploymentOutcome, DeploymentStatus, ServiceState, StopCode, Task, TaskTimes};
 pub use task_status::TaskStatus;

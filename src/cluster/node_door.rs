@@ -1,7 +1,7 @@
 //! The part of the door that concerns container instances.
 
 use super::door::{Fact, Refusal};
-use super::nodes::{HostPort, Lack, LifeCycle, Needs, Node, NodeEnd, NodeSpec, NodeStatus, NodeTimes, Resources};
+use super::nodes::{Lack, LifeCycle, Needs, Node, NodeEnd, NodeSpec, NodeStatus, NodeTimes, Resources};
 use super::state::Cluster;
 use super::task_status::TaskStatus;
 use crate::kernel::SimTime;
@@ -185,7 +185,7 @@ impl Cluster {
         for n in &self.nodes {
             let id = n.id.0;
             let mut held = Resources::ZERO;
-            let mut ports: Vec<HostPort> = Vec::new();
+            let mut ports: Vec<u16> = Vec::new();
             let mut distinct: Vec<u32> = Vec::new();
             for task in &n.tasks {
                 let t = &self.tasks[task.index()];

@@ -16,7 +16,7 @@ use crate::kernel::SimTime;
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
 /// What an instance has to give, or what a task takes of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resources {
     /// CPU.
     pub cpu: Cpu,
@@ -117,30 +117,13 @@ impl fmt::Display for Lack {
     }
 }
 
-/// A port of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostPort {
-    /// Its number.
-    pub port: u16,
-    /// UDP; TCP otherwise.
-    pub udp: bool,
-}
-
-impl HostPort {
-    /// A TCP port.
-    #[must_use]
-    pub const fn tcp(port: u16) -> Self {
-        Self { port, udp: false }
-    }
-}
-
 /// What a task of a service needs of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Amounts that it takes.
     pub resources: Resources,
     /// Fixed ports of the host that it takes; each at most once an instance.
-    pub ports: Vec<HostPort>,
+    pub ports: Vec<u16>,
     /// Whether no two tasks of the service may share an instance (`distinctInstance`).
     pub distinct: bool,
 }
@@ -307,7 +290,7 @@ pub struct Node {
     /// What its tasks hold.
     pub reserved: Resources,
     /// Host ports that its tasks hold, sorted.
-    pub ports: Vec<HostPort>,
+    pub ports: Vec<u16>,
     /// Tasks placed on it and not STOPPED, in the order of placement.
     pub tasks: Vec<TaskId>,
     /// Why it ended or is to end.

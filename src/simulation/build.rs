@@ -10,16 +10,14 @@ use crate::capacity::bucket::{MinuteLimit, TokenBucket};
 use crate::capacity::strategy::Strategy;
 use crate::catalog::Catalog;
 use crate::cluster::spread::Share;
-use crate::cluster::{Cluster, Command, Health, HostPort, Needs, Resources, TaskStatus};
+use crate::cluster::{Cluster, Command, Health, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
 use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{
-    Action, Capacity, Inputs, NetworkMode, Plan, PlacementConstraint, PortMapping, Protocol, Revision, Service,
-};
+use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, ServiceId, ZoneId};
 
@@ -156,7 +154,7 @@ impl<'p> Simulation<'p> {
             }
             let mut runtime = service_runtime(plan, name, service, &streams)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
-            cluster.set_needs(id, needs_of(service));
+            cluster.set_needs(id, crate::placement::needs::needs(&service.task, &service.ecs.placement_constraints));
             services.push(runtime);
         }
         let mut groups = Vec::new();
@@ -336,39 +334,4 @@ fn service_runtime<'p>(
         trouble: Trouble::default(),
         deployments: Vec::new(),
     })
-}
-
-/// What a task of a service needs of an instance.
-fn needs_of(service: &Service) -> Needs {
-    let task = &service.task;
-    let own_network = task.network_mode == NetworkMode::Awsvpc;
-    let port_of = |p: &PortMapping| match task.network_mode {
-        NetworkMode::Host => p.container_port,
-        NetworkMode::Bridge => p.host_port,
-        NetworkMode::Awsvpc | NetworkMode::None => 0,
-    };
-    let mut ports: Vec<HostPort> = task
-        .port_mappings
-        .iter()
-        .filter_map(|p| {
-            let port = u16::try_from(port_of(p)).ok().filter(|port| *port > 0)?;
-            Some(HostPort { port, udp: p.protocol == Protocol::Udp })
-        })
-        .collect();
-    ports.sort_unstable();
-    ports.dedup();
-    Needs {
-        resources: Resources {
-            cpu: task.cpu,
-            memory: task.memory_reservation.unwrap_or(task.memory),
-            gpus: task.gpus,
-            enis: u32::from(own_network),
-        },
-        ports,
-        distinct: service
-            .ecs
-            .placement_constraints
-            .iter()
-            .any(|c| matches!(c, PlacementConstraint::DistinctInstance(_))),
-    }
 }

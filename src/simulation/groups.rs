@@ -82,8 +82,8 @@ impl Group {
             for &zone in &zones {
                 let letter = char::from(b'a' + zone.0.min(25) as u8);
                 let sold = offered.as_ref().is_none_or(|letters| letters.contains(&letter));
-                let on_demand = catalog.on_demand(region, t.of.name).filter(|_| sold).map(|p| p.usd());
-                let spot = catalog.spot_level(region, t.of.name).filter(|_| sold).map(|l| l.usd());
+                let on_demand = catalog.on_demand(region, t.of.name).filter(|_| sold).map(|p| p.price.to_usd());
+                let spot = catalog.spot_level(region, t.of.name).filter(|_| sold).map(|l| l.price.to_usd());
                 pools.push(Pool { kind: kind as u32, zone, on_demand, spot, depth: 1, in_use: 0 });
             }
         }
@@ -150,7 +150,9 @@ impl Simulation<'_> {
                 let n = self.cluster.node(node);
                 let root = self.group(n.spec.capacity).map_or(0, |g| g.draws);
                 let draw = Draw::new(root).of(n.launch).bits();
-                self.nodes.push(NodeRuntime { draw, reserved_at: now, ..NodeRuntime::default() });
+                let kind = self.group(n.spec.capacity).and_then(|g| g.types.get(n.spec.kind as usize)).copied();
+                let slot = kind.map(|kind| self.data.add_node(&mut self.queue, kind.machine()));
+                self.nodes.push(NodeRuntime { draw, slot, reserved_at: now, ..NodeRuntime::default() });
                 self.protect(node);
             }
             Fact::NodeLife(node, life) => {

@@ -5,7 +5,7 @@ use super::{ControlEvent, Simulation, Timer};
 use crate::cluster::{Command, Fact, StopCode, TaskStatus};
 use crate::kernel::{Draw, Law, Phase, SimDuration, SimTime};
 use crate::scenario::model::{Capacity, FargateSpot, Outage, Reclaim};
-use crate::traffic::{ServerSpec, TargetState};
+use crate::traffic::{NodeShare, ServerSpec, TargetState};
 use crate::units::{CapacityId, Cpu, ServerId, ServiceId, TaskId};
 
 /// What [`Timer::Start`] does next.
@@ -299,6 +299,11 @@ impl Simulation<'_> {
         let spec = &s.plan.task;
         let revision = &s.revisions[t.revision as usize];
         let draw = Draw::new(self.tasks[task.index()].draw);
+        let seat = t.node.and_then(|n| self.nodes[n.index()].slot).map(|node| NodeShare {
+            node,
+            weight: u32::try_from(spec.cpu.units()).unwrap_or(u32::MAX),
+            capped: spec.cpu_hard_limit,
+        });
         let sidecar_memory = spec.containers.values().map(|c| c.memory_burn).sum::<crate::units::Bytes>();
         let server = self.data.add_server(
             &mut self.queue,
@@ -312,7 +317,7 @@ impl Simulation<'_> {
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
                 group: revision.group,
-                node: None,
+                node: seat,
             },
         );
         let burn = spec.startup_cpu + s.sidecar_cpu;

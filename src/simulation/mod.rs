@@ -11,6 +11,7 @@ mod images;
 mod incident;
 mod intervals;
 mod life;
+mod node_bill;
 mod node_rows;
 mod nodes;
 mod place;
@@ -19,6 +20,7 @@ mod reserve;
 mod scale;
 mod schedule;
 mod shift;
+mod spot;
 mod start;
 
 use std::collections::VecDeque;

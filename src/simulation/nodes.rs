@@ -5,8 +5,9 @@ use super::start::draw_time;
 use super::{Simulation, Timer};
 use crate::catalog::{Catalog, CatalogError, InstanceType};
 use crate::cluster::{Command, LifeCycle, Market, NodeEnd, NodeSpec, NodeStatus, NodeStep, Resources, StopCode, TaskStatus};
-use crate::kernel::{Draw, Phase, SimTime};
+use crate::kernel::{Draw, Phase, SimDuration, SimTime};
 use crate::scenario::model::{Capacity, EcsAgent, Instances, Switch};
+use crate::traffic::{self, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
 /// Purposes of an instance's draws.
@@ -58,14 +59,27 @@ impl NodeType {
             speed: instances.speed(of.name),
         }
     }
+
+    /// The machine as the data plane has it.
+    pub(super) fn machine(&self) -> traffic::NodeSpec {
+        traffic::NodeSpec {
+            cores: Cpu::from_vcpus(u64::from(self.of.vcpus)),
+            speed: self.speed,
+            credits: BurstSpec::of_type(self.of.name, BurstSpec::default_mode(self.of.family())),
+        }
+    }
 }
 
 /// What of an instance is not the control plane's business.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NodeRuntime {
     pub(super) draw: u64,
+    /// Its place in the data plane, until it is shut down.
+    pub(super) slot: Option<NodeSlot>,
+    /// CPU that its tasks wanted and did not get, in vCPU-seconds; known when it is shut down.
+    pub(super) stolen: f64,
     pub(super) images: ImageCache,
-    next: NextStep,
+    pub(super) next: NextStep,
     /// It goes into the warm pool when it is prepared.
     pub(super) for_pool: bool,
     /// Ready for the warm pool once.
@@ -170,7 +184,7 @@ impl Simulation<'_> {
         }
     }
 
-    pub(super) fn instances_of(&self, capacity: CapacityId) -> Option<Instances<'_>> {
+    fn instances_of(&self, capacity: CapacityId) -> Option<Instances<'_>> {
         self.capacities[capacity.index()].plan.instances()
     }
 
@@ -239,7 +253,7 @@ impl Simulation<'_> {
         };
         let wait = match start {
             Some(law) if !self.pool_runs(capacity) => draw_time(law, self.node_draw(node), purpose::WARM_START),
-            _ => crate::kernel::SimDuration::ZERO,
+            _ => SimDuration::ZERO,
         };
         self.set_node_timer(node, NextStep::Booted, now + wait);
     }
@@ -267,7 +281,11 @@ impl Simulation<'_> {
             self.shut_down(node);
             return;
         }
-        let timeout = plan.draining_timeout();
+        let timeout = match plan {
+            Capacity::Ec2(e) => e.draining_timeout,
+            // Seven days after its draining began an instance goes, whatever runs there.
+            _ => SimDuration::from_secs(7 * 86_400),
+        };
         self.set_node_timer(node, NextStep::DrainEnds, self.queue.now() + timeout);
         self.drain_node(node);
         self.look_at_draining(node);
@@ -346,11 +364,15 @@ impl Simulation<'_> {
                 self.cut_off(task);
             }
         }
+        if let Some(slot) = self.nodes[node.index()].slot.take() {
+            let totals = self.data.remove_node(&mut self.queue, slot);
+            self.nodes[node.index()].stolen = totals.steal;
+        }
         let wait = match self.instances_of(capacity) {
             Some(i) if end != NodeEnd::SpotInterruption => {
                 draw_time(i.launch.termination.law(), self.node_draw(node), purpose::TERMINATION)
             }
-            _ => crate::kernel::SimDuration::ZERO,
+            _ => SimDuration::ZERO,
         };
         self.set_node_timer(node, NextStep::Gone, now + wait);
     }

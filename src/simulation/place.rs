@@ -97,6 +97,18 @@ impl Simulation<'_> {
         group.waiting = left;
     }
 
+    pub(super) fn choose_node(&self, task: TaskId) -> Option<NodeId> {
+        let t = self.cluster.task(task);
+        let needs = &self.cluster.service(t.service).needs;
+        let of = |n: &crate::cluster::Node| self.cluster.tasks_on(n.id).filter(|o| o.service == t.service).count();
+        let zone = |z| self.cluster.nodes_of(t.capacity).filter(|n| n.spec.zone == z).map(of).sum::<usize>();
+        self.cluster
+            .nodes_of(t.capacity)
+            .filter(|n| n.takes_tasks() && n.lacks(needs).is_none() && !(needs.distinct && of(n) > 0))
+            .min_by_key(|n| (zone(n.spec.zone), of(n), n.id))
+            .map(|n| n.id)
+    }
+
     /// A task has its instance: next comes its network.
     fn place(&mut self, task: TaskId, node: NodeId) {
         self.apply(Command::PlaceTask { task, node });

@@ -197,6 +197,7 @@ fn words(reason: &Reason, needed: &Needed) -> (&'static str, &'static str, Strin
         }
         Reason::ScaleIn => ("scale_in", "", format!("{m} instances are needed")),
         Reason::ScaleInBounded => ("scale_in", "maximum_scale_in", format!("{m} instances are needed, not all go at once")),
+        Reason::AlreadyAsked => ("at_target", "", format!("{m} instances are needed, and they have been asked for")),
         Reason::AtMinimum => ("at_minimum", "min_size", format!("{m} instances are needed, and the group is at its smallest")),
     }
 }

@@ -19,7 +19,8 @@ impl Check<'_> {
                         });
                     }
                 }
-                Capacity::Ec2(_) | Capacity::ManagedInstances(_) => {
+                Capacity::Ec2(_) => {}
+                Capacity::ManagedInstances(_) => {
                     let kind = capacity.kind().name();
                     c.error("S1030", &["type"], format!("a run on {kind} is not possible"), "only on Fargate");
                 }
