@@ -504,7 +504,7 @@ fn defaults(input: &Value, expect: &Value) -> Check {
         "elbv2.alb.idleTimeoutSeconds" => seconds(balancer.idle_timeout),
         "ec2.spot.noticeSeconds" => match &plan.capacity["spot"] {
             simctl::scenario::model::Capacity::FargateSpot(spot) => seconds(spot.notice),
-            simctl::scenario::model::Capacity::Fargate(_) => return Err(missing()),
+            _ => return Err(missing()),
         },
         "ecs.canary.canaryPercent" => shifting(&shifting_plan()?).0.canary_percent.into(),
         "ecs.linear.stepPercent" => LinearConfiguration::default().step_percent.into(),
