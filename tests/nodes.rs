@@ -79,7 +79,11 @@ impl World {
 
     /// A server without a limit and with this weight.
     fn open(&mut self, node: NodeSlot, weight: u32) -> ServerId {
-        self.server(Cpu::from_units(u64::from(weight)), CpuModel::Quota, Some(NodeShare { node, weight, capped: false }))
+        self.server(
+            Cpu::from_units(u64::from(weight)),
+            CpuModel::Quota,
+            Some(NodeShare { node, weight, capped: false }),
+        )
     }
 
     /// A job of exactly this work at an instant.
@@ -392,7 +396,8 @@ proptest! {
 
 #[test]
 fn saturated_servers_share_by_weight() {
-    for (weights, shares) in [([512, 512], [0.5, 0.5]), ([1_024, 512], [2.0 / 3.0, 1.0 / 3.0]), ([2, 6], [0.25, 0.75])] {
+    for (weights, shares) in [([512, 512], [0.5, 0.5]), ([1_024, 512], [2.0 / 3.0, 1.0 / 3.0]), ([2, 6], [0.25, 0.75])]
+    {
         let mut w = world("");
         let node = w.node(Cpu::from_vcpus(4), 1.0, None);
         let servers = weights.map(|weight| w.open(node, weight));
