@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use simctl::cluster::{
-    Cluster, Command, DeploymentOutcome, Fact, Health, Lack, LifeCycle, Market, Needs, NodeEnd, NodeSpec,
-    NodeStatus, NodeStep, Refusal, Resources, StopCode, Task, TaskStatus,
+    Cluster, Command, DeploymentOutcome, Fact, Health, Lack, LifeCycle, Market, Needs, NodeEnd, NodeSpec, NodeStatus,
+    NodeStep, Refusal, Resources, StopCode, Task, TaskStatus,
 };
 use simctl::kernel::SimTime;
 use simctl::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};

@@ -168,9 +168,9 @@ pub fn decide(group: &Ec2, memory: &GroupMemory, observed: &GroupObservation) ->
     for m in observed.members.iter().filter(|m| alive(m)) {
         match m.healthy {
             true => members.push(*m),
-            false => decision
-                .terminations
-                .push(Termination { node: m.candidate.node, reason: TerminationReason::Unhealthy }),
+            false => {
+                decision.terminations.push(Termination { node: m.candidate.node, reason: TerminationReason::Unhealthy })
+            }
         }
     }
     let mut memory = memory.clone();
@@ -241,9 +241,7 @@ fn scale_in(
     let chosen = choose(&rules, &open, left);
     decision.protected = left - chosen.len() as u32;
     decision.terminations.extend(
-        chosen
-            .iter()
-            .map(|c| Termination { node: c.node, reason: TerminationReason::AboveDesired { by: c.reason } }),
+        chosen.iter().map(|c| Termination { node: c.node, reason: TerminationReason::AboveDesired { by: c.reason } }),
     );
 }
 

@@ -110,7 +110,10 @@ mod tests {
         assert_eq!(decide(&pool, &observed).prepare, 3);
         observed.desired = 10;
         let decision = decide(&pool, &observed);
-        assert_eq!((decision.prepare, decision.terminate, decision.reason), (0, vec![NodeId(0)], PoolSizeReason::Above));
+        assert_eq!(
+            (decision.prepare, decision.terminate, decision.reason),
+            (0, vec![NodeId(0)], PoolSizeReason::Above)
+        );
         let own = WarmPool { max_group_prepared_capacity: Some(8), min_size: 1, ..WarmPool::default() };
         observed.desired = 7;
         assert_eq!(decide(&own, &observed).reason, PoolSizeReason::AtSize);

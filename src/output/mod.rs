@@ -20,7 +20,7 @@ pub use number::{Fixed, Millis, Money, Secs, document, tidied, tidy};
 pub use parquet::parquet;
 pub use rows::{CapacityRow, CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, ServiceRow, TaskRow, Text};
 pub use sink::{
-    CAPACITY_FILE, COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPLOYMENTS_FILE, NODES_FILE, REPLICATIONS_FILE, RowSink,
-    SERVICES_FILE, TASKS_FILE, write_replications,
+    CAPACITY_FILE, COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPLOYMENTS_FILE, NODES_FILE, REPLICATIONS_FILE,
+    RowSink, SERVICES_FILE, TASKS_FILE, write_replications,
 };
 pub use summary::*;

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::error::csv_cause;
 use super::{
-    CapacityRow, CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, OutputError, ServiceRow, Summary, TaskRow, tidy,
+    CapacityRow, CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, OutputError, ServiceRow, Summary,
+    TaskRow, tidy,
 };
 
 /// Per service and interval.

@@ -13,6 +13,8 @@ use crate::cluster::spread::Share;
 use crate::cluster::{Cluster, Command, Health, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
+use crate::placement::pool::{NodePool, ShapeId};
+use crate::placement::spec::PlacementSpec;
 use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
@@ -103,6 +105,8 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) revisions: Vec<RevisionRuntime>,
     pub(super) launch_root: u64,
     pub(super) strategy: Strategy,
+    /// What a task of it is to placement.
+    pub(super) shape: ShapeId,
     pub(super) sidecar_cpu: Cpu,
     pub(super) launch_queue: VecDeque<crate::units::TaskId>,
     pub(super) launch_rate: MinuteLimit,
@@ -138,6 +142,7 @@ impl<'p> Simulation<'p> {
         let meter = Meter::new(plan, catalog)?;
         let mut cluster = Cluster::new(plan.cluster.zones, plan.capacity.len() as u32);
         let capacities: Vec<_> = plan.capacity.iter().map(|(name, plan)| CapacityRuntime { name, plan }).collect();
+        let mut places = NodePool::new(plan.cluster.zones);
         let mut services = Vec::new();
         let mut alarms = Vec::new();
         for (name, service) in &plan.services {
@@ -152,14 +157,14 @@ impl<'p> Simulation<'p> {
             if Shift::of(&service.ecs).is_some() {
                 cluster.use_fleets(id);
             }
-            let mut runtime = service_runtime(plan, name, service, &streams)?;
+            let mut runtime = service_runtime(plan, name, service, &streams, &mut places)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
-            cluster.set_needs(id, crate::placement::needs::needs(&service.task, &service.ecs.placement_constraints));
+            cluster.set_needs(id, places.spec(runtime.shape).needs.clone());
             services.push(runtime);
         }
         let mut groups = Vec::new();
         for (index, (name, capacity)) in plan.capacity.iter().enumerate() {
-            let group = Group::new(plan, name, capacity, catalog, &streams)?;
+            let group = Group::new(plan, name, capacity, catalog, &streams, CapacityId::from(index), &mut places)?;
             if group.is_some() {
                 cluster.use_nodes(CapacityId::from(index));
             }
@@ -179,6 +184,7 @@ impl<'p> Simulation<'p> {
             capacities,
             tasks: Vec::new(),
             groups,
+            pool: places,
             nodes: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
@@ -300,6 +306,7 @@ fn service_runtime<'p>(
     name: &'p str,
     service: &'p Service,
     streams: &Streams,
+    places: &mut NodePool,
 ) -> Result<ServiceRuntime<'p>, RunError> {
     let shares = service
         .capacity
@@ -310,12 +317,18 @@ fn service_runtime<'p>(
         })
         .collect();
     let strategy = Strategy::new(shares).map_err(|why| RunError::Strategy { service: name.to_string(), why })?;
+    let group = places.group(&format!("service:{name}"));
+    let capacities = strategy.shares().iter().map(|s| s.capacity).collect();
+    let (constraints, strategies) = (&service.ecs.placement_constraints, &service.ecs.placement_strategy);
+    let spec = PlacementSpec::new(group, capacities, &service.task, constraints, strategies, false)
+        .map_err(|why| RunError::Placement { service: name.to_string(), why: why.to_string() })?;
     Ok(ServiceRuntime {
         name,
         plan: service,
         revisions: vec![RevisionRuntime::first(service)],
         launch_root: streams.root(&format!("launch/{name}")),
         strategy,
+        shape: places.shape(spec),
         sidecar_cpu: service.task.containers.values().map(|c| c.cpu_burn).sum(),
         launch_queue: VecDeque::new(),
         launch_rate: MinuteLimit::new(plan.cluster.quotas.service_launch_rate_per_minute),

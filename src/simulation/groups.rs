@@ -16,6 +16,7 @@ use crate::catalog::Catalog;
 use crate::cluster::{Command, Fact, LifeCycle, Made, Market, Node, NodeEnd, NodeStatus, NodeStep};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow};
+use crate::placement::pool::{ClassId, NodeClass, NodePool};
 use crate::scenario::model::{Capacity, Ec2, Plan, SchedulingStrategy, Switch, WarmPoolState};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId, ZoneId};
 
@@ -47,6 +48,8 @@ pub(super) struct Group {
     pub(super) zones: Vec<ZoneState>,
     /// Every type in every zone, with its prices.
     pub(super) pools: Vec<Pool>,
+    /// What instances of each pool are to placement.
+    classes: Vec<ClassId>,
     memory: GroupMemory,
     pub(super) reserve: ReserveRuntime,
     /// CPU burned on instances that are gone, and on all of them up to the last interval, in vCPU-seconds.
@@ -71,12 +74,14 @@ impl Group {
         capacity: &Capacity,
         catalog: &Catalog,
         streams: &Streams,
+        id: CapacityId,
+        places: &mut NodePool,
     ) -> Result<Option<Self>, RunError> {
         let Some(instances) = capacity.instances() else { return Ok(None) };
         let types = super::nodes::types_of(capacity, catalog).map_err(BillingError::from)?;
         let zones: Vec<ZoneId> = (0..plan.cluster.zones).filter(|z| instances.has_zone(*z)).map(ZoneId).collect();
         let region = &plan.cluster.region;
-        let mut pools = Vec::new();
+        let (mut pools, mut classes) = (Vec::new(), Vec::new());
         for (kind, t) in types.iter().enumerate() {
             let offered = catalog.offered(region, t.of.name);
             for &zone in &zones {
@@ -84,6 +89,13 @@ impl Group {
                 let sold = offered.as_ref().is_none_or(|letters| letters.contains(&letter));
                 let on_demand = catalog.on_demand(region, t.of.name).filter(|_| sold).map(|p| p.price.to_usd());
                 let spot = catalog.spot_level(region, t.of.name).filter(|_| sold).map(|l| l.price.to_usd());
+                classes.push(places.class(NodeClass {
+                    capacity: id,
+                    zone,
+                    offers: t.offers,
+                    architecture: t.architecture(),
+                    attributes: t.attributes(&instances, &format!("{region}{letter}")),
+                }));
                 pools.push(Pool { kind: kind as u32, zone, on_demand, spot, depth: 1, in_use: 0 });
             }
         }
@@ -92,6 +104,7 @@ impl Group {
             types,
             zones,
             pools,
+            classes,
             memory: GroupMemory::default(),
             reserve: ReserveRuntime::default(),
             cpu_of_gone: 0.0,
@@ -102,6 +115,12 @@ impl Group {
             waiting: Vec::new(),
             trouble: GroupTrouble::default(),
         }))
+    }
+
+    /// What an instance of this type and zone is to placement.
+    pub(super) fn class(&self, kind: u32, zone: ZoneId) -> Option<ClassId> {
+        let at = self.pools.iter().position(|p| p.kind == kind && p.zone == zone)?;
+        self.classes.get(at).copied()
     }
 }
 
@@ -162,16 +181,26 @@ impl Simulation<'_> {
                     LifeCycle::Terminating | LifeCycle::Terminated => self.wake_group(capacity),
                     LifeCycle::Pending | LifeCycle::Warmed => {}
                 }
-                if life == LifeCycle::Terminated {
-                    self.record_node(node);
+                match life {
+                    LifeCycle::Terminating => self.pool.set_active(node, false),
+                    LifeCycle::Warmed => self.pool.remove(node),
+                    LifeCycle::Terminated => {
+                        self.pool.remove(node);
+                        self.record_node(node);
+                    }
+                    LifeCycle::Pending | LifeCycle::InService => {}
                 }
             }
             Fact::NodeStatus(node, NodeStatus::Active) => {
                 self.protect(node);
-                self.wake_placement(self.cluster.node(node).spec.capacity);
+                self.open_place(node);
             }
-            Fact::NodeStatus(node, NodeStatus::Draining) => self.on_draining(node),
-            Fact::TaskPlaced(_, node) => {
+            Fact::NodeStatus(node, NodeStatus::Draining) => {
+                self.pool.set_active(node, false);
+                self.on_draining(node);
+            }
+            Fact::TaskPlaced(task, node) => {
+                self.reserve_place(task, node);
                 self.account_reserved(node);
                 let reserved = self.cluster.node(node).reserved;
                 let runtime = &mut self.nodes[node.index()];
@@ -180,7 +209,9 @@ impl Simulation<'_> {
                 runtime.peak.memory = runtime.peak.memory.max(reserved.memory);
                 self.protect(node);
             }
-            Fact::TaskFreed(_, node) => {
+            Fact::TaskFreed(task, node) => {
+                let service = self.cluster.task(task).service;
+                self.pool.release(node, self.services[service.index()].shape);
                 self.account_reserved(node);
                 self.protect(node);
                 self.wake_placement(self.cluster.node(node).spec.capacity);
@@ -324,7 +355,8 @@ impl Simulation<'_> {
             }
         }
         self.fill_pool(capacity);
-        let again = self.group(capacity).and_then(|g| g.zones.iter().map(|z| z.shut_until).filter(|at| *at > now).min());
+        let again =
+            self.group(capacity).and_then(|g| g.zones.iter().map(|z| z.shut_until).filter(|at| *at > now).min());
         if let Some(at) = again {
             self.schedule_timer_if_due(Timer::Group(capacity), at, Phase::Decision);
         }
@@ -471,10 +503,10 @@ impl Simulation<'_> {
     fn may_add_at_start(&self, capacity: CapacityId, service: ServiceId) -> bool {
         let (Some(plan), Some(group)) = (self.ec2(capacity), self.group(capacity)) else { return false };
         let open = plan.desired_capacity.is_none() || plan.managed_scaling.status == Switch::Enabled;
-        let needs = self.cluster.service(service).needs.resources;
+        let shape = self.services[service.index()].shape;
         let next = self.launches_for_pool(capacity, 1);
-        let kind = next.first().and_then(|l| l.kinds.first()).and_then(|k| group.types.get(*k as usize));
-        open && group.desired < plan.max_size && kind.is_some_and(|k| k.offers.lacks(needs).is_none())
+        let class = next.first().and_then(|l| group.class(*l.kinds.first()?, l.zone));
+        open && group.desired < plan.max_size && class.is_some_and(|c| self.pool.suits(shape, c))
     }
 
     /// After the tasks of the start have been placed: spare instances that managed scaling keeps, the warm pool.

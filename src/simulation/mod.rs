@@ -36,6 +36,7 @@ use crate::catalog::Catalog;
 use crate::cluster::{Cluster, Command, Fact, Made};
 use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
+use crate::placement::pool::NodePool;
 use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Histogram, Notice, ServiceTotals, TrafficError};
 use crate::units::{Cpu, TaskId};
@@ -92,6 +93,14 @@ pub enum RunError {
         /// Why.
         why: StrategyError,
     },
+    /// The placement constraints of a service cannot be read.
+    #[error("services.{service}.ecs.placement_constraints: {why}")]
+    Placement {
+        /// The service.
+        service: String,
+        /// Why.
+        why: String,
+    },
     /// Somebody asked the run to end.
     #[error("interrupted at {:.0} s of simulated time", .0.as_secs_f64())]
     Interrupted(SimTime),
@@ -144,6 +153,8 @@ pub(crate) struct Simulation<'p> {
     /// By capacity; none on Fargate.
     groups: Vec<Option<Group>>,
     nodes: Vec<NodeRuntime>,
+    /// Instances as placement sees them.
+    pool: NodePool,
     task_of_server: Vec<Option<TaskId>>,
     alarms: Vec<AlarmRuntime>,
     account_queues: [VecDeque<TaskId>; 2],

@@ -1,12 +1,16 @@
 //! The life of a container instance: request, boot, agent, tasks, draining, end.
 
+use indexmap::IndexMap;
+
 use super::images::ImageCache;
 use super::start::draw_time;
 use super::{Simulation, Timer};
-use crate::catalog::{Catalog, CatalogError, InstanceType};
-use crate::cluster::{Command, LifeCycle, Market, NodeEnd, NodeSpec, NodeStatus, NodeStep, Resources, StopCode, TaskStatus};
+use crate::catalog::{Arch, Catalog, CatalogError, InstanceType};
+use crate::cluster::{
+    Command, LifeCycle, Market, NodeEnd, NodeSpec, NodeStatus, NodeStep, Resources, StopCode, TaskStatus,
+};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
-use crate::scenario::model::{Capacity, EcsAgent, Instances, Switch};
+use crate::scenario::model::{Architecture, Capacity, EcsAgent, Instances, Switch};
 use crate::traffic::{self, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
@@ -58,6 +62,30 @@ impl NodeType {
             },
             speed: instances.speed(of.name),
         }
+    }
+
+    /// The processor, as a task definition names it.
+    pub(super) fn architecture(&self) -> Architecture {
+        match self.of.arch {
+            Arch::Arm => Architecture::Arm,
+            Arch::X86 => Architecture::X86,
+        }
+    }
+
+    /// The attributes of an instance in a zone: those that the agent registers, and those of the capacity.
+    pub(super) fn attributes(&self, instances: &Instances<'_>, zone: &str) -> IndexMap<String, String> {
+        let cpu = match self.of.arch {
+            Arch::Arm => "arm64",
+            Arch::X86 => "x86_64",
+        };
+        let own = [
+            ("ecs.instance-type", self.of.name),
+            ("ecs.availability-zone", zone),
+            ("ecs.os-type", "linux"),
+            ("ecs.cpu-architecture", cpu),
+        ];
+        let own = own.into_iter().map(|(k, v)| (k.to_string(), v.to_string()));
+        own.chain(instances.attributes.iter().map(|(k, v)| (k.clone(), v.clone()))).collect()
     }
 
     /// The machine as the data plane has it.

@@ -4,8 +4,10 @@ use super::images::{ImageKey, Wanted};
 use super::life::StartStep;
 use super::start::{draw_time, purpose};
 use super::{Simulation, Timer};
-use crate::cluster::{Command, Lack, StopCode};
+use crate::cluster::{Command, StopCode};
 use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::placement::choice::WhyNot;
+use crate::placement::pool::Within;
 use crate::scenario::model::{Capacity, NetworkMode, Switch};
 use crate::units::{Bytes, CapacityId, NodeId, ServiceId, TaskId};
 
@@ -18,22 +20,13 @@ pub(super) struct Unplaced {
     pub(super) first: Option<SimTime>,
     /// Tasks that waited for nothing until they were stopped.
     pub(super) given_up: u64,
-    /// What the instances lacked at the latest look, each with the number of instances.
-    pub(super) lacks: Vec<(Lack, u32)>,
-    /// There was no instance at all at the latest look.
-    pub(super) empty: bool,
+    /// What spoke against each instance at the latest look, and when that was.
+    pub(super) why: Option<WhyNot>,
+    looked: Option<SimTime>,
 }
 
-impl Unplaced {
-    /// What ECS would say of it.
-    pub(super) fn words(&self) -> String {
-        if self.empty {
-            return "no container instances were found in the cluster".to_string();
-        }
-        let named: Vec<String> = self.lacks.iter().map(|(lack, n)| format!("{lack} on {n}")).collect();
-        format!("no container instance met all of its requirements: {}", named.join(", "))
-    }
-}
+/// Time between two looks at every instance.
+const LOOK_AGAIN: SimDuration = SimDuration::from_secs(10);
 
 impl Simulation<'_> {
     /// A task with a launch slot joins those that wait for room on an instance.
@@ -97,16 +90,33 @@ impl Simulation<'_> {
         group.waiting = left;
     }
 
+    /// The instance for a task that waits.
     pub(super) fn choose_node(&self, task: TaskId) -> Option<NodeId> {
         let t = self.cluster.task(task);
-        let needs = &self.cluster.service(t.service).needs;
-        let of = |n: &crate::cluster::Node| self.cluster.tasks_on(n.id).filter(|o| o.service == t.service).count();
-        let zone = |z| self.cluster.nodes_of(t.capacity).filter(|n| n.spec.zone == z).map(of).sum::<usize>();
-        self.cluster
-            .nodes_of(t.capacity)
-            .filter(|n| n.takes_tasks() && n.lacks(needs).is_none() && !(needs.distinct && of(n) > 0))
-            .min_by_key(|n| (zone(n.spec.zone), of(n), n.id))
-            .map(|n| n.id)
+        let shape = self.services[t.service.index()].shape;
+        let within = Within { capacity: Some(t.capacity), zone: None };
+        self.pool.choose(shape, within, self.draw_of(task).of(purpose::PLACEMENT).bits()).map(|c| c.node)
+    }
+
+    /// An instance is a place for tasks from now on.
+    pub(super) fn open_place(&mut self, node: NodeId) {
+        let n = self.cluster.node(node);
+        let spec = n.spec;
+        let class = self.group(spec.capacity).and_then(|g| g.class(spec.kind, spec.zone));
+        let Some(class) = class else { return };
+        let since = jiff::SignedDuration::from_nanos(i64::try_from(self.queue.now().as_nanos()).unwrap_or(i64::MAX));
+        let at = self.plan.simulation.start.checked_add(since).unwrap_or(self.plan.simulation.start);
+        self.pool.insert(node, class, at);
+        self.pool.set_active(node, true);
+        self.wake_placement(spec.capacity);
+    }
+
+    /// Keeps the index of places in step with what is reserved.
+    pub(super) fn reserve_place(&mut self, task: TaskId, node: NodeId) {
+        let service = self.cluster.task(task).service;
+        let shape = self.services[service.index()].shape;
+        let reserved = self.pool.reserve(node, shape);
+        debug_assert!(reserved.is_ok(), "the door and the index of places disagree: {reserved:?}");
     }
 
     /// A task has its instance: next comes its network.
@@ -129,19 +139,6 @@ impl Simulation<'_> {
     /// Remembers why tasks of a service found no room.
     fn note_unplaced(&mut self, capacity: CapacityId, service: ServiceId, left: &[TaskId]) {
         let now = self.queue.now();
-        let needs = &self.cluster.service(service).needs;
-        let mut lacks: Vec<(Lack, u32)> = Vec::new();
-        let mut empty = true;
-        for node in self.cluster.nodes_of(capacity).filter(|n| n.takes_tasks()) {
-            empty = false;
-            // An instance with room that was passed by breaks a constraint.
-            let lack = node.lacks(needs).unwrap_or(Lack::Attribute);
-            match lacks.iter_mut().find(|(l, _)| *l == lack) {
-                Some((_, n)) => *n += 1,
-                None => lacks.push((lack, 1)),
-            }
-        }
-        lacks.sort_by_key(|(lack, n)| (std::cmp::Reverse(*n), *lack));
         let mut begun = 0;
         for task in left {
             if self.cluster.task(*task).service == service {
@@ -151,8 +148,14 @@ impl Simulation<'_> {
         let unplaced = &mut self.services[service.index()].trouble.unplaced;
         unplaced.times += begun;
         unplaced.first = unplaced.first.or(Some(now));
-        unplaced.lacks = lacks;
-        unplaced.empty = empty;
+        // Looking at every instance is for people: once in a while is enough.
+        if unplaced.looked.is_none_or(|at| now.since(at) >= LOOK_AGAIN) {
+            let shape = self.services[service.index()].shape;
+            let why = self.pool.why_not(shape, Within { capacity: Some(capacity), zone: None });
+            let unplaced = &mut self.services[service.index()].trouble.unplaced;
+            unplaced.looked = Some(now);
+            unplaced.why = Some(why);
+        }
     }
 
     /// A task has waited for an instance for as long as ECS lets it.

@@ -196,8 +196,12 @@ fn words(reason: &Reason, needed: &Needed) -> (&'static str, &'static str, Strin
             ("held", "terminating", format!("{m} instances are needed; {instances} are not gone yet"))
         }
         Reason::ScaleIn => ("scale_in", "", format!("{m} instances are needed")),
-        Reason::ScaleInBounded => ("scale_in", "maximum_scale_in", format!("{m} instances are needed, not all go at once")),
+        Reason::ScaleInBounded => {
+            ("scale_in", "maximum_scale_in", format!("{m} instances are needed, not all go at once"))
+        }
         Reason::AlreadyAsked => ("at_target", "", format!("{m} instances are needed, and they have been asked for")),
-        Reason::AtMinimum => ("at_minimum", "min_size", format!("{m} instances are needed, and the group is at its smallest")),
+        Reason::AtMinimum => {
+            ("at_minimum", "min_size", format!("{m} instances are needed, and the group is at its smallest"))
+        }
     }
 }

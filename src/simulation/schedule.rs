@@ -12,7 +12,9 @@ use crate::rollout::scheduler::{
     SchedulerSpec, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
 };
 use crate::rollout::stages::ShiftMemory;
-use crate::scenario::model::{DeploymentController, EcsService, Service, Switch};
+use crate::scenario::model::{
+    DeploymentController, EcsService, PlacementConstraint, SchedulingStrategy, Service, Switch,
+};
 use crate::telemetry::alarm::{AlarmSpec, AlarmState};
 use crate::units::{ServiceId, TaskId};
 
@@ -148,12 +150,13 @@ impl Simulation<'_> {
         let configuration = &s.plan.ecs.deployment_configuration;
         let rebalance = eligible(&Eligibility {
             enabled: s.plan.ecs.availability_zone_rebalancing == Switch::Enabled,
-            replica: true,
+            replica: s.plan.ecs.scheduling_strategy == SchedulingStrategy::Replica,
             external: false,
             maximum_percent: configuration.maximum_percent,
-            first_strategy_spreads_zones: None,
+            first_strategy_spreads_zones: (!s.plan.ecs.placement_strategy.is_empty())
+                .then(|| self.pool.spec(s.shape).chain.spreads_zones_first()),
             classic_load_balancer: false,
-            zone_constraint: false,
+            zone_constraint: s.plan.ecs.placement_constraints.iter().any(names_zone),
         });
         SchedulerSpec {
             deployment: configuration,
@@ -394,6 +397,11 @@ impl Simulation<'_> {
 enum Before {
     Scheduler(SchedulerMemory),
     Stages(ShiftMemory),
+}
+
+/// Whether a constraint speaks of Availability Zones.
+fn names_zone(constraint: &PlacementConstraint) -> bool {
+    matches!(constraint, PlacementConstraint::MemberOf(m) if m.expression.contains("ecs.availability-zone"))
 }
 
 /// The names of the alarms that act on a service's deployments; none when they are off.

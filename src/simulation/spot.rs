@@ -63,7 +63,8 @@ impl Simulation<'_> {
     fn record_spot(&mut self, node: NodeId, reason: &'static str, text: &'static str) {
         let n = self.cluster.node(node);
         let capacity = self.capacities[n.spec.capacity.index()].name;
-        let kind = self.group(n.spec.capacity).and_then(|g| g.types.get(n.spec.kind as usize)).map_or("", |t| t.of.name);
+        let kind =
+            self.group(n.spec.capacity).and_then(|g| g.types.get(n.spec.kind as usize)).map_or("", |t| t.of.name);
         let zone = super::intervals::zone_letter(n.spec.zone.0);
         let row = DecisionRow {
             time_s: SimTime::into(self.queue.now()),
@@ -73,7 +74,8 @@ impl Simulation<'_> {
             explanation: format!("{text}: instance {} of type {kind} in zone {zone}", node.0).into(),
             ..DecisionRow::default()
         };
-        let detail = DecisionDetail { observation: serde_json::json!({ "node": node.0 }), memory: serde_json::Value::Null };
+        let detail =
+            DecisionDetail { observation: serde_json::json!({ "node": node.0 }), memory: serde_json::Value::Null };
         self.recorder.decision(&row, &detail);
     }
 }
