@@ -8,8 +8,10 @@
 //! Source: ECS developer guide, `task_definition_parameters`, `container-instance-eni`. Known departure:
 //! dynamic ports (bridge) never run out, as an instance has more than 28,000.
 
+use crate::catalog::InstanceType;
 use crate::cluster::nodes::{Needs, Resources};
 use crate::scenario::model::{NetworkMode, PlacementConstraint, Task};
+use crate::units::{Bytes, Cpu};
 
 /// What a task with these constraints needs of an instance.
 #[must_use]
@@ -34,22 +36,24 @@ pub fn needs(task: &Task, constraints: &[PlacementConstraint]) -> Needs {
     }
 }
 
-/// Tasks in awsvpc mode for which an instance has network interfaces: those that it attaches beside the
-/// primary one, or with trunking the limit that AWS publishes for the type. A type without such a limit
-/// does not support trunking and is left as it is.
+/// What an instance of a type registers when the agent keeps `reserved_memory` back; `trunking` as the
+/// account setting `awsvpcTrunking`.
 #[must_use]
-pub fn task_interfaces(attachable: u32, trunking_limit: Option<u32>, trunking: bool) -> u32 {
-    match trunking_limit.filter(|_| trunking) {
-        Some(limit) => limit,
-        None => attachable.saturating_sub(1),
+pub fn offers(of: &InstanceType, reserved_memory: Bytes, trunking: bool) -> Resources {
+    let registered = Bytes::from_mib(of.registered_memory_mib());
+    Resources {
+        cpu: Cpu::from_units(of.cpu_units()),
+        memory: Bytes::new(registered.get().saturating_sub(reserved_memory.get())),
+        gpus: of.gpus,
+        enis: of.task_limit(trunking),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Catalog;
     use crate::scenario::model::{DistinctInstance, PortMapping};
-    use crate::units::{Bytes, Cpu};
 
     fn task(mode: NetworkMode, ports: &[(u32, u32)]) -> Task {
         let ports = ports
@@ -77,10 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_with_and_without_trunking() {
-        assert_eq!(task_interfaces(3, Some(10), false), 2);
-        assert_eq!(task_interfaces(3, Some(10), true), 10);
-        assert_eq!(task_interfaces(4, None, true), 3);
-        assert_eq!(task_interfaces(0, None, false), 0);
+    fn what_an_instance_registers() {
+        let m4 = Catalog::embedded().instance_type("m4.large").unwrap();
+        let all = offers(m4, Bytes::ZERO, true);
+        assert_eq!((all.cpu.units(), all.memory, all.gpus), (2048, Bytes::from_mib(7985), 0));
+        assert_eq!(offers(m4, Bytes::from_mib(256), true).memory, Bytes::from_mib(7985 - 256));
+        let c5 = Catalog::embedded().instance_type("c5.large").unwrap();
+        assert_eq!((offers(c5, Bytes::ZERO, false).enis, offers(c5, Bytes::ZERO, true).enis), (2, 10));
     }
 }

@@ -21,8 +21,29 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use regex_lite::Regex;
 
+use crate::catalog::{Arch, InstanceType};
+
 /// Longest expression, in characters. Source: AWS CloudFormation, `AWS::ECS::Service PlacementConstraint`.
 pub const MAX_LENGTH: usize = 2000;
+
+/// Attributes that every simulated instance has; others are custom ones of its capacity.
+pub const BUILT_IN: [&str; 4] = ["ecs.availability-zone", "ecs.instance-type", "ecs.os-type", "ecs.cpu-architecture"];
+
+/// The name of a zone: that of the region and a letter.
+#[must_use]
+pub fn zone_name(region: &str, zone: u32) -> String {
+    format!("{region}{}", char::from(b'a' + (zone % 26) as u8))
+}
+
+/// The values of the attributes in [`BUILT_IN`] of an instance, in their order.
+#[must_use]
+pub fn built_in(region: &str, zone: u32, instance_type: &InstanceType) -> [String; BUILT_IN.len()] {
+    let architecture = match instance_type.arch {
+        Arch::X86 => "x86_64",
+        Arch::Arm => "arm64",
+    };
+    [zone_name(region, zone), instance_type.name.to_owned(), "linux".to_owned(), architecture.to_owned()]
+}
 
 /// What an expression is asked of: one container instance.
 pub trait Instance {

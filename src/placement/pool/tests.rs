@@ -17,7 +17,7 @@ fn class(capacity: u32, zone: u32, kind: &str, offers: Resources) -> NodeClass {
         capacity: CapacityId(capacity),
         zone: ZoneId(zone),
         offers,
-        architecture: if kind.contains('g') { Architecture::Arm } else { Architecture::X86 },
+        architecture: if kind.starts_with("m6g") { Architecture::Arm } else { Architecture::X86 },
         attributes: attributes.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
     }
 }

@@ -146,3 +146,11 @@ impl TaskProtection {
         SimDuration::from_mins(self.expires_in_minutes as u64)
     }
 }
+
+impl PlacementStrategy {
+    /// Whether it spreads tasks over Availability Zones.
+    #[must_use]
+    pub const fn spreads_zones(&self) -> bool {
+        matches!(self, Self::Spread(Spread { field: SpreadField::Zone }))
+    }
+}
