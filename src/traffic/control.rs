@@ -139,9 +139,7 @@ impl DataPlane {
     /// CPU used by a server since it was added, in vCPU-seconds: requests, abandoned work, health checks, background.
     #[must_use]
     pub fn cpu_used(&self, now: SimTime, server: ServerId) -> f64 {
-        let hot = &self.servers.hot[server.index()];
-        let cores = &self.servers.kinds[hot.clock.kind()].cores;
-        hot.clock.used(cores, &self.servers.slow[server.index()], now.as_nanos())
+        self.servers.used(server.0, now.as_nanos()).0
     }
 
     /// Of this, CPU spent on attempts whose answer nobody got, in vCPU-seconds, counted when the attempt ends.

@@ -52,7 +52,6 @@ pub use totals::{Failure, Failures, Notice, Queueing, ServiceTotals};
 use arrivals::Process;
 use balancer::{Balancer, Targets};
 use client::ClientRules;
-use node::Nodes;
 use request::Slab;
 use sampler::Sampler;
 use server::Servers;
@@ -163,7 +162,6 @@ pub struct DataPlane {
     users: Vec<User>,
     populations: Vec<Population>,
     servers: Servers,
-    nodes: Nodes,
     targets: Targets,
     requests: Slab,
     notices: Vec<Notice>,

@@ -7,8 +7,9 @@
 //! up wants nothing until its next period.
 
 use super::credits::{BurstSpec, Credits};
+use super::processor::{Clock, round_up};
 use super::request::NONE;
-use super::server::{NodeShare, NodeSlot, Seat, Servers};
+use super::server::{Hot, NodeShare, NodeSlot, Seat, Servers};
 use super::{Agenda, DataPlane, TrafficEvent};
 use crate::kernel::{Phase, SimTime};
 use crate::units::{Cpu, ServerId};
@@ -57,13 +58,30 @@ struct Member {
     server: u32,
     /// Cores that it may use at most.
     visible: f64,
-    /// Until when `steal` is complete.
+    /// Until when `steal` is complete: the instant, and the node's time.
     since: u64,
+    flow_since: f64,
     /// CPU wanted and not got, part-nanoseconds.
     steal: f64,
 }
 
+/// How a server runs while its node is tracked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    /// It gets what it wants.
+    #[default]
+    Free,
+    /// It gets less, in proportion to its weight: its time is the node's.
+    Flowing,
+    /// It gets less, and what it does with it is not in proportion: a quota or a background.
+    Held,
+}
+
 /// One node. CPU in parts.
+///
+/// Those who get less than they want all get the same for a unit of weight, so the node has a time of its own that passes as
+/// fast as that: in it the completion of each is where it is, whatever the others do. Only the first of them is in the
+/// completion lane, and a change of the level moves that one alone.
 #[derive(Clone, Debug, Default)]
 struct Node {
     alive: bool,
@@ -74,14 +92,22 @@ struct Node {
     wanted: f64,
     /// What is wanted, got and used up is kept up with for each server, because it may be more than there is.
     tracked: bool,
-    /// Parts for a unit of weight when it was last looked at.
+    /// Parts for a unit of weight; infinite while there is enough.
     level: f64,
+    /// The node's time, core-nanoseconds for a unit of weight, and the instant at which it was that.
+    flow: f64,
+    flow_at: u64,
+    /// The flowing server in the completion lane; [`NONE`] when there is none.
+    first: u32,
     /// What each server would use if it were alone and its quota never bound.
     full: Vec<f64>,
-    /// What it would use now, and what it gets; only while `tracked`.
+    /// What it would use now, and what it gets unless it flows; only while `tracked`.
     demand: Vec<f64>,
     given: Vec<f64>,
     weight: Vec<f64>,
+    modes: Vec<Mode>,
+    /// When the next completion is due in the node's time; infinite for those who do not flow.
+    due: Vec<f64>,
     members: Vec<Member>,
     /// Of servers that have left: CPU used in vCPU-seconds, steal in part-nanoseconds.
     past_busy: f64,
@@ -98,16 +124,32 @@ pub(super) struct Nodes {
 }
 
 impl Node {
-    fn settle_steal(&mut self, at: usize, now: u64) {
-        let member = &mut self.members[at];
-        member.steal += (self.demand[at] - self.given[at]) * (now - member.since) as f64;
-        member.since = now;
+    /// The node's time at an instant.
+    #[inline]
+    fn flow(&self, now: u64) -> f64 {
+        let pace = if self.level.is_finite() { self.level / PARTS } else { 0.0 };
+        self.flow + pace * now.saturating_sub(self.flow_at) as f64
     }
 
+    /// CPU wanted and not got by a server until an instant.
+    #[inline]
     fn steal(&self, at: usize, now: u64) -> f64 {
         let member = &self.members[at];
-        let open = if self.tracked { self.demand[at] - self.given[at] } else { 0.0 };
-        member.steal + open * now.saturating_sub(member.since) as f64
+        let length = now.saturating_sub(member.since) as f64;
+        let got = match self.modes[at] {
+            Mode::Free => return member.steal,
+            Mode::Flowing => self.weight[at] * (self.flow(now) - member.flow_since) * PARTS,
+            Mode::Held => self.given[at] * length,
+        };
+        member.steal + self.demand[at] * length - got
+    }
+
+    /// Accounts for the steal of a server until `now`. For one that flows only [`Servers::advance_flow`] may do so.
+    #[inline]
+    fn settle_steal(&mut self, at: usize, now: u64) {
+        let (steal, flow) = (self.steal(at, now), self.flow(now));
+        let member = &mut self.members[at];
+        (member.steal, member.since, member.flow_since) = (steal, now, flow);
     }
 }
 
@@ -140,32 +182,138 @@ fn level(capacity: f64, demand: &[f64], weight: &[f64], from: f64) -> f64 {
     }
 }
 
+/// Sets when a server is due in the completion lane.
+#[inline]
+fn set_due(q: &mut impl Agenda, server: u32, hot: &mut Hot, due: u64) {
+    if due != hot.due {
+        hot.due = due;
+        if due == u64::MAX {
+            q.cancel_completion(server);
+        } else {
+            q.set_completion(server, SimTime::from_nanos(due));
+        }
+    }
+}
+
 impl Servers {
-    /// Sets the rate of a server on a node and its next event.
+    /// Sets the rate of a server on a node whose time is its own, and its next event.
     #[inline]
     fn rekey(&mut self, q: &mut impl Agenda, server: u32, tracked: bool) {
         let hot = &mut self.hot[server as usize];
         let cores = &self.kinds[hot.clock.kind()].cores;
         let slow = &mut self.slow[server as usize];
         hot.clock.share(cores, slow);
-        let mut due = hot.jobs.first().and_then(|mark| hot.clock.finish(cores, slow, mark)).unwrap_or(u64::MAX);
+        let due = hot.jobs.first().and_then(|mark| hot.clock.finish(cores, slow, mark)).unwrap_or(u64::MAX);
         let turn = if tracked { hot.clock.turn(cores, slow) } else { u64::MAX };
         self.seats[server as usize].turn = turn < due;
-        due = due.min(turn);
-        if due != hot.due {
-            hot.due = due;
-            if due == u64::MAX {
-                q.cancel_completion(server);
-            } else {
-                q.set_completion(server, SimTime::from_nanos(due));
+        set_due(q, server, hot, due.min(turn));
+    }
+
+    /// Accounts for the time of a server until `now`, when that is its node's.
+    pub(super) fn advance_flow(&mut self, server: u32, now: u64) {
+        let seat = self.seats[server as usize];
+        let node = &mut self.nodes.all[seat.node as usize];
+        let at = seat.at as usize;
+        let before = node.members[at].flow_since;
+        node.settle_steal(at, now);
+        let length = node.members[at].flow_since - before;
+        self.hot[server as usize].clock.flow(&self.slow[server as usize], length, now);
+    }
+
+    /// CPU used by a server until `now` and time in which its quota was used up, seconds.
+    pub(super) fn used(&self, server: u32, now: u64) -> (f64, f64) {
+        let clock = &self.hot[server as usize].clock;
+        let seat = &self.seats[server as usize];
+        let flow = self.nodes.all.get(seat.node as usize).filter(|_| clock.flowing());
+        let flow = flow.map_or(0.0, |node| node.flow(now) - node.members[seat.at as usize].flow_since);
+        clock.used(&self.kinds[clock.kind()].cores, &self.slow[server as usize], now, flow)
+    }
+
+    /// Whether the quota of a server is used up. Its time must be accounted until now.
+    #[inline]
+    fn exhausted(&self, server: u32) -> bool {
+        let clock = &self.hot[server as usize].clock;
+        clock.exhausted(&self.kinds[clock.kind()].cores, &self.slow[server as usize])
+    }
+
+    /// From now on it is kept up with what the servers of a node want, get and have used up.
+    fn track(&mut self, q: &mut impl Agenda, slot: u32, now: u64) {
+        let node = &mut self.nodes.all[slot as usize];
+        (node.flow, node.flow_at) = (0.0, now);
+        node.demand.copy_from_slice(&node.full);
+        node.given.copy_from_slice(&node.full);
+        for at in 0..node.members.len() {
+            let node = &self.nodes.all[slot as usize];
+            let server = node.members[at].server;
+            if node.full[at] > 0.0 && self.kind(server).cores.throttled() {
+                self.advance(server, now);
+                if self.exhausted(server) {
+                    let node = &mut self.nodes.all[slot as usize];
+                    (node.demand[at], node.given[at]) = (0.0, 0.0);
+                }
+                self.rekey(q, server, true);
             }
         }
     }
 
-    /// Whether the quota of a server is used up. Its time must be accounted until now.
-    fn exhausted(&self, server: u32) -> bool {
-        let clock = &self.hot[server as usize].clock;
-        clock.exhausted(&self.kinds[clock.kind()].cores, &self.slow[server as usize])
+    /// Puts the first of those who flow into the completion lane.
+    fn set_first(&mut self, q: &mut impl Agenda, slot: u32, now: u64) {
+        let node = &mut self.nodes.all[slot as usize];
+        let (mut first, mut due) = (NONE, f64::INFINITY);
+        for (at, &d) in node.due.iter().enumerate() {
+            if d < due {
+                (first, due) = (at as u32, d);
+            }
+        }
+        let first = node.members.get(first as usize).map_or(NONE, |m| m.server);
+        let before = std::mem::replace(&mut node.first, first);
+        if before != first && before != NONE {
+            let hot = &mut self.hot[before as usize];
+            if hot.clock.flowing() {
+                set_due(q, before, hot, u64::MAX);
+            }
+        }
+        if first != NONE {
+            let want = (due - node.flow) / (node.level / PARTS);
+            let at = if want < f64::INFINITY { now.saturating_add(round_up(want)) } else { u64::MAX };
+            set_due(q, first, &mut self.hot[first as usize], at);
+        }
+    }
+
+    /// A tracked server begins to run in another way, or its demand has changed: sets its rate and its next event
+    /// for the present level.
+    fn place(&mut self, q: &mut impl Agenda, slot: u32, at: usize, now: u64) {
+        let node = &mut self.nodes.all[slot as usize];
+        let server = node.members[at].server;
+        let (demand, share) = (node.demand[at], node.weight[at] * node.level);
+        let hot = &mut self.hot[server as usize];
+        let slow = &mut self.slow[server as usize];
+        let linear = !self.kinds[hot.clock.kind()].cores.throttled() && !Clock::accompanied(slow);
+        if demand > share && linear {
+            if node.modes[at] != Mode::Flowing {
+                node.modes[at] = Mode::Flowing;
+                node.members[at].flow_since = node.flow;
+                node.members[at].since = now;
+                self.seats[server as usize].turn = false;
+                set_due(q, server, hot, u64::MAX);
+            }
+            let mark = hot.jobs.first();
+            let length = mark.map_or(f64::INFINITY, |mark| hot.clock.begin_flow(slow, node.weight[at], mark));
+            node.due[at] = node.flow + length;
+            return;
+        }
+        hot.clock.end_flow();
+        node.due[at] = f64::INFINITY;
+        node.members[at].since = now;
+        let tracked = node.tracked;
+        if demand > share {
+            (node.modes[at], node.given[at]) = (Mode::Held, share);
+            slow.set_room(share / PARTS);
+        } else {
+            (node.modes[at], node.given[at]) = (Mode::Free, demand);
+            slow.set_room(node.members[at].visible);
+        }
+        self.rekey(q, server, tracked);
     }
 }
 
@@ -180,12 +328,13 @@ impl DataPlane {
             capacity: credits.as_mut().map_or(cores, |c| c.capacity() * PARTS),
             speed: if spec.speed.is_finite() && spec.speed > 0.0 { spec.speed } else { 1.0 },
             level: f64::INFINITY,
+            first: NONE,
             // With credits every change of use matters.
             tracked: credits.is_some(),
             credits,
             ..Node::default()
         };
-        let nodes = &mut self.nodes;
+        let nodes = &mut self.servers.nodes;
         NodeSlot(match nodes.free.pop() {
             Some(slot) => {
                 nodes.all[slot as usize] = node;
@@ -202,10 +351,10 @@ impl DataPlane {
     /// The machine goes: everything in its servers is lost (502 to clients) and they serve no more. They are not removed:
     /// what they used can still be read. Returns the last totals, surplus credits that were owed charged.
     pub fn remove_node(&mut self, q: &mut impl Agenda, node: NodeSlot) -> NodeTotals {
-        if !self.nodes.all.get(node.0 as usize).is_some_and(|n| n.alive) {
+        if !self.servers.nodes.all.get(node.0 as usize).is_some_and(|n| n.alive) {
             return NodeTotals::default();
         }
-        let servers: Vec<u32> = self.nodes.all[node.0 as usize].members.iter().map(|m| m.server).collect();
+        let servers: Vec<u32> = self.servers.nodes.all[node.0 as usize].members.iter().map(|m| m.server).collect();
         for &server in &servers {
             self.kill(q, ServerId(server));
         }
@@ -214,22 +363,24 @@ impl DataPlane {
         for &server in &servers {
             self.unseat(q, server);
         }
-        let gone = &mut self.nodes.all[node.0 as usize];
+        let gone = &mut self.servers.nodes.all[node.0 as usize];
         gone.alive = false;
         if let Some(credits) = &mut gone.credits {
             credits.settle(now.as_nanos());
             credits.close();
             (totals.surplus, totals.surplus_charged) = (credits.owed(), credits.charged());
         }
-        self.nodes.generations[node.0 as usize] += 1;
-        self.nodes.free.push(node.0);
+        self.servers.nodes.generations[node.0 as usize] += 1;
+        self.servers.nodes.free.push(node.0);
         totals
     }
 
     /// What a node has done since it was added. Looks at each of its servers. All zero for a node that is gone.
     #[must_use]
     pub fn node_totals(&self, now: SimTime, node: NodeSlot) -> NodeTotals {
-        let Some(n) = self.nodes.all.get(node.0 as usize).filter(|n| n.alive) else { return NodeTotals::default() };
+        let Some(n) = self.servers.nodes.all.get(node.0 as usize).filter(|n| n.alive) else {
+            return NodeTotals::default();
+        };
         let nanos = now.as_nanos();
         let used = n.members.iter().map(|m| self.cpu_used(now, ServerId(m.server))).sum::<f64>();
         let steal = (0..n.members.len()).map(|at| n.steal(at, nanos)).sum::<f64>();
@@ -259,22 +410,20 @@ impl DataPlane {
         if seat.node == NONE {
             return 0.0;
         }
-        self.nodes.all[seat.node as usize].steal(seat.at as usize, now.as_nanos()) / PARTS / 1e9
+        self.servers.nodes.all[seat.node as usize].steal(seat.at as usize, now.as_nanos()) / PARTS / 1e9
     }
 
     /// Time for which the quota was used up while a server wanted CPU, seconds since it was added (the kernel's throttled
     /// time).
     #[must_use]
     pub fn cpu_throttled(&self, now: SimTime, server: ServerId) -> f64 {
-        let hot = &self.servers.hot[server.index()];
-        let cores = &self.servers.kinds[hot.clock.kind()].cores;
-        hot.clock.stalled(cores, &self.servers.slow[server.index()], now.as_nanos())
+        self.servers.used(server.0, now.as_nanos()).1
     }
 
     /// Speed that a server has of its node.
     pub(super) fn node_speed(&self, server: u32) -> f64 {
         let node = self.servers.seats[server as usize].node;
-        if node == NONE { 1.0 } else { self.nodes.all[node as usize].speed }
+        if node == NONE { 1.0 } else { self.servers.nodes.all[node as usize].speed }
     }
 
     /// Puts a new server on a node. On one that is gone it will do nothing for anybody, but no harm.
@@ -282,16 +431,19 @@ impl DataPlane {
         let now = q.now().as_nanos();
         let kind = self.servers.kind(server);
         let (cores, own) = (kind.cores, kind.spec.cpu.vcpus());
-        let (hot, slow) = (&mut self.servers.hot[server as usize], &mut self.servers.slow[server as usize]);
-        let Some(node) = self.nodes.all.get_mut(share.node.0 as usize).filter(|n| n.alive) else {
+        let Servers { hot, slow, nodes, seats, .. } = &mut self.servers;
+        let (hot, slow) = (&mut hot[server as usize], &mut slow[server as usize]);
+        let Some(node) = nodes.all.get_mut(share.node.0 as usize).filter(|n| n.alive) else {
             hot.clock.seat(slow, cores.visible(own));
             return;
         };
         let visible = cores.visible(node.cores / PARTS);
         hot.clock.seat(slow, visible);
         hot.clock.set_speed(&cores, slow, node.speed);
-        self.servers.seats[server as usize] = Seat { node: share.node.0, at: node.members.len() as u32, turn: false };
-        node.members.push(Member { server, visible, since: now, steal: 0.0 });
+        seats[server as usize] = Seat { node: share.node.0, at: node.members.len() as u32, turn: false };
+        node.members.push(Member { server, visible, since: now, flow_since: 0.0, steal: 0.0 });
+        node.modes.push(Mode::Free);
+        node.due.push(f64::INFINITY);
         node.weight.push(f64::from(share.weight.clamp(WEIGHTS.0, WEIGHTS.1)));
         for of in [&mut node.full, &mut node.demand, &mut node.given] {
             of.push(0.0);
@@ -306,13 +458,17 @@ impl DataPlane {
         }
         let now = q.now();
         let used = self.cpu_used(now, ServerId(server));
-        let (at, node) = (seat.at as usize, &mut self.nodes.all[seat.node as usize]);
+        let (at, node) = (seat.at as usize, &mut self.servers.nodes.all[seat.node as usize]);
         node.past_busy += used;
         node.past_steal += node.steal(at, now.as_nanos());
         node.wanted -= node.full[at];
         let freed = node.full[at] > 0.0;
+        if node.first == server {
+            node.first = NONE;
+        }
         node.members.swap_remove(at);
-        for of in [&mut node.weight, &mut node.full, &mut node.demand, &mut node.given] {
+        node.modes.swap_remove(at);
+        for of in [&mut node.weight, &mut node.full, &mut node.demand, &mut node.given, &mut node.due] {
             of.swap_remove(at);
         }
         if let Some(moved) = node.members.get(at) {
@@ -333,7 +489,7 @@ impl DataPlane {
             return;
         }
         let at = seat.at as usize;
-        let node = &mut self.nodes.all[seat.node as usize];
+        let node = &mut self.servers.nodes.all[seat.node as usize];
         let (clock, slow) = (&self.servers.hot[server as usize].clock, &self.servers.slow[server as usize]);
         let full = (clock.demand(slow, node.members[at].visible) * PARTS + 0.5) as i64 as f64;
         let before = std::mem::replace(&mut node.full[at], full);
@@ -349,88 +505,80 @@ impl DataPlane {
     /// demand has changed, accounted until now.
     fn split(&mut self, q: &mut impl Agenda, slot: u32, changed: Option<usize>) {
         let now = q.now().as_nanos();
-        let Self { nodes, servers, .. } = self;
-        let node = &mut nodes.all[slot as usize];
+        let servers = &mut self.servers;
+        let node = &mut servers.nodes.all[slot as usize];
         if let Some(credits) = &mut node.credits {
             credits.settle(now);
             node.capacity = credits.capacity() * PARTS;
         }
         let short = node.wanted > node.capacity;
         let track = short || node.credits.is_some();
-        // Quotas are looked at from the moment on at which they matter to the neighbours.
-        let entering = track && !node.tracked;
-        if entering {
-            node.demand.copy_from_slice(&node.full);
-            node.given.copy_from_slice(&node.full);
-            for (at, member) in node.members.iter_mut().enumerate() {
-                member.since = now;
-                if servers.kind(member.server).cores.throttled() && node.full[at] > 0.0 {
-                    servers.advance(member.server, now);
-                    if servers.exhausted(member.server) {
-                        (node.demand[at], node.given[at]) = (0.0, 0.0);
-                    }
-                    if changed != Some(at) {
-                        servers.rekey(q, member.server, true);
-                    }
-                }
-            }
+        if track && !node.tracked {
+            servers.track(q, slot, now);
         }
+        let node = &mut servers.nodes.all[slot as usize];
+        (node.flow, node.flow_at) = (node.flow(now), now);
         if let Some(at) = changed {
-            node.settle_steal(at, now);
-            let spent = track && servers.exhausted(node.members[at].server);
-            node.demand[at] = if spent { 0.0 } else { node.full[at] };
-        }
-        if !track {
-            for at in 0..node.members.len() {
+            if node.modes[at] == Mode::Held {
                 node.settle_steal(at, now);
             }
+            let server = node.members[at].server;
+            let demand = node.full[at];
+            let spent = track && servers.exhausted(server);
+            servers.nodes.all[slot as usize].demand[at] = if spent { 0.0 } else { demand };
+        }
+        let node = &mut servers.nodes.all[slot as usize];
+        if !track {
+            // What is used up is of no interest to others any more.
             node.demand.copy_from_slice(&node.full);
         }
         node.tracked = track;
-        let found = if short { level(node.capacity, &node.demand, &node.weight, node.level) } else { f64::INFINITY };
-        node.level = found;
+        node.level = if short { level(node.capacity, &node.demand, &node.weight, node.level) } else { f64::INFINITY };
         for at in 0..node.members.len() {
-            let (demand, share) = (node.demand[at], node.weight[at] * found);
-            let given = if demand > share { share } else { demand };
-            if given == node.given[at] && changed != Some(at) {
-                continue;
+            let node = &mut servers.nodes.all[slot as usize];
+            let wants_more = node.demand[at] > node.weight[at] * node.level;
+            let same = match node.modes[at] {
+                Mode::Free => !wants_more && node.demand[at] == node.given[at],
+                Mode::Flowing => wants_more,
+                Mode::Held => wants_more && node.weight[at] * node.level == node.given[at],
+            };
+            if !same || changed == Some(at) {
+                let server = node.members[at].server;
+                if node.modes[at] == Mode::Held {
+                    node.settle_steal(at, now);
+                }
+                servers.advance(server, now);
+                servers.place(q, slot, at, now);
             }
-            node.settle_steal(at, now);
-            node.given[at] = given;
-            let member = node.members[at];
-            servers.advance(member.server, now);
-            let room = if given < demand { given / PARTS } else { member.visible };
-            servers.slow[member.server as usize].set_room(room);
-            servers.rekey(q, member.server, track);
         }
-        if node.credits.is_some() {
-            let busy = node.given.iter().sum::<f64>() / PARTS;
-            if let Some(credits) = &mut node.credits {
-                credits.set_busy(busy, short);
-            }
+        servers.set_first(q, slot, now);
+        let node = &mut servers.nodes.all[slot as usize];
+        if let Some(credits) = &mut node.credits {
+            let busy = node.demand.iter().sum::<f64>().min(node.capacity) / PARTS;
+            credits.set_busy(busy, short);
             self.arm_credits(q, slot);
         }
     }
 
     /// Makes sure that somebody looks before a node can have spent its credits.
     fn arm_credits(&mut self, q: &mut impl Agenda, slot: u32) {
-        let Some(credits) = &mut self.nodes.all[slot as usize].credits else { return };
+        let Some(credits) = &mut self.servers.nodes.all[slot as usize].credits else { return };
         if !credits.armed
             && let Some(after) = credits.look()
         {
             credits.armed = true;
             let at = SimTime::from_nanos(q.now().as_nanos().saturating_add(after));
-            let event = TrafficEvent::Credits { node: slot, generation: self.nodes.generations[slot as usize] };
+            let event = TrafficEvent::Credits { node: slot, generation: self.servers.nodes.generations[slot as usize] };
             q.schedule(at, Phase::State, event);
         }
     }
 
     /// The credits of a node may be spent.
     pub(super) fn credits_due(&mut self, q: &mut impl Agenda, slot: u32, generation: u32) {
-        if self.nodes.generations[slot as usize] != generation {
+        if self.servers.nodes.generations[slot as usize] != generation {
             return;
         }
-        let Some(credits) = &mut self.nodes.all[slot as usize].credits else { return };
+        let Some(credits) = &mut self.servers.nodes.all[slot as usize].credits else { return };
         credits.armed = false;
         credits.settle(q.now().as_nanos());
         if credits.check() {

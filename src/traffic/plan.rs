@@ -80,7 +80,6 @@ impl DataPlane {
             users: Vec::new(),
             populations: Vec::new(),
             servers: Servers::default(),
-            nodes: Default::default(),
             targets: Targets::default(),
             requests: Slab::default(),
             notices: Vec::new(),

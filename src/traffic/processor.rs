@@ -72,13 +72,14 @@ pub(super) struct Clock {
     used: f64,
     /// Requests on the CPU.
     pub(super) running: u32,
-    /// The kind of server, [`ODD`] when it is throttled, has a background or another speed than normal, and
-    /// [`SHARED`] (with [`ODD`]) when it is on a node.
+    /// The kind of server, and [`ODD`] when it is throttled, has a background or another speed than normal. With [`ODD`]
+    /// also [`SHARED`] when it is on a node, and [`FLOWING`] while its time is the node's.
     tag: u32,
 }
 
 const ODD: u32 = 1 << 31;
 const SHARED: u32 = 1 << 30;
+const FLOWING: u32 = 1 << 29;
 /// A quota with less than this left is used up, vCPU-nanoseconds: what rounding may leave of it.
 const NOTHING: f64 = 1e-3;
 
@@ -102,7 +103,7 @@ pub(super) struct Slow {
 
 /// The smallest whole number at least `x`; zero for what is negative.
 #[inline]
-fn round_up(x: f64) -> u64 {
+pub(super) fn round_up(x: f64) -> u64 {
     // Through i64: the conversion is one instruction, and 292 years suffice for a step.
     let whole = x as i64;
     let up = whole + i64::from((whole as f64) < x);
@@ -134,6 +135,37 @@ impl Clock {
         slow.room = room;
     }
 
+    /// From now on time passes as the node's does: `weight` cores for a unit of it, which only [`Clock::flow`] accounts for.
+    /// Returns the node's time that work up to `mark` takes. Everything until now must be accounted.
+    #[inline]
+    pub(super) fn begin_flow(&mut self, slow: &mut Slow, weight: f64, mark: f64) -> f64 {
+        self.tag |= FLOWING;
+        self.rate = weight * slow.speed / f64::from(self.running);
+        slow.busy = weight;
+        let want = (mark - self.attained) / self.rate;
+        if want.is_nan() { 0.0 } else { want.max(0.0) }
+    }
+
+    /// Time passes as usual again. Everything until now must be accounted, and the rate set anew.
+    #[inline]
+    pub(super) fn end_flow(&mut self) {
+        self.tag &= !FLOWING;
+    }
+
+    /// Whether its time is the node's.
+    #[inline]
+    pub(super) fn flowing(&self) -> bool {
+        self.tag & FLOWING != 0
+    }
+
+    /// Accounts for a length of the node's time, which ends at `now`.
+    #[inline]
+    pub(super) fn flow(&mut self, slow: &Slow, length: f64, now: u64) {
+        self.attained += length * self.rate;
+        self.used += length * slow.busy;
+        self.last = now;
+    }
+
     /// Whether the server is on a node.
     #[inline]
     pub(super) fn shared(&self) -> bool {
@@ -143,7 +175,7 @@ impl Clock {
     /// The kind of the server.
     #[inline]
     pub(super) fn kind(&self) -> usize {
-        (self.tag & !(ODD | SHARED)) as usize
+        (self.tag & !(ODD | SHARED | FLOWING)) as usize
     }
 
     #[inline]
@@ -151,7 +183,7 @@ impl Clock {
         self.tag & ODD == 0
     }
 
-    /// Accounts for the time until `now`.
+    /// Accounts for the time until `now`, which is the server's own.
     #[inline]
     pub(super) fn advance(&mut self, cores: &Cores, slow: &mut Slow, now: u64) {
         let length = now - self.last;
@@ -241,18 +273,22 @@ impl Clock {
         self.share(cores, slow);
     }
 
-    /// CPU used until `now`, in vCPU-seconds.
-    pub(super) fn used(&self, cores: &Cores, slow: &Slow, now: u64) -> f64 {
+    /// Until `now`: CPU used, and time in which the quota was used up and somebody wanted CPU, in vCPU-seconds and seconds.
+    /// `flow` is the length of the node's time when that counts.
+    pub(super) fn used(&self, cores: &Cores, slow: &Slow, now: u64, flow: f64) -> (f64, f64) {
         let (mut then, mut slow) = (*self, *slow);
-        then.advance(cores, &mut slow, now.max(self.last));
-        then.used / 1e9
+        if self.flowing() {
+            then.flow(&slow, flow, now);
+        } else {
+            then.advance(cores, &mut slow, now.max(self.last));
+        }
+        (then.used / 1e9, slow.stalled / 1e9)
     }
 
-    /// Time until `now` in which the quota was used up and somebody wanted CPU, in seconds.
-    pub(super) fn stalled(&self, cores: &Cores, slow: &Slow, now: u64) -> f64 {
-        let (mut then, mut slow) = (*self, *slow);
-        then.advance(cores, &mut slow, now.max(self.last));
-        slow.stalled / 1e9
+    /// Somebody wants CPU beside the requests.
+    #[inline]
+    pub(super) fn accompanied(slow: &Slow) -> bool {
+        slow.background > 0.0
     }
 
     /// What the server would use if it were alone, in cores: a core a request and the background, not above `most`.
@@ -364,7 +400,7 @@ mod tests {
         }
 
         fn used(&self, now: u64) -> f64 {
-            self.1.used(&self.0, &self.2, now)
+            self.1.used(&self.0, &self.2, now, 0.0).0
         }
 
         fn set_background(&mut self, b: f64) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::jobs::{Further, Job, Jobs, Records};
+use super::node::Nodes;
 use super::processor::{Clock, Cores, Slow};
 use super::request::{NONE, Slab, Stage};
 use crate::scenario::model::CpuModel;
@@ -138,6 +139,7 @@ pub(super) struct Servers {
     pub(super) cold: Vec<Cold>,
     pub(super) seats: Vec<Seat>,
     pub(super) kinds: Vec<Kind>,
+    pub(super) nodes: Nodes,
     free: Vec<u32>,
 }
 
@@ -195,6 +197,10 @@ impl Servers {
     #[inline]
     pub(super) fn advance(&mut self, server: u32, now: u64) {
         let hot = &mut self.hot[server as usize];
+        if hot.clock.flowing() {
+            self.advance_flow(server, now);
+            return;
+        }
         let cores = &self.kinds[hot.clock.kind()].cores;
         hot.clock.advance(cores, &mut self.slow[server as usize], now);
     }
