@@ -6,10 +6,11 @@ mod network;
 mod scaling;
 mod service;
 mod shifts;
+mod work;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
-use super::load::LoadOptions;
+use super::load::{LoadOptions, has_traffic};
 use super::locate;
 use super::model::{Action, Capacity, DeploymentController, Fargate, Objectives, Plan, Service};
 use super::tree::Node;
@@ -28,10 +29,11 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
         check.service(name, service);
     }
     check.path.clear();
+    check.work();
     check.objectives();
     check.actions();
-    if plan.services.is_empty() {
-        check.error("S1003", &["services"], "a scenario needs at least one service", "nothing would run");
+    if plan.services.is_empty() && plan.jobs.is_empty() {
+        check.error("S1003", &["services"], "a scenario needs at least one service or job", "nothing would run");
     }
 }
 
@@ -252,8 +254,9 @@ impl Check<'_> {
                     }
                 }
             });
-            if !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
-                let d = Diagnostic::warning("W0020", format!("no service uses the capacity `{name}`"))
+            let jobs = self.plan.jobs.values().any(|j| j.capacity.contains_key(name));
+            if !jobs && !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
+                let d = Diagnostic::warning("W0020", format!("no service and no job uses the capacity `{name}`"))
                     .at(self.key(&["capacity", name]))
                     .label("has no effect");
                 self.report(&["capacity", name], d);
@@ -290,9 +293,10 @@ impl Check<'_> {
             );
         }
         names.push("cluster");
+        names.extend(self.plan.jobs.keys().map(String::as_str));
         for (name, objectives) in &self.plan.objectives {
             let span = self.key(&["objectives", name]);
-            self.known(&["objectives", name], span, "service", name, &names);
+            self.known(&["objectives", name], span, "service or job", name, &names);
             self.within(&["objectives", name], |c| c.objective(name, objectives));
         }
     }
@@ -320,7 +324,8 @@ impl Check<'_> {
             }
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
-        let silent = self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s));
+        self.job_objective(name, o, asks);
+        let silent = self.plan.services.get(name).is_some_and(|s| !has_traffic(s) && s.worker.is_none());
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }
