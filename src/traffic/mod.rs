@@ -31,6 +31,7 @@ mod node;
 mod path;
 mod plan;
 mod processor;
+mod queue;
 mod request;
 mod sampler;
 mod server;
@@ -46,12 +47,14 @@ pub use credits::{BurstMode, BurstSpec};
 pub use histogram::Histogram;
 pub use node::{NodeSpec, NodeTotals};
 pub use plan::TrafficError;
+pub use queue::{QueueGauges, QueueTotals};
 pub use server::{NodeShare, NodeSlot, RevisionEffect, ServerSpec};
 pub use totals::{Failure, Failures, Notice, Queueing, ServiceTotals};
 
 use arrivals::Process;
 use balancer::{Balancer, Targets};
 use client::ClientRules;
+use queue::{Loops, QueueState, WorkerRules};
 use request::Slab;
 use sampler::Sampler;
 use server::Servers;
@@ -102,6 +105,18 @@ pub enum TrafficEvent {
         request: u32,
         /// The record's generation.
         generation: u32,
+    },
+    /// Messages of a queue may become visible.
+    Queue {
+        /// Which queue.
+        queue: u32,
+    },
+    /// A loop of a worker gets the answer of its receive.
+    Poll {
+        /// The worker's server.
+        server: u32,
+        /// Which life of the server.
+        epoch: u32,
     },
     /// A health check should have been answered by now.
     ProbeTimeout {
@@ -164,6 +179,9 @@ pub struct DataPlane {
     servers: Servers,
     targets: Targets,
     requests: Slab,
+    queues: Vec<QueueState>,
+    /// By server, for those that work on queues.
+    loops: Vec<Loops>,
     notices: Vec<Notice>,
 }
 
@@ -202,6 +220,8 @@ struct ServiceState {
     /// The one that gets everything when there are not.
     sole: u8,
     client: ClientRules,
+    /// For a service that works on a queue.
+    worker: Option<WorkerRules>,
     patience: Option<Sampler>,
     network: Sampler,
     /// Time from sending until the client or the balancer gives up, nanoseconds.
@@ -231,6 +251,8 @@ struct Observed {
 #[derive(Clone, Debug)]
 struct Source {
     service: u32,
+    /// The queue it sends to; none for requests.
+    queue: u32,
     /// Root of the seeds of its requests.
     root: u64,
     count: u64,

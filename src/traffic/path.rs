@@ -2,6 +2,7 @@
 
 use super::balancer::{Balancer, Targets};
 use super::plan::shares;
+use super::queue::own;
 use super::request::{NONE, Request, Slab, Stage};
 use super::totals::Failure;
 use super::{Agenda, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
@@ -34,6 +35,21 @@ fn attempt_draw(seed: u64, purpose: u64, attempt: u16) -> Draw {
     Draw::new(seed).of(purpose | (u64::from(attempt) + 1) << 8)
 }
 
+/// The position of a request's class among those of its service, by the upper ends of their shares.
+#[inline]
+pub(super) fn drawn_class(class_shares: &[f64], seed: u64) -> u32 {
+    if class_shares.is_empty() {
+        return 0;
+    }
+    let u = drawn(seed, purpose::CLASS).unit();
+    class_shares.iter().map(|&end| u32::from(end <= u)).sum()
+}
+
+/// Whether an attempt fails by the application's own fault is drawn from this.
+pub(super) fn error_draw(seed: u64, attempt: u16) -> Draw {
+    attempt_draw(seed, purpose::ERROR, attempt)
+}
+
 #[inline]
 fn instant(nanos: u64) -> SimTime {
     SimTime::from_nanos(nanos)
@@ -60,9 +76,14 @@ impl DataPlane {
                 let s = &mut self.sources[source as usize];
                 let seed = Draw::new(s.root).of(s.count).bits();
                 s.count += 1;
-                let service = s.service;
-                self.begin(q, service, seed, NONE);
+                let (service, queue) = (s.service, s.queue);
+                match queue {
+                    NONE => self.begin(q, service, seed, NONE),
+                    queue => self.message_sent(q, queue, seed),
+                }
             }
+            TrafficEvent::Queue { queue } => self.on_queue(q, queue),
+            TrafficEvent::Poll { server, epoch } => self.on_poll(q, server, epoch),
             TrafficEvent::Think { user } => {
                 let u = self.users[user as usize];
                 // Even keys are think times, odd ones requests.
@@ -125,11 +146,7 @@ impl DataPlane {
     fn begin(&mut self, q: &mut impl Agenda, service: u32, seed: u64, caller: u32) {
         let now = q.now().as_nanos();
         let s = &mut self.services[service as usize];
-        let mut class = s.first_class;
-        if !s.class_shares.is_empty() {
-            let u = drawn(seed, purpose::CLASS).unit();
-            class += s.class_shares.iter().map(|&end| u32::from(end <= u)).sum::<u32>();
-        }
+        let class = s.first_class + drawn_class(&s.class_shares, seed);
         s.totals.started += 1;
         s.in_flight += 1;
         if let Some(budget) = &mut s.client.budget {
@@ -395,10 +412,16 @@ impl DataPlane {
             let work = self.work(&r, server);
             self.waste(server, r.service, work);
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_done(q, server, at, r);
         } else {
             self.answer(q, at, r);
         }
         self.next_in(q, server);
+        // A free loop of a worker asks for messages, also when a health check has freed it.
+        if own(r.caller) || r.class == NONE {
+            self.ask(q, server);
+        }
     }
 
     /// Work that nobody got anything of, in vCPU-nanoseconds.

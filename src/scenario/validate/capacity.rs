@@ -25,8 +25,9 @@ impl Check<'_> {
                     c.error("S1030", &["type"], format!("a run on {kind} is not possible"), "only on Fargate");
                 }
             });
-            if !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
-                let d = Diagnostic::warning("W0020", format!("no service uses the capacity `{name}`"))
+            let jobs = self.plan.jobs.values().any(|j| j.capacity.contains_key(name));
+            if !jobs && !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
+                let d = Diagnostic::warning("W0020", format!("no service and no job uses the capacity `{name}`"))
                     .at(self.key(&["capacity", name]))
                     .label("has no effect");
                 self.report(&["capacity", name], d);
