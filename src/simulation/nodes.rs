@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 
 use super::images::ImageCache;
 use super::start::draw_time;
+use super::trouble::TroubleKind;
 use super::{Simulation, Timer};
 use crate::catalog::{Arch, Catalog, CatalogError, InstanceType};
 use crate::cluster::{
@@ -369,7 +370,7 @@ impl Simulation<'_> {
         let (capacity, end) = (n.spec.capacity, n.end.unwrap_or(NodeEnd::ScaleIn));
         let code = match end {
             NodeEnd::SpotInterruption => StopCode::SpotInterruption,
-            NodeEnd::Failure => StopCode::InfrastructureHealth,
+            NodeEnd::Failure => StopCode::HostLost,
             _ => StopCode::TerminationNotice,
         };
         let tasks = n.tasks.clone();
@@ -385,7 +386,11 @@ impl Simulation<'_> {
                 self.tasks[task.index()].stop_reason = reason.into();
                 if !daemon {
                     let service = t.service;
-                    self.services[service.index()].trouble.lost_with_node += 1;
+                    let kind = match end {
+                        NodeEnd::SpotInterruption => TroubleKind::Interrupted,
+                        _ => TroubleKind::LostMachine,
+                    };
+                    self.services[service.index()].trouble.note(kind, now);
                 }
                 self.end_task(task, code);
             } else if t.status < TaskStatus::Deprovisioning {

@@ -25,6 +25,7 @@ mod client;
 mod control;
 mod credits;
 mod curve;
+mod faults;
 mod histogram;
 mod jobs;
 mod node;
@@ -194,6 +195,9 @@ struct Class {
     request_bytes: u64,
     response_bytes: u64,
     error_rate: f64,
+    /// What a fault of the dependency adds to the class's own error rate, and its factor on the waiting.
+    fault_errors: f64,
+    wait_factor: f64,
 }
 
 /// Target groups of its own that a service has: deployments with a second fleet need two.
@@ -236,6 +240,8 @@ struct ServiceState {
     class_shares: Vec<f64>,
     in_flight: u64,
     connections_per_request: f64,
+    /// Share of connections that go to a balancer node that is lost.
+    lost_entry: f64,
     connection_carry: f64,
     observed: Observed,
 }

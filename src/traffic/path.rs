@@ -5,7 +5,7 @@ use super::plan::shares;
 use super::queue::own;
 use super::request::{NONE, Request, Slab, Stage};
 use super::totals::Failure;
-use super::{Agenda, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
+use super::{Agenda, Class, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
 use crate::kernel::{Draw, Phase, SimTime};
 use crate::units::ServerId;
 
@@ -21,6 +21,7 @@ mod purpose {
     pub(super) const NETWORK: u64 = 8;
     pub(super) const BACKOFF: u64 = 9;
     pub(super) const PATIENCE: u64 = 10;
+    pub(super) const ENTRY: u64 = 11;
 }
 
 /// The draw of a request for a purpose, the same in every attempt.
@@ -120,6 +121,9 @@ impl DataPlane {
                 {
                     self.requests[request].orphan = true;
                     self.notices.push(Notice::Probe { server: ServerId(r.server), token: r.seed, ok: false });
+                    if r.stage == Stage::Hanging {
+                        self.requests.remove(request); // no server has it
+                    }
                 }
             }
             TrafficEvent::Credits { node, generation } => self.credits_due(q, node, generation),
@@ -179,13 +183,19 @@ impl DataPlane {
         let service = &mut self.services[id as usize];
         service.totals.attempts += 1;
         service.totals.request_bytes += class.request_bytes;
+        if service.lost_entry > 0.0 && attempt_draw(seed, purpose::ENTRY, attempt).unit() < service.lost_entry {
+            r.stage = Stage::NoEntry;
+            service.watch(q, now, at, id, &self.requests);
+            return;
+        }
         let target = match service.group(seed, attempt) {
             Group::Own(own) => service.balancers[usize::from(own)]
                 .pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt)),
             Group::Empty => None,
             Group::External => {
                 let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
-                let wait = class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)));
+                let wait =
+                    class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)) * class.wait_factor);
                 r.stage = Stage::External;
                 service.watch(q, now, at, id, &self.requests);
                 let done = instant(now.saturating_add((work + wait + 0.5) as u64));
@@ -215,6 +225,9 @@ impl DataPlane {
             service.balancer(&self.targets, server).more(&mut self.targets, server);
             service.watch(q, now, at, id, &self.requests);
             self.queue(q, server, at);
+        } else if self.servers.cold[server as usize].cut_off {
+            r.server = server;
+            self.hang(q, at);
         } else {
             service.totals.refused += 1;
             service.totals.elb_502 += 1;
@@ -358,11 +371,11 @@ impl DataPlane {
         hot.clock.running -= 1;
         let r = &mut self.requests[at];
         if r.class != NONE
-            && let Some(law) = &self.classes[r.class as usize].wait
+            && let Class { wait: Some(law), wait_factor, .. } = &self.classes[r.class as usize]
         {
             let seed = r.seed;
             let factor = self.servers.kinds[hot.clock.kind()].spec.effect.wait_factor;
-            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor;
+            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor * wait_factor;
             if wait >= 0.5 {
                 r.stage = Stage::Waiting;
                 let end = now.saturating_add((wait + 0.5) as u64);
@@ -381,6 +394,7 @@ impl DataPlane {
     fn wait_end(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         match r.stage {
             Stage::External => self.answer(q, at, r),
+            Stage::Hanging => self.no_connection(q, at, r),
             Stage::Waiting => {
                 let server = r.server;
                 let hot = &self.servers.hot[server as usize];
@@ -436,11 +450,13 @@ impl DataPlane {
         let now = q.now().as_nanos();
         let class = &self.classes[r.class as usize];
         let service = &mut self.services[r.service as usize];
-        let mut errors = class.error_rate;
+        let mut errors = class.error_rate + class.fault_errors - class.error_rate * class.fault_errors;
+        let mut travel = service.travel(r.seed, r.attempt);
         if r.server != NONE {
             service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
-            let own = self.servers.kind(r.server).spec.effect.error_rate;
-            errors += own - errors * own;
+            let effect = &self.servers.kind(r.server).spec.effect;
+            errors += effect.error_rate - errors * effect.error_rate;
+            travel = travel.saturating_add(effect.latency.as_nanos());
         }
         let error = errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
         let totals = &mut service.totals;
@@ -454,7 +470,7 @@ impl DataPlane {
         } else {
             totals.responses_2xx += 1;
         }
-        let seen = now.saturating_add(service.travel(r.seed, r.attempt));
+        let seen = now.saturating_add(travel);
         if let Some(timeout) = service.client.timeout
             && seen > r.sent.saturating_add(timeout)
         {
@@ -546,6 +562,11 @@ impl DataPlane {
     fn give_up(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let now = q.now().as_nanos();
         let service = &mut self.services[r.service as usize];
+        if r.stage == Stage::NoEntry {
+            // No balancer node saw it: it has no code.
+            self.failed(q, at, Failure::Timeout, now, false);
+            return;
+        }
         let (why, seen) = if service.client_limit {
             service.totals.client_gone_460 += 1;
             (Failure::Timeout, now)
@@ -554,7 +575,8 @@ impl DataPlane {
             (Failure::GatewayTimeout, now.saturating_add(service.travel(r.seed, r.attempt)))
         };
         let cancel = service.client.cancel;
-        if r.stage == Stage::External {
+        if matches!(r.stage, Stage::External | Stage::Hanging | Stage::Stranded) {
+            self.let_go(r.server);
             self.failed(q, at, why, seen, false);
             return;
         }
@@ -609,7 +631,7 @@ impl DataPlane {
 /// Somebody waits for the answer of this attempt.
 #[inline]
 fn awaited(r: &Request) -> bool {
-    !r.orphan && matches!(r.stage, Stage::Queued | Stage::Running | Stage::Waiting | Stage::External)
+    !r.orphan && !matches!(r.stage, Stage::Free | Stage::Backoff | Stage::Late)
 }
 
 impl ServiceState {
@@ -653,7 +675,7 @@ impl ServiceState {
 
     /// Makes sure that somebody looks when the time of this attempt is over.
     #[inline]
-    fn watch(&mut self, q: &mut impl Agenda, now: u64, at: u32, id: u32, requests: &Slab) {
+    pub(super) fn watch(&mut self, q: &mut impl Agenda, now: u64, at: u32, id: u32, requests: &Slab) {
         if self.limit == u64::MAX {
             return;
         }

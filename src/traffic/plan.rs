@@ -143,6 +143,8 @@ impl DataPlane {
                 request_bytes: class.request_bytes.get(),
                 response_bytes: class.response_bytes.get(),
                 error_rate: class.error_rate,
+                fault_errors: 0.0,
+                wait_factor: 1.0,
             });
         }
         let mut class_shares = shares(service.requests.values().map(|c| c.weight));
@@ -193,6 +195,7 @@ impl DataPlane {
             first_class,
             class_shares,
             in_flight: 0,
+            lost_entry: 0.0,
             connections_per_request: lb.connections_per_request.max(0.0),
             connection_carry: 0.0,
             observed: Observed::default(),
