@@ -397,7 +397,8 @@ impl Simulation<'_> {
                 j.figures.interrupted += u64::from(counted);
             }
             Fact::TaskStops(_, StopCode::TaskFailedToStart) => {
-                self.services[j.service.index()].trouble.failed_starts += 1;
+                let now = self.queue.now();
+                self.services[j.service.index()].trouble.note(super::trouble::TroubleKind::FailedStart, now);
             }
             Fact::TaskStatus(_, TaskStatus::Deprovisioning) => {
                 j.running -= 1;

@@ -12,7 +12,7 @@ use crate::output::{
 use crate::scaling::target_tracking;
 use crate::scenario::model::{Bound, Metric, Objectives, ScalingPolicy, Sense, Service};
 use crate::traffic::{Histogram, ServiceTotals};
-use crate::units::{ServiceId, TaskId};
+use crate::units::{NodeId, ServiceId, TaskId};
 
 /// Version of the results: part of each run's id. Raise it when a release alters numbers.
 pub const RESULT_VERSION: u32 = 1;
@@ -85,6 +85,10 @@ impl Simulation<'_> {
         for task in alive {
             self.record_task(task);
         }
+        let nodes: Vec<_> = (0..self.nodes.len()).map(NodeId::from).filter(|n| self.cluster.node(*n).is_alive()).collect();
+        for node in nodes {
+            self.record_node(node);
+        }
         if let Some(failure) = self.recorder.failure.take() {
             return Err(failure.into());
         }
@@ -126,6 +130,7 @@ impl Simulation<'_> {
         for index in 0..self.services.len() {
             self.diagnose(index, &mut diagnoses);
         }
+        self.diagnose_groups(&mut diagnoses);
         let mut notes = vec!["single replication: no interval".to_string(), "uncalibrated: direction only".to_string()];
         for refusal in &self.recorder.refusals {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
