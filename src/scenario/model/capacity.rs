@@ -628,6 +628,20 @@ table! {
     }
 }
 
+impl AdvisorBand {
+    /// The catalog's name for it.
+    #[must_use]
+    pub const fn band(self) -> InterruptionBand {
+        match self {
+            Self::Below5 => InterruptionBand::Below5,
+            Self::From5To10 => InterruptionBand::From5To10,
+            Self::From10To15 => InterruptionBand::From10To15,
+            Self::From15To20 => InterruptionBand::From15To20,
+            Self::Above20 => InterruptionBand::Above20,
+        }
+    }
+}
+
 impl Ec2 {
     /// A group of these types, with every other setting left out.
     #[must_use]
