@@ -4,6 +4,7 @@
 
 mod capacity;
 mod network;
+mod placement;
 mod scaling;
 mod service;
 mod shifts;
