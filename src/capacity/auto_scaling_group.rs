@@ -367,21 +367,130 @@ fn launch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::model::InstancesDistribution;
     use crate::units::Usd;
 
-    fn group(text: &str) -> Ec2 {
-        let scenario = format!(
-            r#"
-            simulation.duration = "1h"
-            [capacity.nodes]
-            type = "ec2"
-            instance_types = ["m7g.large", "m6g.large"]
-            max_size = 10
-            {text}
-            "#
-        );
-        let mut found = crate::scenario::lang_of(&scenario);
-        found.shift_remove("nodes").expect("the scenario names it")
+    fn group() -> Ec2 {
+        Ec2::of_types(&["m7g.large", "m6g.large"], 10)
+    }
+
+    fn member(node: u32, zone: u32, market: Market) -> Member {
+        let candidate = Candidate {
+            node: NodeId(node),
+            zone: ZoneId(zone),
+            market,
+            kind: 0,
+            template: 0,
+            launched: SimTime::from_secs(u64::from(node)),
+            protected: false,
+        };
+        Member { candidate, life: LifeCycle::InService, healthy: true, rebalance_recommended: false }
+    }
+
+    fn seen(desired: u32, zones: u32, members: Vec<Member>) -> GroupObservation {
+        let pool = |kind, zone| Pool {
+            kind,
+            zone: ZoneId(zone),
+            on_demand: Some(Usd::from_nanos(80)),
+            spot: Some(Usd::from_nanos(30)),
+            depth: 10,
+            in_use: 0,
+        };
+        GroupObservation {
+            now: SimTime::from_secs(1_000),
+            desired,
+            max: 10,
+            members,
+            zones: (0..zones).map(|z| GroupZone { zone: ZoneId(z), usable: true }).collect(),
+            pools: (0..zones).flat_map(|z| [pool(0, z), pool(1, z)]).collect(),
+            seed: 1,
+        }
+    }
+
+    const OD: Market = Market::OnDemand;
+
+    fn zones_of(d: &GroupDecision) -> Vec<u32> {
+        d.launches.iter().map(|l| l.zone.0).collect()
+    }
+
+    fn gone(d: &GroupDecision) -> Vec<u32> {
+        d.terminations.iter().map(|t| t.node.0).collect()
+    }
+
+    #[test]
+    fn launches_fill_zones_evenly_and_the_base_first() {
+        let mut group = group();
+        group.mixed_instances.on_demand_base_capacity = 2;
+        group.mixed_instances.on_demand_percentage_above_base_capacity = 0;
+        let (d, _) = decide(&group, &GroupMemory::default(), &seen(5, 3, vec![member(0, 0, OD)]));
+        assert_eq!(zones_of(&d), [1, 2, 0, 1]);
+        let markets: Vec<Market> = d.launches.iter().map(|l| l.market).collect();
+        assert_eq!(markets, [OD, Market::Spot, Market::Spot, Market::Spot]);
+        assert_eq!(d.launches[0].kinds, [0, 1]);
+    }
+
+    #[test]
+    fn an_unhealthy_instance_is_replaced_even_if_protected() {
+        let mut sick = member(1, 1, OD);
+        (sick.healthy, sick.candidate.protected) = (false, true);
+        let (d, _) = decide(&group(), &GroupMemory::default(), &seen(2, 2, vec![member(0, 0, OD), sick]));
+        assert_eq!((gone(&d), zones_of(&d)), (vec![1], vec![1]));
+    }
+
+    #[test]
+    fn a_zone_that_is_out_is_passed_over_or_waited_for() {
+        let mut group = group();
+        let mut observed = seen(3, 3, vec![member(0, 0, OD), member(1, 1, OD)]);
+        observed.zones[2].usable = false;
+        let (d, _) = decide(&group, &GroupMemory::default(), &observed);
+        assert_eq!((zones_of(&d), d.unmet), (vec![0], 0));
+        group.capacity_distribution_strategy = CapacityDistribution::Only;
+        let (d, _) = decide(&group, &GroupMemory::default(), &observed);
+        assert_eq!((zones_of(&d), d.unmet), (vec![], 1));
+    }
+
+    #[test]
+    fn zones_are_rebalanced_by_launching_first() {
+        let group = group();
+        let mut members: Vec<Member> = (0..4).map(|i| member(i, 0, OD)).collect();
+        let observed = seen(4, 2, members.clone());
+        let (d, memory) = decide(&group, &GroupMemory::default(), &observed);
+        // Both that are too many may go at once: there is room below the maximum.
+        assert_eq!((zones_of(&d), gone(&d), memory.replacing.len()), (vec![1, 1], vec![], 2));
+        assert!(d.launches.iter().all(|l| l.reason == LaunchReason::Zones));
+        members.push(Member { life: LifeCycle::Pending, ..member(4, 1, OD) });
+        members.push(member(5, 1, OD));
+        let (d, memory) = decide(&group, &memory, &seen(4, 2, members.clone()));
+        // One of the two is in service: one old instance goes.
+        assert_eq!((d.launches.len(), d.terminations.len(), memory.replacing.len()), (0, 1, 1));
+        let old = d.terminations[0].node;
+        members.retain(|m| m.candidate.node != old);
+        members[3].life = LifeCycle::InService;
+        let (d, memory) = decide(&group, &memory, &seen(4, 2, members.clone()));
+        assert_eq!((d.terminations.len(), memory.replacing.len()), (1, 0));
+        members.retain(|m| m.candidate.node != d.terminations[0].node);
+        let (d, _) = decide(&group, &memory, &seen(4, 2, members));
+        assert_eq!(d, GroupDecision::default());
+    }
+
+    #[test]
+    fn at_the_maximum_only_the_overshoot_is_replaced_at_once() {
+        let mut group = group();
+        group.capacity_rebalance = true;
+        let mut members: Vec<Member> = (0..10).map(|i| member(i, i % 2, Market::Spot)).collect();
+        group.mixed_instances.on_demand_percentage_above_base_capacity = 0;
+        members.iter_mut().for_each(|m| m.rebalance_recommended = true);
+        let (d, memory) = decide(&group, &GroupMemory::default(), &seen(10, 2, members));
+        assert_eq!((d.launches.len(), memory.replacing.len()), (1, 1));
+        assert_eq!(d.launches[0].reason, LaunchReason::Recommendation);
+    }
+
+    #[test]
+    fn scale_in_leaves_protected_instances() {
+        let mut members: Vec<Member> = (0..4).map(|i| member(i, i % 2, OD)).collect();
+        members[0].candidate.protected = true;
+        members[2].candidate.protected = true;
+        let (d, _) = decide(&group(), &GroupMemory::default(), &seen(1, 2, members));
+        assert_eq!((gone(&d).len(), d.protected), (2, 1));
+        assert!(!gone(&d).contains(&0) && !gone(&d).contains(&2));
     }
 }

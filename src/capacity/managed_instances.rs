@@ -16,7 +16,7 @@
 //! instance filled before the next), and an instance is underused when its tasks fit into what is left
 //! on the others, the emptiest instance first. Where ECS chooses the wait it is five minutes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -323,24 +323,28 @@ fn underused(open: &[&ManagedNode], waiting: u32) -> Vec<NodeId> {
         open.iter().filter(|n| !n.tasks.is_empty()).map(|n| (n.node, n.size.minus(used(n)))).collect();
     let mut order: Vec<&&ManagedNode> = open.iter().filter(|n| !n.tasks.is_empty()).collect();
     order.sort_by_key(|n| (used(n).cpu, used(n).memory, std::cmp::Reverse(n.price), n.node));
-    let mut found = Vec::new();
+    let (mut found, mut taken) = (Vec::new(), BTreeSet::new());
     for node in order {
-        if node.tasks.iter().any(|t| t.standalone || t.protected) {
+        // One that is to take the tasks of another has to stay for them.
+        if taken.contains(&node.node) || node.tasks.iter().any(|t| t.standalone || t.protected) {
             continue;
         }
         let mut others = room.clone();
         others.remove(&node.node);
         let mut tasks: Vec<Resources> = node.tasks.iter().map(|t| t.needs).collect();
         tasks.sort_by_key(|r| std::cmp::Reverse((r.cpu, r.memory)));
-        let fit = tasks.iter().all(|need| match others.values_mut().find(|r| r.lacks(*need).is_none()) {
-            Some(space) => {
+        let mut takers = Vec::new();
+        let fit = tasks.iter().all(|need| match others.iter_mut().find(|(_, r)| r.lacks(*need).is_none()) {
+            Some((taker, space)) => {
                 *space = space.minus(*need);
+                takers.push(*taker);
                 true
             }
             None => false,
         });
         if fit {
             room = others;
+            taken.extend(takers);
             found.push(node.node);
         }
     }
@@ -419,7 +423,7 @@ mod tests {
 
     #[test]
     fn an_underused_instance_drains_after_a_wait_without_events() {
-        let nodes = vec![node(0, 4, &[1, 1]), node(1, 4, &[2]), node(2, 4, &[1, 1, 1])];
+        let nodes = vec![node(0, 4, &[1, 1]), node(1, 4, &[1, 1]), node(2, 4, &[1, 1, 1])];
         let (_, memory) = decide(&after(60), &ManagedMemory::default(), &at(0, nodes.clone()));
         // The tasks of the first (emptiest of two alike) fit on the others; then nothing else does.
         assert_eq!(memory.waits.keys().copied().collect::<Vec<_>>(), [NodeId(0)]);
