@@ -229,6 +229,7 @@ impl<'p> Simulation<'p> {
         if self.groups.iter().any(Option::is_some) {
             self.queue.schedule(first(SimDuration::from_secs(60)), Phase::Scrape, ControlEvent::Reservation.into());
         }
+        self.start_spot();
         self.start_faults();
         self.start_alarms();
         self.start_forecasts(inputs);

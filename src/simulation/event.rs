@@ -38,6 +38,8 @@ pub enum ControlEvent {
     Minute,
     /// The end of a minute for the metrics of capacity providers.
     Reservation,
+    /// An interruption of Spot instances that the scenario asks for: capacity and position in its list.
+    SpotEvent(u16, u16),
     /// The need of a capacity provider has been published, by the capacity's position.
     ManagedScaling(u16),
     /// The end of the warm-up.
@@ -95,8 +97,12 @@ pub enum Timer {
     Node(NodeId),
     /// The agent of an instance registers.
     Agent(NodeId),
+    /// The notice that a recommendation came before.
+    Notice(NodeId),
     /// Spot capacity under an instance is taken back.
     Reclaimed(NodeId),
+    /// A Spot pool may be interrupted: capacity and pool, by position.
+    SpotPool(CapacityId, u16),
     /// A group looks at its instances.
     Group(CapacityId),
     /// Tasks that wait for room on an instance are looked at.

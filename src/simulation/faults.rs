@@ -294,7 +294,12 @@ impl Simulation<'_> {
             FaultStep::DnsFailover => {
                 if std::mem::take(&mut self.faults.list[index].entry_lost) {
                     self.share_entries();
-                    self.fault_row(index, "dns_failover", 0, "clients use the load balancers' nodes in the other zones");
+                    self.fault_row(
+                        index,
+                        "dns_failover",
+                        0,
+                        "clients use the load balancers' nodes in the other zones",
+                    );
                 }
             }
             FaultStep::ShortageEnds => {
@@ -403,7 +408,10 @@ impl Simulation<'_> {
             Fault::ZonalShift(s) => {
                 let hit = self.refresh_targets(&[s.zone]);
                 let whose = or_all(&s.services, "all services");
-                (hit, format!("traffic of {whose} is shifted away from {}: {} there", zone_names(&[s.zone]), tasks(hit)))
+                (
+                    hit,
+                    format!("traffic of {whose} is shifted away from {}: {} there", zone_names(&[s.zone]), tasks(hit)),
+                )
             }
             Fault::NodeFailure(n) => {
                 let mut machines: Vec<(u64, TaskId)> = self
@@ -434,9 +442,14 @@ impl Simulation<'_> {
                 let what = or_all(&s.capacities, "all capacities");
                 (0, format!("{} of the launches on {what} find no capacity in {where_}", percent(s.share)))
             }
-            Fault::PullFailure(p) => {
-                (0, format!("{} of the tries to pull images of {} fail", percent(p.share), or_all(&p.services, "all services")))
-            }
+            Fault::PullFailure(p) => (
+                0,
+                format!(
+                    "{} of the tries to pull images of {} fail",
+                    percent(p.share),
+                    or_all(&p.services, "all services")
+                ),
+            ),
             Fault::SlowPull(p) => {
                 let whose = or_all(&p.services, "all services");
                 (0, format!("images of {whose} are pulled at {} of the bandwidth", percent(p.bandwidth_factor)))
@@ -731,7 +744,11 @@ impl Simulation<'_> {
         f.autoshifted[service] = true;
         let zones = zones_of(f.plan);
         let hit = self.refresh_targets(zones);
-        let text = format!("zonal autoshift takes {} out of the load balancer of {}", zone_names(zones), self.services[service].name);
+        let text = format!(
+            "zonal autoshift takes {} out of the load balancer of {}",
+            zone_names(zones),
+            self.services[service].name
+        );
         let name = self.services[service].name;
         let row = DecisionRow {
             controller: "zonal_autoshift".into(),

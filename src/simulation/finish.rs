@@ -5,9 +5,8 @@ use super::{RunError, RunOutcome, Simulation};
 use crate::cluster::DeploymentOutcome as Ended;
 use crate::kernel::SimTime;
 use crate::output::{
-    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary,
-    Latency, Meta, ObjectiveResult, RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends,
-    WeakPrice,
+    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary, Latency, Meta, ObjectiveResult,
+    RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends, WeakPrice,
 };
 use crate::scaling::target_tracking;
 use crate::scenario::model::{Bound, Metric, Objectives, ScalingPolicy, Sense, Service};
@@ -85,7 +84,8 @@ impl Simulation<'_> {
         for task in alive {
             self.record_task(task);
         }
-        let nodes: Vec<_> = (0..self.nodes.len()).map(NodeId::from).filter(|n| self.cluster.node(*n).is_alive()).collect();
+        let nodes: Vec<_> =
+            (0..self.nodes.len()).map(NodeId::from).filter(|n| self.cluster.node(*n).is_alive()).collect();
         for node in nodes {
             self.record_node(node);
         }
@@ -136,7 +136,10 @@ impl Simulation<'_> {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
         }
         if self.faults.unlisted > 0 {
-            notes.push(format!("{} more faults struck than are listed; decisions.csv has them all", self.faults.unlisted));
+            notes.push(format!(
+                "{} more faults struck than are listed; decisions.csv has them all",
+                self.faults.unlisted
+            ));
         }
         let mut incidents = std::mem::take(&mut self.recorder.incidents);
         incidents.sort_by(|a, b| a.start_s.total_cmp(&b.start_s).then_with(|| a.service.cmp(&b.service)));

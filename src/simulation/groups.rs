@@ -3,22 +3,24 @@
 use super::nodes::{NodeRuntime, NodeType};
 use super::reserve::ReserveRuntime;
 use super::scale::to_json;
+use super::spot::SpotPool;
 use super::{RunError, Simulation, Timer};
 use crate::billing::BillingError;
 use crate::capacity::auto_scaling_group::{
     self, GroupMemory, GroupObservation, GroupZone, Launch, Member, ReplaceReason, TerminationReason,
 };
+use crate::capacity::managed_instances::ManagedMemory;
 use crate::capacity::managed_scaling::{self, protects};
 use crate::capacity::mixed_instances::Pool;
 use crate::capacity::termination::Candidate;
 use crate::capacity::warm_pool::{self, PoolObservation, Warmed};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, InterruptionBand};
 use crate::cluster::{Command, Fact, LifeCycle, Made, Market, Node, NodeEnd, NodeStatus, NodeStep};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::placement::pool::{ClassId, NodeClass, NodePool};
-use crate::scenario::model::{Capacity, Ec2, Plan, SchedulingStrategy, Switch, WarmPoolState};
-use crate::units::{CapacityId, NodeId, ServiceId, TaskId, ZoneId};
+use crate::scenario::model::{Capacity, Ec2, Plan, SchedulingStrategy, SpotPrice, Switch, WarmPoolState};
+use crate::units::{CapacityId, NodeId, ServiceId, TaskId, Usd, ZoneId};
 
 /// What went wrong with a group, for the diagnoses.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,10 @@ pub(super) struct Group {
     pub(super) pools: Vec<Pool>,
     /// What instances of each pool are to placement.
     classes: Vec<ClassId>,
+    /// The Spot side of each pool.
+    pub(super) spot: Vec<SpotPool>,
+    /// What Managed Instances remember.
+    pub(super) managed: ManagedMemory,
     memory: GroupMemory,
     pub(super) reserve: ReserveRuntime,
     /// CPU burned on instances that are gone, and on all of them up to the last interval, in vCPU-seconds.
@@ -81,14 +87,24 @@ impl Group {
         let types = super::nodes::types_of(capacity, catalog).map_err(BillingError::from)?;
         let zones: Vec<ZoneId> = (0..plan.cluster.zones).filter(|z| instances.has_zone(*z)).map(ZoneId).collect();
         let region = &plan.cluster.region;
-        let (mut pools, mut classes) = (Vec::new(), Vec::new());
+        let (mut pools, mut classes, mut spots) = (Vec::new(), Vec::new(), Vec::new());
         for (kind, t) in types.iter().enumerate() {
             let offered = catalog.offered(region, t.of.name);
+            let on_demand = catalog.on_demand(region, t.of.name).map(|p| p.price.to_usd());
+            let spot = match &instances.spot.price {
+                SpotPrice::Discount(d) => on_demand.map(|usd| less(usd, d.percent)),
+                _ => catalog.spot_level(region, t.of.name).map(|l| l.price.to_usd()),
+            };
+            let spot = spot.filter(|_| t.of.spot_supported);
+            let band = catalog.interruption_band(region, t.of.name);
+            // The rarer interruptions are, the more there is to spare.
+            let depth = band.map_or(1, |b| 5 - InterruptionBand::ALL.iter().position(|o| *o == b).unwrap_or(4) as u32);
+            let rate = super::spot::rate_of(&instances, catalog, region, t.of.name);
             for &zone in &zones {
                 let letter = char::from(b'a' + zone.0.min(25) as u8);
                 let sold = offered.as_ref().is_none_or(|letters| letters.contains(&letter));
-                let on_demand = catalog.on_demand(region, t.of.name).filter(|_| sold).map(|p| p.price.to_usd());
-                let spot = catalog.spot_level(region, t.of.name).filter(|_| sold).map(|l| l.price.to_usd());
+                let (on_demand, spot) = (on_demand.filter(|_| sold), spot.filter(|_| sold));
+                spots.push(SpotPool::new(&instances, t.of.name, zone.0, rate, streams));
                 classes.push(places.class(NodeClass {
                     capacity: id,
                     zone,
@@ -96,7 +112,7 @@ impl Group {
                     architecture: t.architecture(),
                     attributes: t.attributes(&instances, &format!("{region}{letter}")),
                 }));
-                pools.push(Pool { kind: kind as u32, zone, on_demand, spot, depth: 1, in_use: 0 });
+                pools.push(Pool { kind: kind as u32, zone, on_demand, spot, depth, in_use: 0 });
             }
         }
         let zones = zones.into_iter().map(|zone| ZoneState { zone, shut_until: SimTime::ZERO }).collect();
@@ -105,6 +121,8 @@ impl Group {
             zones,
             pools,
             classes,
+            spot: spots,
+            managed: ManagedMemory::default(),
             memory: GroupMemory::default(),
             reserve: ReserveRuntime::default(),
             cpu_of_gone: 0.0,
@@ -117,11 +135,27 @@ impl Group {
         }))
     }
 
+    /// Whether a type is sold in a zone and market.
+    pub(super) fn sells(&self, kind: u32, zone: ZoneId, market: Market) -> bool {
+        self.pools.iter().any(|p| {
+            let price = match market {
+                Market::OnDemand => p.on_demand,
+                Market::Spot => p.spot,
+            };
+            p.kind == kind && p.zone == zone && price.is_some()
+        })
+    }
+
     /// What an instance of this type and zone is to placement.
     pub(super) fn class(&self, kind: u32, zone: ZoneId) -> Option<ClassId> {
         let at = self.pools.iter().position(|p| p.kind == kind && p.zone == zone)?;
         self.classes.get(at).copied()
     }
+}
+
+/// A price less a percentage.
+fn less(usd: Usd, percent: f64) -> Usd {
+    Usd::from_nanos((usd.nanos() as f64 * (1.0 - percent / 100.0)).round() as i64)
 }
 
 impl Simulation<'_> {
@@ -205,11 +239,15 @@ impl Simulation<'_> {
                 let reserved = self.cluster.node(node).reserved;
                 let runtime = &mut self.nodes[node.index()];
                 runtime.placed += 1;
+                runtime.changes += 1;
                 runtime.peak.cpu = runtime.peak.cpu.max(reserved.cpu);
                 runtime.peak.memory = runtime.peak.memory.max(reserved.memory);
                 self.protect(node);
+                self.wake_managed(node);
             }
             Fact::TaskFreed(task, node) => {
+                self.nodes[node.index()].changes += 1;
+                self.wake_managed(node);
                 let service = self.cluster.task(task).service;
                 self.pool.release(node, self.services[service.index()].shape);
                 self.account_reserved(node);
@@ -217,6 +255,14 @@ impl Simulation<'_> {
                 self.wake_placement(self.cluster.node(node).spec.capacity);
             }
             _ => {}
+        }
+    }
+
+    /// Something changed on an instance: those that are managed may be idle or underused.
+    fn wake_managed(&mut self, node: NodeId) {
+        let capacity = self.cluster.node(node).spec.capacity;
+        if self.managed_instances(capacity).is_some() {
+            self.wake_group(capacity);
         }
     }
 
@@ -294,6 +340,11 @@ impl Simulation<'_> {
     /// A group brings its instances to the desired number, and its warm pool to its size.
     pub(super) fn on_group(&mut self, capacity: CapacityId) {
         let now = self.queue.now();
+        if self.managed_instances(capacity).is_some() {
+            self.launch_managed(capacity);
+            self.optimize_managed(capacity);
+            return;
+        }
         // A zone that turns out to have nothing is passed over in the next round.
         let rounds = self.group(capacity).map_or(0, |g| g.zones.len() + 1);
         for _ in 0..rounds {
@@ -388,7 +439,7 @@ impl Simulation<'_> {
     }
 
     /// Whether EC2 has an instance of this pool now.
-    fn has_capacity(&mut self, capacity: CapacityId, kind: u32, zone: ZoneId, market: Market) -> bool {
+    pub(super) fn has_capacity(&mut self, capacity: CapacityId, kind: u32, zone: ZoneId, market: Market) -> bool {
         let now = self.queue.now();
         let plan = self.capacities[capacity.index()].plan;
         let Some(instances) = plan.instances() else { return false };
@@ -461,6 +512,7 @@ impl Simulation<'_> {
     pub(super) fn start_groups(&mut self) {
         for index in 0..self.capacities.len() {
             let capacity = CapacityId::from(index);
+            self.start_managed(capacity);
             let Some(plan) = self.ec2(capacity) else { continue };
             let first = plan.desired_capacity.unwrap_or(plan.min_size).clamp(plan.min_size, plan.max_size);
             self.add_at_start(capacity, first);
@@ -489,6 +541,10 @@ impl Simulation<'_> {
         let (service, capacity) = (t.service, t.capacity);
         let mut node = self.choose_node(task);
         if node.is_none() && self.may_add_at_start(capacity, service) && self.add_at_start(capacity, 1) {
+            node = self.choose_node(task);
+        }
+        if node.is_none() && self.managed_instances(capacity).is_some() {
+            self.add_managed_at_start(capacity, service);
             node = self.choose_node(task);
         }
         let Some(node) = node else { return false };

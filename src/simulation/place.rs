@@ -88,6 +88,12 @@ impl Simulation<'_> {
         let Some(group) = self.group_mut(capacity) else { return };
         left.append(&mut group.waiting);
         group.waiting = left;
+        self.launch_managed(capacity);
+    }
+
+    /// Whether a task has protected itself from scale-in.
+    pub(super) fn is_protected(&self, _task: TaskId) -> bool {
+        false
     }
 
     /// The instance for a task that waits.

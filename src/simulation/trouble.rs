@@ -170,7 +170,11 @@ fn n(count: u64, one: &str, more: &str) -> String {
 
 /// What still waits at the end.
 fn still(waiting: u32) -> String {
-    if waiting == 0 { String::new() } else { format!("; {} still wait at the end", n(u64::from(waiting), "task", "tasks")) }
+    if waiting == 0 {
+        String::new()
+    } else {
+        format!("; {} still wait at the end", n(u64::from(waiting), "task", "tasks"))
+    }
 }
 
 impl Finding {
@@ -181,7 +185,10 @@ impl Finding {
             Self::OutOfMemory { tasks } => (
                 K::OutOfMemory,
                 *tasks,
-                format!("{} killed because the requests in it needed more than its memory", n(*tasks, "task was", "tasks were")),
+                format!(
+                    "{} killed because the requests in it needed more than its memory",
+                    n(*tasks, "task was", "tasks were")
+                ),
                 "give the task more memory or let it work on fewer requests at once (`task.memory`, `task.concurrency`)",
             ),
             Self::Exits { times: times @ 3.. } => (
@@ -214,7 +221,10 @@ impl Finding {
             Self::FailedStarts { tasks } => (
                 K::FailedStarts,
                 *tasks,
-                format!("{} before RUNNING: image, configuration, secrets or dependencies", n(*tasks, "task stopped", "tasks stopped")),
+                format!(
+                    "{} before RUNNING: image, configuration, secrets or dependencies",
+                    n(*tasks, "task stopped", "tasks stopped")
+                ),
                 "the stop reasons in tasks.csv say which; a circuit breaker with rollback ends a deployment that brought it",
             ),
             Self::KilledWhileStarting { tasks, grace_s } => (
@@ -235,19 +245,33 @@ impl Finding {
             Self::LostMachines { tasks } => (
                 K::MachinesLost,
                 *tasks,
-                format!("{} lost with the machine under {}", n(*tasks, "task was", "tasks were"), if *tasks == 1 { "it" } else { "them" }),
+                format!(
+                    "{} lost with the machine under {}",
+                    n(*tasks, "task was", "tasks were"),
+                    if *tasks == 1 { "it" } else { "them" }
+                ),
                 "what is left must carry the load until replacements serve: keep room for the loss of a zone",
             ),
             Self::NoCapacity { launches, waiting } => (
                 K::CapacityUnavailable,
                 *launches,
-                format!("{} no capacity and {} tried again later{}", n(*launches, "launch found", "launches found"), was(*launches), still(*waiting)),
+                format!(
+                    "{} no capacity and {} tried again later{}",
+                    n(*launches, "launch found", "launches found"),
+                    was(*launches),
+                    still(*waiting)
+                ),
                 "spread over more zones, sizes or capacity providers, or hold the tasks in advance",
             ),
             Self::NoSpot { launches, waiting } => (
                 K::SpotUnavailable,
                 *launches,
-                format!("{} no Spot capacity and {} tried again later{}", n(*launches, "launch found", "launches found"), was(*launches), still(*waiting)),
+                format!(
+                    "{} no Spot capacity and {} tried again later{}",
+                    n(*launches, "launch found", "launches found"),
+                    was(*launches),
+                    still(*waiting)
+                ),
                 "give the strategy an on-demand base; ECS does not fall back to it by itself",
             ),
             Self::NoAddress { launches, waiting, per_zone } => (
@@ -277,7 +301,11 @@ impl Finding {
                 format!(
                     "{} to wait for room on an instance; at the latest look {why}{}{}",
                     n(*tasks, "task had", "tasks had"),
-                    if *given_up > 0 { format!("; {} stopped for it", n(*given_up, "task was", "tasks were")) } else { String::new() },
+                    if *given_up > 0 {
+                        format!("; {} stopped for it", n(*given_up, "task was", "tasks were"))
+                    } else {
+                        String::new()
+                    },
                     still(*waiting)
                 ),
                 "more or larger instances, managed scaling with a target below 100 for spare room, awsvpcTrunking where interfaces run out, or smaller tasks",
@@ -288,7 +316,11 @@ impl Finding {
                 format!(
                     "{} of an instance found no capacity{}",
                     n(*launches, "launch", "launches"),
-                    if *short > 0 { format!("; {} missing at the end", n(u64::from(*short), "instance is", "instances are")) } else { String::new() }
+                    if *short > 0 {
+                        format!("; {} missing at the end", n(u64::from(*short), "instance is", "instances are"))
+                    } else {
+                        String::new()
+                    }
                 ),
                 "more instance types and zones, On-Demand beside Spot, or capacity that is reserved",
             ),
@@ -303,9 +335,12 @@ impl Finding {
                 ),
                 "raise `max_size`, or give the tasks larger instances",
             ),
-            Self::DeploymentStuck { revision, why } => {
-                (K::DeploymentStuck, 1, format!("revision {revision} does not go on: {why}"), "end it with a circuit breaker, an alarm, or StopServiceDeployment")
-            }
+            Self::DeploymentStuck { revision, why } => (
+                K::DeploymentStuck,
+                1,
+                format!("revision {revision} does not go on: {why}"),
+                "end it with a circuit breaker, an alarm, or StopServiceDeployment",
+            ),
             Self::ScalingHeld { by } => {
                 let named: Vec<String> = by.iter().map(|(name, n)| format!("{} {n}", name.replace('_', " "))).collect();
                 (
@@ -323,7 +358,10 @@ impl Finding {
             Self::ScalingWithoutData { evaluations } => (
                 K::ScalingWithoutData,
                 *evaluations,
-                format!("an alarm of a scaling policy was in INSUFFICIENT_DATA at {}", n(*evaluations, "evaluation", "evaluations")),
+                format!(
+                    "an alarm of a scaling policy was in INSUFFICIENT_DATA at {}",
+                    n(*evaluations, "evaluation", "evaluations")
+                ),
                 "without data points nothing scales, out or in; watch for it with `treat_missing_data = \"breaching\"` on an alarm of your own",
             ),
             Self::ScalingSilent { longest } => (
@@ -350,7 +388,9 @@ impl Finding {
             Self::Overload { cpu_pct, unanswered } => (
                 K::Overload,
                 *unanswered,
-                format!("the tasks were at {cpu_pct:.0} % CPU over the whole run: the load is more than they can serve"),
+                format!(
+                    "the tasks were at {cpu_pct:.0} % CPU over the whole run: the load is more than they can serve"
+                ),
                 "more or larger tasks",
             ),
         }
@@ -508,7 +548,8 @@ impl Simulation<'_> {
     /// A deployment that does not go on: since when, its revision, and for what it waits.
     fn stuck_deployment(&self, index: usize) -> Option<(SimTime, u32, String)> {
         let s = &self.services[index];
-        let stalled = s.deployments.iter().rev().find_map(|d| d.stalled.clone().map(|why| (d.started, d.revision + 1, why)));
+        let stalled =
+            s.deployments.iter().rev().find_map(|d| d.stalled.clone().map(|why| (d.started, d.revision + 1, why)));
         if stalled.is_some() {
             return stalled;
         }

@@ -19,11 +19,7 @@ impl Check<'_> {
                         });
                     }
                 }
-                Capacity::Ec2(_) => {}
-                Capacity::ManagedInstances(_) => {
-                    let kind = capacity.kind().name();
-                    c.error("S1030", &["type"], format!("a run on {kind} is not possible"), "only on Fargate");
-                }
+                Capacity::Ec2(_) | Capacity::ManagedInstances(_) => {}
             });
             let jobs = self.plan.jobs.values().any(|j| j.capacity.contains_key(name));
             if !jobs && !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
