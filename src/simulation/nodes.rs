@@ -11,7 +11,8 @@ use crate::cluster::{
     Command, LifeCycle, Market, NodeEnd, NodeSpec, NodeStatus, NodeStep, Resources, StopCode, TaskStatus,
 };
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
-use crate::scenario::model::{Architecture, Capacity, EcsAgent, Inclusion, InstanceRequirements, Instances, Switch};
+use crate::scenario::instances::allowed_types;
+use crate::scenario::model::{Architecture, Capacity, EcsAgent, Instances, Switch};
 use crate::traffic::{self, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
@@ -420,85 +421,15 @@ impl Simulation<'_> {
 }
 
 /// The instance types of a capacity, with what an instance of each registers.
-pub(super) fn types_of(plan: &Capacity, catalog: &Catalog) -> Result<Vec<NodeType>, CatalogError> {
+pub(super) fn types_of(plan: &Capacity, catalog: &Catalog, region: &str) -> Result<Vec<NodeType>, CatalogError> {
     let Some(instances) = plan.instances() else { return Ok(Vec::new()) };
     let agent = plan.agent();
     let new = |of: &'static InstanceType| NodeType::new(of, &agent, &instances);
     match plan {
         Capacity::Ec2(e) => e.instance_types.iter().map(|name| Ok(new(catalog.instance_type(name)?))).collect(),
         Capacity::ManagedInstances(m) => {
-            let wanted = |t: &&InstanceType| meets(&m.instance_requirements, t);
-            Ok(catalog.instance_types().iter().filter(wanted).map(new).collect())
+            Ok(allowed_types(&m.instance_requirements, region).into_iter().map(new).collect())
         }
         _ => Ok(Vec::new()),
-    }
-}
-
-/// Whether a text fits a pattern in which `*` stands for anything.
-fn fits(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    if !pattern.contains('*') {
-        return rest.is_empty();
-    }
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    for part in middle {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-/// Whether Managed Instances may choose a type.
-fn meets(r: &InstanceRequirements, t: &InstanceType) -> bool {
-    let included = |rule: Inclusion, is: bool| match rule {
-        Inclusion::Included => true,
-        Inclusion::Required => is,
-        Inclusion::Excluded => !is,
-    };
-    let named = |list: &[String]| list.iter().any(|p| fits(p, t.name));
-    // By default the general-purpose, compute and memory families that AWS calls current.
-    let usual = || {
-        t.current_generation
-            && t.gpus == 0
-            && t.name.starts_with(['m', 'c', 'r', 't'])
-            && !t.name.starts_with("mac")
-            && !t.name.starts_with("trn")
-    };
-    let memory = Bytes::from_mib(t.memory_mib);
-    (if r.allowed_instance_types.is_empty() { usual() } else { named(&r.allowed_instance_types) })
-        && !named(&r.excluded_instance_types)
-        && t.vcpus >= r.vcpu_count.min
-        && r.vcpu_count.max.is_none_or(|max| t.vcpus <= max)
-        && memory >= r.memory.min
-        && r.memory.max.is_none_or(|max| memory <= max)
-        && included(r.burstable_performance, t.burst.is_some())
-        && included(r.bare_metal, t.bare_metal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_anything() {
-        assert!(fits("m7g.*", "m7g.large") && fits("*", "x") && fits("m*.large", "m7g.large"));
-        assert!(fits("m7g.large", "m7g.large") && fits("*.metal*", "m7g.metal-24xl"));
-        assert!(!fits("m7g.*", "m7gd.large") && !fits("m7g.large", "m7g.large2") && !fits("m*.large", "m7g.xlarge2"));
-    }
-
-    #[test]
-    fn the_usual_types_are_general_compute_and_memory() {
-        let types: Vec<&str> = Catalog::embedded()
-            .instance_types()
-            .iter()
-            .filter(|t| meets(&InstanceRequirements::default(), t))
-            .map(|t| t.name)
-            .collect();
-        assert!(types.contains(&"m7g.large") && types.contains(&"c6i.xlarge") && types.contains(&"r7i.large"));
-        assert!(!types.contains(&"t3.micro") && !types.contains(&"p3.2xlarge") && !types.contains(&"m7g.metal"));
     }
 }
