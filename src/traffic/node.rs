@@ -105,6 +105,13 @@ struct Node {
     demand: Vec<f64>,
     given: Vec<f64>,
     weight: Vec<f64>,
+    /// The weight of those who get less than they want, 0 for the others.
+    short: Vec<f64>,
+    /// While `tracked`: sum of `demand`, the part of those who get it, sum of `short`, and how many are held.
+    demands: f64,
+    kept: f64,
+    shorts: f64,
+    held: u32,
     modes: Vec<Mode>,
     /// When the next completion is due in the node's time; infinite for those who do not flow.
     due: Vec<f64>,
@@ -144,6 +151,57 @@ impl Node {
         member.steal + self.demand[at] * length - got
     }
 
+    /// Changes what a server wants now.
+    #[inline]
+    fn set_demand(&mut self, at: usize, demand: f64) {
+        let more = demand - std::mem::replace(&mut self.demand[at], demand);
+        self.demands += more;
+        if self.modes[at] == Mode::Free {
+            self.kept += more;
+        }
+    }
+
+    #[inline]
+    fn set_mode(&mut self, at: usize, mode: Mode) {
+        let before = std::mem::replace(&mut self.modes[at], mode);
+        if before == mode {
+            return;
+        }
+        let weight = self.weight[at];
+        if before == Mode::Free {
+            self.kept -= self.demand[at];
+            self.shorts += weight;
+            self.short[at] = weight;
+        } else if mode == Mode::Free {
+            self.kept += self.demand[at];
+            self.shorts -= weight;
+            self.short[at] = 0.0;
+        }
+        self.held += u32::from(mode == Mode::Held);
+        self.held -= u32::from(before == Mode::Held);
+    }
+
+    /// Where the search for the level begins: the others stay as they are, and the one whose demand has changed is
+    /// short when it would have been.
+    #[inline]
+    fn guess(&self, changed: Option<usize>) -> f64 {
+        let (mut kept, mut shorts) = (self.kept, self.shorts);
+        if let Some(at) = changed {
+            let (d, w) = (self.demand[at], self.weight[at]);
+            if self.modes[at] == Mode::Free {
+                kept -= d;
+            } else {
+                shorts -= w;
+            }
+            if d > w * self.level {
+                shorts += w;
+            } else {
+                kept += d;
+            }
+        }
+        if shorts > 0.0 { (self.capacity - kept) / shorts } else { f64::INFINITY }
+    }
+
     /// Accounts for the steal of a server until `now`. For one that flows only [`Servers::advance_flow`] may do so.
     #[inline]
     fn settle_steal(&mut self, at: usize, now: u64) {
@@ -153,29 +211,65 @@ impl Node {
     }
 }
 
-/// Parts for a unit of weight such that all that is there is given; infinite when it suffices for everybody. `from`
-/// is where the search begins.
+/// Of servers of which those are short that want more than a level gives: what the others want, the weight of the short
+/// ones, and the weight of those of which `short` says something else.
+///
+/// All are whole numbers, so they may be added in any order; four sums at once take the waiting out of it.
+#[inline]
+fn look(level: f64, demand: &[f64], weight: &[f64], short: &[f64]) -> (f64, f64, f64) {
+    let mut sums = [[0.0_f64; LANES]; 3];
+    let mut add = |lane: usize, d: f64, w: f64, s: f64| {
+        let is_short = d > w * level;
+        let of = if is_short { w } else { 0.0 };
+        sums[0][lane] += if is_short { 0.0 } else { d };
+        sums[1][lane] += of;
+        sums[2][lane] += (of - s).abs();
+    };
+    let ((d, d_rest), (w, w_rest), (s, s_rest)) =
+        (demand.as_chunks::<LANES>(), weight.as_chunks::<LANES>(), short.as_chunks::<LANES>());
+    for ((d, w), s) in d.iter().zip(w).zip(s) {
+        for lane in 0..LANES {
+            add(lane, d[lane], w[lane], s[lane]);
+        }
+    }
+    for ((d, w), s) in d_rest.iter().zip(w_rest).zip(s_rest) {
+        add(0, *d, *w, *s);
+    }
+    let [kept, weights, moved] = sums.map(|of| of.iter().sum());
+    (kept, weights, moved)
+}
+
+const LANES: usize = 4;
+
+/// The place of the smallest, and it.
+#[inline]
+fn smallest(of: &[f64]) -> (usize, f64) {
+    let mut least = [f64::INFINITY; LANES];
+    let (chunks, rest) = of.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            least[lane] = if chunk[lane] < least[lane] { chunk[lane] } else { least[lane] };
+        }
+    }
+    let least = least.iter().chain(rest).copied().fold(f64::INFINITY, |a, b| if b < a { b } else { a });
+    (of.iter().position(|&d| d == least).unwrap_or(0), least)
+}
+
+/// Parts for a unit of weight such that all that is there is given, when more is wanted; and the weight of those for
+/// whom `short` does not say so. `from` is where the search begins.
 ///
 /// What is given is a concave function of the level, so Newton's steps never overshoot after the first and end
 /// after as many as there are kinds of servers, mostly one or two.
-fn level(capacity: f64, demand: &[f64], weight: &[f64], from: f64) -> f64 {
-    if demand.iter().sum::<f64>() <= capacity {
-        return f64::INFINITY;
-    }
-    let even = capacity / weight.iter().sum::<f64>();
-    let mut level = if from.is_finite() { from } else { even };
+fn level(capacity: f64, demand: &[f64], weight: &[f64], short: &[f64], from: f64) -> (f64, f64) {
+    let even = || capacity / weight.iter().sum::<f64>();
+    let mut level = if from.is_finite() { from } else { even() };
     let mut first = true;
     loop {
-        let (mut rest, mut weights) = (capacity, 0.0);
-        for (d, w) in demand.iter().zip(weight) {
-            let short = *d > w * level;
-            rest -= if short { 0.0 } else { *d };
-            weights += if short { *w } else { 0.0 };
-        }
+        let (kept, weights, moved) = look(level, demand, weight, short);
         // A beginning above all that is wanted says nothing.
-        let next = if weights > 0.0 { rest / weights } else { even };
+        let next = if weights > 0.0 { (capacity - kept) / weights } else { even() };
         if next == level || (!first && next < level) {
-            return level;
+            return (level, moved);
         }
         first = false;
         level = next;
@@ -242,6 +336,8 @@ impl Servers {
         (node.flow, node.flow_at) = (0.0, now);
         node.demand.copy_from_slice(&node.full);
         node.given.copy_from_slice(&node.full);
+        // All are free.
+        (node.demands, node.kept, node.shorts, node.held) = (node.wanted, node.wanted, 0.0, 0);
         for at in 0..node.members.len() {
             let node = &self.nodes.all[slot as usize];
             let server = node.members[at].server;
@@ -249,7 +345,8 @@ impl Servers {
                 self.advance(server, now);
                 if self.exhausted(server) {
                     let node = &mut self.nodes.all[slot as usize];
-                    (node.demand[at], node.given[at]) = (0.0, 0.0);
+                    node.set_demand(at, 0.0);
+                    node.given[at] = 0.0;
                 }
                 self.rekey(q, server, true);
             }
@@ -259,13 +356,8 @@ impl Servers {
     /// Puts the first of those who flow into the completion lane.
     fn set_first(&mut self, q: &mut impl Agenda, slot: u32, now: u64) {
         let node = &mut self.nodes.all[slot as usize];
-        let (mut first, mut due) = (NONE, f64::INFINITY);
-        for (at, &d) in node.due.iter().enumerate() {
-            if d < due {
-                (first, due) = (at as u32, d);
-            }
-        }
-        let first = node.members.get(first as usize).map_or(NONE, |m| m.server);
+        let (first, due) = smallest(&node.due);
+        let first = node.members.get(first).filter(|_| due < f64::INFINITY).map_or(NONE, |m| m.server);
         let before = std::mem::replace(&mut node.first, first);
         if before != first && before != NONE {
             let hot = &mut self.hot[before as usize];
@@ -280,6 +372,27 @@ impl Servers {
         }
     }
 
+    /// Those whose demand has not changed begin to run in another way when the level makes them.
+    fn place_others(&mut self, q: &mut impl Agenda, slot: u32, changed: Option<usize>, now: u64) {
+        for at in 0..self.nodes.all[slot as usize].members.len() {
+            let node = &mut self.nodes.all[slot as usize];
+            let (demand, share) = (node.demand[at], node.weight[at] * node.level);
+            let same = match node.modes[at] {
+                Mode::Free => demand <= share && demand == node.given[at],
+                Mode::Flowing => demand > share,
+                Mode::Held => demand > share && share == node.given[at],
+            };
+            if !same && changed != Some(at) {
+                if node.modes[at] == Mode::Held {
+                    node.settle_steal(at, now);
+                }
+                let server = node.members[at].server;
+                self.advance(server, now);
+                self.place(q, slot, at, now);
+            }
+        }
+    }
+
     /// A tracked server begins to run in another way, or its demand has changed: sets its rate and its next event
     /// for the present level.
     fn place(&mut self, q: &mut impl Agenda, slot: u32, at: usize, now: u64) {
@@ -291,7 +404,7 @@ impl Servers {
         let linear = !self.kinds[hot.clock.kind()].cores.throttled() && !Clock::accompanied(slow);
         if demand > share && linear {
             if node.modes[at] != Mode::Flowing {
-                node.modes[at] = Mode::Flowing;
+                node.set_mode(at, Mode::Flowing);
                 node.members[at].flow_since = node.flow;
                 node.members[at].since = now;
                 self.seats[server as usize].turn = false;
@@ -307,10 +420,12 @@ impl Servers {
         node.members[at].since = now;
         let tracked = node.tracked;
         if demand > share {
-            (node.modes[at], node.given[at]) = (Mode::Held, share);
+            node.set_mode(at, Mode::Held);
+            node.given[at] = share;
             slow.set_room(share / PARTS);
         } else {
-            (node.modes[at], node.given[at]) = (Mode::Free, demand);
+            node.set_mode(at, Mode::Free);
+            node.given[at] = demand;
             slow.set_room(node.members[at].visible);
         }
         self.rekey(q, server, tracked);
@@ -443,6 +558,7 @@ impl DataPlane {
         seats[server as usize] = Seat { node: share.node.0, at: node.members.len() as u32, turn: false };
         node.members.push(Member { server, visible, since: now, flow_since: 0.0, steal: 0.0 });
         node.modes.push(Mode::Free);
+        node.short.push(0.0);
         node.due.push(f64::INFINITY);
         node.weight.push(f64::from(share.weight.clamp(WEIGHTS.0, WEIGHTS.1)));
         for of in [&mut node.full, &mut node.demand, &mut node.given] {
@@ -463,12 +579,15 @@ impl DataPlane {
         node.past_steal += node.steal(at, now.as_nanos());
         node.wanted -= node.full[at];
         let freed = node.full[at] > 0.0;
+        node.set_demand(at, 0.0);
+        node.set_mode(at, Mode::Free);
         if node.first == server {
             node.first = NONE;
         }
         node.members.swap_remove(at);
         node.modes.swap_remove(at);
-        for of in [&mut node.weight, &mut node.full, &mut node.demand, &mut node.given, &mut node.due] {
+        for of in [&mut node.weight, &mut node.full, &mut node.demand, &mut node.given, &mut node.short, &mut node.due]
+        {
             of.swap_remove(at);
         }
         if let Some(moved) = node.members.get(at) {
@@ -525,37 +644,35 @@ impl DataPlane {
             let server = node.members[at].server;
             let demand = node.full[at];
             let spent = track && servers.exhausted(server);
-            servers.nodes.all[slot as usize].demand[at] = if spent { 0.0 } else { demand };
+            servers.nodes.all[slot as usize].set_demand(at, if spent { 0.0 } else { demand });
         }
         let node = &mut servers.nodes.all[slot as usize];
         if !track {
             // What is used up is of no interest to others any more.
-            node.demand.copy_from_slice(&node.full);
-        }
-        node.tracked = track;
-        node.level = if short { level(node.capacity, &node.demand, &node.weight, node.level) } else { f64::INFINITY };
-        for at in 0..node.members.len() {
-            let node = &mut servers.nodes.all[slot as usize];
-            let wants_more = node.demand[at] > node.weight[at] * node.level;
-            let same = match node.modes[at] {
-                Mode::Free => !wants_more && node.demand[at] == node.given[at],
-                Mode::Flowing => wants_more,
-                Mode::Held => wants_more && node.weight[at] * node.level == node.given[at],
-            };
-            if !same || changed == Some(at) {
-                let server = node.members[at].server;
-                if node.modes[at] == Mode::Held {
-                    node.settle_steal(at, now);
-                }
-                servers.advance(server, now);
-                servers.place(q, slot, at, now);
+            for at in 0..node.members.len() {
+                node.set_demand(at, node.full[at]);
             }
+        }
+        let mut moved = node.shorts;
+        let untracked = std::mem::replace(&mut node.tracked, track) && !track;
+        let guess = node.guess(changed);
+        node.level = f64::INFINITY;
+        if node.demands > node.capacity {
+            (node.level, moved) = level(node.capacity, &node.demand, &node.weight, &node.short, guess);
+        }
+        if let Some(at) = changed {
+            let of = if node.demand[at] > node.weight[at] * node.level { node.weight[at] } else { 0.0 };
+            moved -= (of - node.short[at]).abs();
+            servers.place(q, slot, at, now);
+        }
+        let node = &servers.nodes.all[slot as usize];
+        if moved != 0.0 || node.held > 0 || untracked {
+            servers.place_others(q, slot, changed, now);
         }
         servers.set_first(q, slot, now);
         let node = &mut servers.nodes.all[slot as usize];
         if let Some(credits) = &mut node.credits {
-            let busy = node.demand.iter().sum::<f64>().min(node.capacity) / PARTS;
-            credits.set_busy(busy, short);
+            credits.set_busy(node.demands.min(node.capacity) / PARTS, short);
             self.arm_credits(q, slot);
         }
     }
@@ -585,6 +702,63 @@ impl DataPlane {
             self.split(q, slot, None);
         } else {
             self.arm_credits(q, slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn given(level: f64, demand: &[f64], weight: &[f64]) -> Vec<f64> {
+        demand.iter().zip(weight).map(|(d, w)| if *d > w * level { w * level } else { *d }).collect()
+    }
+
+    proptest! {
+        /// All that is there is given, nobody gets more than is wanted, all that are short get the same for their
+        /// weight, and who gets all would not be short at it; wherever the search begins.
+        #[test]
+        fn shares_are_max_min_fair(
+            servers in prop::collection::vec((0u32..4_000_000, 2u32..10_000), 1..40),
+            capacity in 1u32..8_000_000,
+            from in prop_oneof![Just(f64::INFINITY), -1.0..1e6f64],
+        ) {
+            let demand: Vec<f64> = servers.iter().map(|s| f64::from(s.0)).collect();
+            let weight: Vec<f64> = servers.iter().map(|s| f64::from(s.1)).collect();
+            let capacity = f64::from(capacity);
+            let wanted: f64 = demand.iter().sum();
+            prop_assume!(wanted > capacity);
+            let none = vec![0.0; demand.len()];
+            let (found, moved) = level(capacity, &demand, &weight, &none, from);
+            let given = given(found, &demand, &weight);
+            let all: f64 = given.iter().sum();
+            prop_assert!((all - capacity).abs() < 1e-6 * capacity, "{all} of {capacity} given");
+            let mut short = vec![0.0; demand.len()];
+            for (at, (g, d)) in given.iter().zip(&demand).enumerate() {
+                prop_assert!(g <= d);
+                if g < d {
+                    prop_assert!((g / weight[at] - found).abs() <= 1e-9 * found);
+                    short[at] = weight[at];
+                }
+            }
+            // Those that are short are counted, and found again from there.
+            prop_assert_eq!(moved, short.iter().sum::<f64>());
+            let (again, moved) = level(capacity, &demand, &weight, &short, found);
+            prop_assert!((again - found).abs() <= 1e-12 * found);
+            prop_assert_eq!(moved, 0.0);
+        }
+
+        #[test]
+        fn the_smallest_is_found(of in prop::collection::vec(0.0f64..10.0, 0..30)) {
+            let (at, least) = smallest(&of);
+            match of.iter().copied().min_by(f64::total_cmp) {
+                Some(want) => {
+                    prop_assert_eq!(least, want);
+                    prop_assert_eq!(of[at], want);
+                }
+                None => prop_assert_eq!(least, f64::INFINITY),
+            }
         }
     }
 }
