@@ -16,7 +16,7 @@ use crate::kernel::SimTime;
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
 /// What an instance has to give, or what a task takes of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resources {
     /// CPU.
     pub cpu: Cpu,

@@ -4,6 +4,9 @@ use indexmap::IndexMap;
 
 use super::{Switch, TimeLaw};
 use crate::kernel::SimDuration;
+use crate::scenario::diagnostic::Span;
+use crate::scenario::lang::{Reader, TableLang};
+use crate::scenario::tree::{Entry, Node, Table, Value};
 use crate::units::Bytes;
 
 tagged! {
@@ -622,6 +625,35 @@ table! {
         /// Seconds that an instance is idle or underused before it goes, 0 to 3,600; -1 for never. Absent: ECS chooses, which
         /// the simulation takes as 300.
         pub scale_in_after: Option<i32> = None,
+    }
+}
+
+impl AdvisorBand {
+    /// The catalog's name for it.
+    #[must_use]
+    pub const fn band(self) -> InterruptionBand {
+        match self {
+            Self::Below5 => InterruptionBand::Below5,
+            Self::From5To10 => InterruptionBand::From5To10,
+            Self::From10To15 => InterruptionBand::From10To15,
+            Self::From15To20 => InterruptionBand::From15To20,
+            Self::Above20 => InterruptionBand::Above20,
+        }
+    }
+}
+
+impl Ec2 {
+    /// A group of these types, with every other setting left out.
+    #[must_use]
+    pub fn of_types(instance_types: &[&str], max_size: u32) -> Self {
+        let node = |value| Node { span: Span::default(), value };
+        let types = instance_types.iter().map(|t| node(Value::Str((*t).to_owned()))).collect();
+        let given = [("instance_types", Value::Array(types)), ("max_size", Value::Int(i128::from(max_size)))];
+        let table: Table =
+            given.into_iter().map(|(k, v)| (k.to_owned(), Entry { key: Span::default(), node: node(v) })).collect();
+        let mut found = Vec::new();
+        Self::read_fields(Span::default(), &table, None, &mut Reader::new(&mut found, None))
+            .expect("both keys that have no default are given")
     }
 }
 

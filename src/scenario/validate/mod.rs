@@ -5,6 +5,7 @@
 mod billing;
 mod capacity;
 mod network;
+mod placement;
 mod scaling;
 mod service;
 mod shifts;
