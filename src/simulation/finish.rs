@@ -2,6 +2,7 @@
 
 use super::recorder::{LATENCY_KEYS, ServiceRecord, availability, holds, latency_s};
 use super::{RunError, RunOutcome, Simulation};
+use crate::billing::Owner;
 use crate::cluster::DeploymentOutcome as Ended;
 use crate::kernel::SimTime;
 use crate::output::{
@@ -232,10 +233,14 @@ impl Simulation<'_> {
             })
             .collect();
         let by_service = totals
-            .by_service
+            .by_owner
             .iter()
-            .map(|(service, usd)| {
-                let name = service.map_or("cluster", |s| self.services[s.index()].name);
+            .map(|(owner, usd)| {
+                let name = match owner {
+                    Owner::Service(service) => self.services[service.index()].name,
+                    Owner::Idle => "idle",
+                    Owner::Cluster => "cluster",
+                };
                 (name.to_string(), usd.dollars())
             })
             .collect();

@@ -6,7 +6,7 @@ use super::life::TaskRuntime;
 use super::recorder::{first_broken, latency_s};
 use super::trouble::TroubleKind;
 use super::{ControlEvent, RunError, Simulation};
-use crate::billing::UsageKind;
+use crate::billing::{Owner, UsageKind};
 use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
@@ -169,10 +169,14 @@ impl Simulation<'_> {
         let mut total = crate::units::Usd::ZERO;
         for line in &lines {
             total += line.usd;
-            if let Some(service) = line.service {
+            if let Some(service) = line.owner.service() {
                 of_service[service.index()] += line.usd;
             }
-            let owner = line.service.map_or("cluster", |s| self.services[s.index()].name);
+            let owner = match line.owner {
+                Owner::Service(service) => self.services[service.index()].name,
+                Owner::Idle => "idle",
+                Owner::Cluster => "cluster",
+            };
             let written = self.recorder.sink.cost(&CostRow {
                 time_s: start.into(),
                 interval_s: length.into(),
