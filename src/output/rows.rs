@@ -189,8 +189,14 @@ pub struct NodeRow<'a> {
     pub cpu_reserved_peak_pct: Option<Fixed<2>>,
     /// The most memory that was reserved at once.
     pub memory_reserved_peak_pct: Option<Fixed<2>>,
+    /// CPU that its tasks wanted and did not get, because neighbours had it or credits were spent, in vCPU-seconds.
+    pub cpu_stolen_s: Fixed<3>,
     /// Why it ended; empty while it runs.
     pub end_reason: Text<'a>,
+    /// Of its cost what no task reserved.
+    pub idle_usd: Money,
+    /// Of its cost what tasks reserved and did not use.
+    pub wasted_usd: Money,
     /// What it cost.
     pub cost_usd: Money,
 }

@@ -23,7 +23,7 @@ use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
 use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
-use crate::units::{Bytes, CapacityId, Cpu, ServiceId, ZoneId};
+use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 
 /// A revision of a task definition, with what it inherits filled in.
 #[derive(Clone, Debug)]
@@ -178,6 +178,7 @@ impl<'p> Simulation<'p> {
             tasks: Vec::new(),
             groups,
             pool: places,
+            unpriced: None,
             nodes: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
@@ -238,6 +239,9 @@ impl<'p> Simulation<'p> {
     }
 
     fn place_initial_tasks(&mut self, service: ServiceId) {
+        if self.is_daemon(service) {
+            return; // they come with the instances
+        }
         let desired = self.cluster.service(service).desired;
         let zones = self.plan.cluster.zones;
         let zone_of = (0..desired).map(|i| i % zones);
@@ -250,14 +254,21 @@ impl<'p> Simulation<'p> {
             .flat_map(|(share, n)| std::iter::repeat_n(share.capacity, n as usize))
             .collect();
         for (zone, capacity) in zone_of.zip(capacity_of) {
-            self.place_running_task(service, capacity, ZoneId(zone));
+            self.place_running_task(service, capacity, ZoneId(zone), None);
         }
     }
 
     /// A task that has run for long when the simulation starts.
-    fn place_running_task(&mut self, service: ServiceId, capacity: CapacityId, zone: ZoneId) {
+    pub(super) fn place_running_task(
+        &mut self,
+        service: ServiceId,
+        capacity: CapacityId,
+        zone: ZoneId,
+        on: Option<NodeId>,
+    ) {
         let now = self.queue.now();
         let Some(task) = self.try_apply(Command::StartTask { service, deployment: 0, capacity, zone }) else { return };
+        self.tasks[task.index()].pinned = on;
         self.tasks[task.index()].started_by = "initial";
         self.apply(Command::Launched { task });
         let on_fargate = !self.cluster.has_nodes(capacity);

@@ -58,9 +58,8 @@ pub(super) struct Group {
     pub(super) managed: ManagedMemory,
     memory: GroupMemory,
     pub(super) reserve: ReserveRuntime,
-    /// CPU burned on instances that are gone, and on all of them up to the last interval, in vCPU-seconds.
+    /// CPU burned in the interval on instances that are gone, in vCPU-seconds.
     pub(super) cpu_of_gone: f64,
-    pub(super) cpu_at_interval: f64,
     /// Root of the draws of its launches.
     pub(super) draws: u64,
     /// Instances that it is to have.
@@ -126,7 +125,6 @@ impl Group {
             memory: GroupMemory::default(),
             reserve: ReserveRuntime::default(),
             cpu_of_gone: 0.0,
-            cpu_at_interval: 0.0,
             draws: streams.root(&format!("instances/{name}")),
             desired: 0,
             attempts: 0,
@@ -216,7 +214,10 @@ impl Simulation<'_> {
                     LifeCycle::Pending | LifeCycle::Warmed => {}
                 }
                 match life {
-                    LifeCycle::Terminating => self.pool.set_active(node, false),
+                    LifeCycle::Terminating => {
+                        self.pool.set_active(node, false);
+                        self.refresh_daemons();
+                    }
                     LifeCycle::Warmed => self.pool.remove(node),
                     LifeCycle::Terminated => {
                         self.pool.remove(node);
@@ -228,13 +229,16 @@ impl Simulation<'_> {
             Fact::NodeStatus(node, NodeStatus::Active) => {
                 self.protect(node);
                 self.open_place(node);
+                self.refresh_daemons();
             }
             Fact::NodeStatus(node, NodeStatus::Draining) => {
                 self.pool.set_active(node, false);
+                self.refresh_daemons();
                 self.on_draining(node);
             }
             Fact::TaskPlaced(task, node) => {
                 self.reserve_place(task, node);
+                self.bill_place(task, node);
                 self.account_reserved(node);
                 let reserved = self.cluster.node(node).reserved;
                 let runtime = &mut self.nodes[node.index()];
@@ -510,6 +514,7 @@ impl Simulation<'_> {
 
     /// Time zero: every group has the instances that it begins with.
     pub(super) fn start_groups(&mut self) {
+        self.refresh_daemons();
         for index in 0..self.capacities.len() {
             let capacity = CapacityId::from(index);
             self.start_managed(capacity);

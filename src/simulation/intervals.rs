@@ -155,6 +155,9 @@ impl Simulation<'_> {
         self.close_capacity_interval(start, length);
         self.close_queue_interval(start, now);
         self.recorder.interval_start = now;
+        if let Some(unpriced) = self.unpriced.take() {
+            return Err(unpriced.into());
+        }
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
             None => Ok(()),

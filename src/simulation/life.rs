@@ -9,7 +9,7 @@ use crate::cluster::{Command, Fact, StopCode, TaskStatus};
 use crate::kernel::{Draw, Law, Phase, SimDuration, SimTime};
 use crate::scenario::model::{Capacity, FargateSpot, Outage, Reclaim};
 use crate::traffic::{NodeShare, ServerSpec, TargetState};
-use crate::units::{CapacityId, Cpu, ServerId, ServiceId, TaskId};
+use crate::units::{CapacityId, Cpu, NodeId, ServerId, ServiceId, TaskId};
 
 /// What [`Timer::Start`] does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -65,6 +65,10 @@ pub(super) struct TaskRuntime {
     pub(super) stopping: Option<SimTime>,
     /// It has been noted as one that found no room.
     pub(super) waited: bool,
+    /// The instance that it is for: a daemon's.
+    pub(super) pinned: Option<NodeId>,
+    /// Since when it has been at work without a pause, as far as the scheduler has looked.
+    pub(super) working_since: Option<SimTime>,
     /// The piece of a job's work that it is for, and how that went.
     pub(super) work: Option<u32>,
     pub(super) work_done: Option<bool>,
@@ -639,7 +643,7 @@ impl Simulation<'_> {
         let (service, capacity, was, node) = (t.service, t.capacity, t.status, t.node);
         let on_fargate = !self.cluster.has_nodes(capacity);
         self.account_cpu(task);
-        if on_fargate && was >= TaskStatus::Activating {
+        if node.is_some() || on_fargate && was >= TaskStatus::Activating {
             self.meter.task_stopped(task, now);
         }
         let held = was >= TaskStatus::Pending || self.tasks[task.index()].start == StartStep::Pending;

@@ -165,6 +165,8 @@ pub(crate) struct Simulation<'p> {
     nodes: Vec<NodeRuntime>,
     /// Instances as placement sees them.
     pool: NodePool,
+    /// A price that could not be had.
+    unpriced: Option<BillingError>,
     task_of_server: Vec<Option<TaskId>>,
     alarms: Vec<AlarmRuntime>,
     queues: Vec<QueueRuntime<'p>>,

@@ -76,11 +76,10 @@ impl Simulation<'_> {
             let (desired, published) = (group.desired, group.reserve.published);
             let waiting = group.waiting.iter().filter(|t| self.cluster.task(**t).stop_code.is_none()).count() as u32;
             let p = self.packing(capacity);
-            let used: f64 = self.cluster.nodes_of(capacity).map(|n| self.nodes[n.id.index()].cpu_used).sum();
-            let gone = self.group(capacity).map_or(0.0, |g| g.cpu_of_gone);
             let name = self.capacities[index].name;
+            let on_instances = self.bill_use(capacity, start + length, length);
             let Some(group) = self.group_mut(capacity) else { continue };
-            let fresh = used + gone - std::mem::replace(&mut group.cpu_at_interval, used + gone);
+            let fresh = on_instances + std::mem::take(&mut group.cpu_of_gone);
             let row = CapacityRow {
                 time_s: start.into(),
                 interval_s: length.into(),
@@ -114,7 +113,8 @@ impl Simulation<'_> {
         let n = self.cluster.node(node);
         let capacity = n.spec.capacity;
         if n.life == LifeCycle::Terminated {
-            let used = self.nodes[node.index()].cpu_used;
+            let runtime = &mut self.nodes[node.index()];
+            let used = runtime.cpu_used - std::mem::replace(&mut runtime.cpu_billed, runtime.cpu_used);
             if let Some(group) = self.group_mut(capacity) {
                 group.cpu_of_gone += used;
             }
@@ -127,6 +127,12 @@ impl Simulation<'_> {
         self.recorder.keep_failure(written);
     }
 
+    /// CPU that the tasks of an instance wanted and did not get, in vCPU-seconds.
+    fn stolen(&self, node: NodeId) -> f64 {
+        let runtime = &self.nodes[node.index()];
+        runtime.slot.map_or(runtime.stolen, |slot| self.data.node_totals(self.queue.now(), slot).steal)
+    }
+
     fn node_row<'a>(&self, n: &Node) -> NodeRow<'a> {
         let runtime = &self.nodes[n.id.index()];
         let capacity = &self.capacities[n.spec.capacity.index()];
@@ -134,6 +140,7 @@ impl Simulation<'_> {
         let (registered, until) = (n.times.registered, n.times.terminated.unwrap_or(self.queue.now()));
         let vcpu_s = registered.map_or(0.0, |from| n.spec.offers.cpu.vcpus() * until.since(from).as_secs_f64());
         let kind = self.group(n.spec.capacity).and_then(|g| g.types.get(n.spec.kind as usize));
+        let cost = self.meter.node_cost(n.id);
         let reserved_of = |peak: f64, offered: f64| share(peak, offered).filter(|_| registered.is_some());
         NodeRow {
             node: n.id.0,
@@ -158,7 +165,10 @@ impl Simulation<'_> {
             cpu_reserved_peak_pct: reserved_of(runtime.peak.cpu.vcpus(), n.spec.offers.cpu.vcpus()),
             memory_reserved_peak_pct: reserved_of(runtime.peak.memory.mib(), n.spec.offers.memory.mib()),
             end_reason: n.end.map_or("", NodeEnd::name).into(),
-            cost_usd: self.node_cost(n.id).into(),
+            cpu_stolen_s: Fixed(self.stolen(n.id)),
+            idle_usd: cost.idle.into(),
+            wasted_usd: cost.wasted.into(),
+            cost_usd: cost.usd.into(),
         }
     }
 }

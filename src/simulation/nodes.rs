@@ -13,7 +13,7 @@ use crate::cluster::{
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
 use crate::scenario::instances::allowed_types;
 use crate::scenario::model::{Architecture, Capacity, EcsAgent, Instances, Switch};
-use crate::traffic::{self, BurstSpec, NodeSlot};
+use crate::traffic::{self, BurstMode, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
 /// Purposes of an instance's draws.
@@ -95,7 +95,11 @@ impl NodeType {
         traffic::NodeSpec {
             cores: Cpu::from_vcpus(u64::from(self.of.vcpus)),
             speed: self.speed,
-            credits: BurstSpec::of_type(self.of.name, BurstSpec::default_mode(self.of.family())),
+            credits: self.of.burst.map(|b| BurstSpec {
+                baseline: f64::from(b.baseline_permille) / 1000.0,
+                launch_credits: f64::from(b.launch_credits),
+                mode: if b.unlimited_by_default { BurstMode::Unlimited } else { BurstMode::Standard },
+            }),
         }
     }
 }
@@ -123,8 +127,9 @@ pub(super) struct NodeRuntime {
     pub(super) at_risk: bool,
     /// Being shut down: its containers have ended.
     pub(super) down: bool,
-    /// CPU that its tasks burned, in vCPU-seconds.
+    /// CPU that its tasks burned, in vCPU-seconds, and that of it up to the last interval.
     pub(super) cpu_used: f64,
+    pub(super) cpu_billed: f64,
     /// The most that was ever reserved.
     pub(super) peak: Resources,
     /// Reserved CPU summed over time, in vCPU-seconds, up to `reserved_at`.
@@ -204,6 +209,7 @@ impl Simulation<'_> {
         self.start_node_bill(node);
         self.apply(Command::Node { node, step: NodeStep::InService });
         self.apply(Command::Node { node, step: NodeStep::Register });
+        self.place_daemons_at_start(node);
         Some(node)
     }
 
@@ -404,6 +410,7 @@ impl Simulation<'_> {
         if let Some(slot) = self.nodes[node.index()].slot.take() {
             let totals = self.data.remove_node(&mut self.queue, slot);
             self.nodes[node.index()].stolen = totals.steal;
+            self.charge_credits(node, totals.surplus_charged);
         }
         let wait = match self.instances_of(capacity) {
             Some(i) if end != NodeEnd::SpotInterruption => {
@@ -415,7 +422,7 @@ impl Simulation<'_> {
     }
 
     fn on_gone(&mut self, node: NodeId) {
-        self.stop_node_bill(node);
+        self.end_node_bill(node);
         self.apply(Command::Node { node, step: NodeStep::Gone });
     }
 }

@@ -8,6 +8,7 @@ use crate::cluster::{Command, StopCode};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::placement::choice::WhyNot;
 use crate::placement::pool::Within;
+use crate::rollout::protection::protected_until;
 use crate::scenario::model::{Capacity, NetworkMode, Switch};
 use crate::units::{Bytes, CapacityId, NodeId, ServiceId, TaskId};
 
@@ -38,7 +39,7 @@ impl Simulation<'_> {
             Capacity::Ec2(e) => e.managed_scaling.status == Switch::Enabled,
             _ => true,
         };
-        if gives_up {
+        if gives_up && self.tasks[task.index()].pinned.is_none() {
             let at = self.queue.now() + instances.provisioning_timeout;
             self.tasks[task.index()].start = StartStep::GiveUp;
             self.queue.set_timer(Timer::Start(task), at, Phase::State);
@@ -54,14 +55,17 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let waits = self.group(capacity).is_some_and(|g| !g.waiting.is_empty());
         if waits && self.queue.timer(Timer::Place(capacity)) != Some(now) {
-            self.queue.set_timer(Timer::Place(capacity), now, Phase::State);
+            // After the scheduler, which places daemons.
+            self.queue.set_timer(Timer::Place(capacity), now, Phase::Decision);
         }
     }
 
     /// Places what can be placed.
     pub(super) fn on_place(&mut self, capacity: CapacityId) {
         let Some(group) = self.group_mut(capacity) else { return };
-        let waiting = std::mem::take(&mut group.waiting);
+        let mut waiting = std::mem::take(&mut group.waiting);
+        // What a daemon needs is kept free for it: it comes first.
+        waiting.sort_by_key(|t| self.tasks[t.index()].pinned.is_none());
         let mut left = Vec::new();
         // Tasks of one service are alike: where one finds no room, neither does the next.
         let mut full: Vec<ServiceId> = Vec::new();
@@ -71,9 +75,16 @@ impl Simulation<'_> {
             if t.stop_code.is_some() {
                 continue;
             }
+            let pinned = self.tasks[task.index()].pinned;
+            if pinned.is_some_and(|n| !self.cluster.node(n).takes_tasks()) {
+                self.tasks[task.index()].stop_reason = "Its container instance is gone".into();
+                self.end_task(task, StopCode::ServiceSchedulerInitiated);
+                continue;
+            }
             let node = if full.contains(&service) { None } else { self.choose_node(task) };
             match node {
                 Some(node) => self.place(task, node),
+                None if pinned.is_some() => left.push(task),
                 None => {
                     if !full.contains(&service) {
                         full.push(service);
@@ -91,15 +102,69 @@ impl Simulation<'_> {
         self.launch_managed(capacity);
     }
 
+    /// Looks again at which tasks of a service are at work.
+    pub(super) fn refresh_work(&mut self, service: ServiceId) {
+        let now = self.queue.now();
+        if self.services[service.index()].plan.ecs.task_protection.is_none() {
+            return;
+        }
+        for task in self.cluster.service(service).tasks.clone() {
+            let runtime = &mut self.tasks[task.index()];
+            let busy = runtime.work.is_some() || runtime.server.is_some_and(|s| self.data.outstanding(s) > 0);
+            runtime.working_since = if busy { runtime.working_since.or(Some(now)) } else { None };
+        }
+    }
+
     /// Whether a task has protected itself from scale-in.
-    pub(super) fn is_protected(&self, _task: TaskId) -> bool {
-        false
+    pub(super) fn is_protected(&self, task: TaskId) -> bool {
+        let t = self.cluster.task(task);
+        let Some(rule) = &self.services[t.service.index()].plan.ecs.task_protection else { return false };
+        let draw = self.draw_of(task).of(purpose::PROTECTION).unit();
+        let since = self.tasks[task.index()].working_since;
+        protected_until(rule, draw, t.times.started, since).is_some_and(|until| self.queue.now() < until)
+    }
+
+    /// Instances on which a daemon service wants a task each.
+    pub(super) fn daemon_nodes(&self, service: ServiceId) -> Vec<NodeId> {
+        let s = &self.services[service.index()];
+        let capacities = s.strategy.shares().iter().map(|share| share.capacity);
+        capacities
+            .flat_map(|c| self.cluster.nodes_of(c))
+            .filter(|n| n.takes_tasks() && self.pool.admits_on(n.id, s.shape))
+            .map(|n| n.id)
+            .collect()
+    }
+
+    /// The number of instances has changed: daemons follow.
+    pub(super) fn refresh_daemons(&mut self) {
+        for index in 0..self.services.len() {
+            let service = ServiceId::from(index);
+            if self.is_daemon(service) {
+                let desired = self.daemon_nodes(service).len() as u32;
+                self.apply(Command::SetDesired { service, desired });
+                self.wake_scheduler(service);
+            }
+        }
+    }
+
+    /// The daemons of an instance that has run for long when the simulation starts.
+    pub(super) fn place_daemons_at_start(&mut self, node: NodeId) {
+        let spec = self.cluster.node(node).spec;
+        for index in 0..self.services.len() {
+            let service = ServiceId::from(index);
+            if self.is_daemon(service) && self.daemon_nodes(service).contains(&node) {
+                self.place_running_task(service, spec.capacity, spec.zone, Some(node));
+            }
+        }
     }
 
     /// The instance for a task that waits.
     pub(super) fn choose_node(&self, task: TaskId) -> Option<NodeId> {
         let t = self.cluster.task(task);
         let shape = self.services[t.service.index()].shape;
+        if let Some(node) = self.tasks[task.index()].pinned {
+            return self.pool.obstacle(node, shape).is_none().then_some(node);
+        }
         let within = Within { capacity: Some(t.capacity), zone: None };
         self.pool.choose(shape, within, self.draw_of(task).of(purpose::PLACEMENT).bits()).map(|c| c.node)
     }

@@ -25,6 +25,7 @@ pub(super) mod purpose {
     pub(crate) const RECLAIM: u64 = 11;
     pub(crate) const CHECK_PHASE: u64 = 12;
     pub(crate) const PLACEMENT: u64 = 13;
+    pub(crate) const PROTECTION: u64 = 14;
     pub(crate) const CONTAINER: u64 = 1_000;
 }
 
