@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{Switch, TimeLaw};
+use crate::catalog::InterruptionBand;
 use crate::kernel::SimDuration;
 use crate::scenario::diagnostic::Span;
 use crate::scenario::lang::{Reader, TableLang};
