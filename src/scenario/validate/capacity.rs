@@ -332,6 +332,22 @@ impl Check<'_> {
                 Interruptions::None(_) | Interruptions::Advisor(_) => {}
             }
             c.above_zero(&["reclaim_share"], spot.reclaim_share);
+            c.at_least(&["burstiness"], spot.burstiness, 0.0);
+            if spot.burstiness > 5.0 {
+                c.error(
+                    "S1010",
+                    &["burstiness"],
+                    "`burstiness` is at most 5: e to that power is a factor of 148",
+                    "too large",
+                );
+            }
+            if spot.burst_period < SimDuration::from_secs(60) {
+                c.error("S1010", &["burst_period"], "`burst_period` is at least a minute", "too short");
+            }
+            if spot.zone_correlation + spot.family_correlation > 1.0 {
+                let message = "`zone_correlation` and `family_correlation` are shares of the same interruptions";
+                c.error("S1010", &["family_correlation"], message, "together more than 1");
+            }
             if let SpotPrice::Discount(discount) = &spot.price
                 && discount.percent >= 100.0
             {
