@@ -135,13 +135,14 @@ fn owners_pay_for_the_larger_of_their_shares() {
     m.task_placed(TaskId(2), A, NodeId(0), Cpu::from_units(2_560), Bytes::from_mib(512), secs(3_600));
     let lines = m.close_interval(secs(3_600), secs(7_200));
     assert_eq!(sum(&lines, Item::Ec2Instance, Owner::Idle), Usd::ZERO);
-    close(sum(&lines, Item::Ec2Instance, Owner::Service(B)), hour * 0.5 / 1.375);
+    let b = 4_009.0 / 8_017.0;
+    close(sum(&lines, Item::Ec2Instance, Owner::Service(B)), hour * b / (0.875 + b));
     // Tasks have the cost of their share, volumes included, and give it back.
     m.task_stopped(TaskId(1), secs(7_200));
     let ebs = 30.0 * 0.08 / 730.0;
-    close(m.task_cost(TaskId(1)), (hour + ebs) * (4_009.0 / 8_017.0 + 0.5 / 1.375));
+    close(m.task_cost(TaskId(1)), (hour + ebs) * (b + b / (0.875 + b)));
     m.close_interval(secs(7_200), secs(10_800));
-    close(m.task_cost(TaskId(2)), (hour + ebs) * (0.625 / 1.375 + 0.625));
+    close(m.task_cost(TaskId(2)), (hour + ebs) * (0.625 / (0.875 + b) + 0.625));
     // Of 87.5 % reserved in the last hour half was used.
     assert_eq!(m.node_cost(NodeId(0)).wasted, Usd::ZERO);
     let cost = m.node_cost(NodeId(0));

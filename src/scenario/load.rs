@@ -449,6 +449,14 @@ pub fn plan_hash(plan: &Plan, inputs: &Inputs) -> String {
             hash.update(&at.as_nanos().to_le_bytes());
         }
     }
+    for (name, rows) in &inputs.spot {
+        hash.update(format!("\nspot {name} {}\n", rows.len()).as_bytes());
+        for row in rows.iter() {
+            hash.update(&row.at.as_nanos().to_le_bytes());
+            hash.update(&row.value.to_bits().to_le_bytes());
+            hash.update(format!("{:?} {:?}\n", row.zone, row.instance_type).as_bytes());
+        }
+    }
     if let Some(prices) = &inputs.prices {
         hash.update(b"\nprices\n");
         hash.update(prices.as_bytes());

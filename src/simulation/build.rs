@@ -157,7 +157,8 @@ impl<'p> Simulation<'p> {
         }
         let mut groups = Vec::new();
         for (index, (name, capacity)) in plan.capacity.iter().enumerate() {
-            let group = Group::new(plan, name, capacity, catalog, &streams, CapacityId::from(index), &mut places)?;
+            let group =
+                Group::new((plan, inputs, catalog), name, capacity, &streams, CapacityId::from(index), &mut places)?;
             if group.is_some() {
                 cluster.use_nodes(CapacityId::from(index));
             }

@@ -38,8 +38,6 @@ pub enum ControlEvent {
     Minute,
     /// The end of a minute for the metrics of capacity providers.
     Reservation,
-    /// An interruption of Spot instances that the scenario asks for: capacity and position in its list.
-    SpotEvent(u16, u16),
     /// The need of a capacity provider has been published, by the capacity's position.
     ManagedScaling(u16),
     /// The end of the warm-up.
@@ -97,12 +95,14 @@ pub enum Timer {
     Node(NodeId),
     /// The agent of an instance registers.
     Agent(NodeId),
-    /// The notice that a recommendation came before.
-    Notice(NodeId),
     /// Spot capacity under an instance is taken back.
     Reclaimed(NodeId),
-    /// A Spot pool may be interrupted: capacity and pool, by position.
+    /// A Spot pool is interrupted: capacity and pool, by position.
     SpotPool(CapacityId, u16),
+    /// A rebalance recommendation for a pool.
+    SpotHint(CapacityId, u16),
+    /// The Spot price of a pool may change.
+    SpotPrice(CapacityId, u16),
     /// A group looks at its instances.
     Group(CapacityId),
     /// Tasks that wait for room on an instance are looked at.

@@ -3,7 +3,6 @@
 use super::nodes::{NodeRuntime, NodeType};
 use super::reserve::ReserveRuntime;
 use super::scale::to_json;
-use super::spot::SpotPool;
 use super::{RunError, Simulation, Timer};
 use crate::billing::BillingError;
 use crate::capacity::auto_scaling_group::{
@@ -12,15 +11,16 @@ use crate::capacity::auto_scaling_group::{
 use crate::capacity::managed_instances::ManagedMemory;
 use crate::capacity::managed_scaling::{self, protects};
 use crate::capacity::mixed_instances::Pool;
+use crate::capacity::spot::{SpotMarket, SpotWorld};
 use crate::capacity::termination::Candidate;
 use crate::capacity::warm_pool::{self, PoolObservation, Warmed};
-use crate::catalog::{Catalog, InterruptionBand};
+use crate::catalog::Catalog;
 use crate::cluster::{Command, Fact, LifeCycle, Made, Market, Node, NodeEnd, NodeStatus, NodeStep};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::placement::pool::{ClassId, NodeClass, NodePool};
-use crate::scenario::model::{Capacity, Ec2, Plan, SchedulingStrategy, SpotPrice, Switch, WarmPoolState};
-use crate::units::{CapacityId, NodeId, ServiceId, TaskId, Usd, ZoneId};
+use crate::scenario::model::{Capacity, Ec2, Inputs, Plan, SchedulingStrategy, Switch, WarmPoolState};
+use crate::units::{CapacityId, NodeId, ServiceId, TaskId, ZoneId};
 
 /// What went wrong with a group, for the diagnoses.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +31,6 @@ pub(super) struct GroupTrouble {
     /// Decisions that the group's maximum cut.
     pub(super) at_maximum: u64,
     pub(super) at_maximum_first: Option<SimTime>,
-    /// Instances that Spot took back, and those of them whose tasks had not left in time.
-    pub(super) interrupted: u64,
-    pub(super) cut_off: u64,
 }
 
 /// A zone of a group.
@@ -52,8 +49,10 @@ pub(super) struct Group {
     pub(super) pools: Vec<Pool>,
     /// What instances of each pool are to placement.
     classes: Vec<ClassId>,
-    /// The Spot side of each pool.
-    pub(super) spot: Vec<SpotPool>,
+    /// The Spot market of the pools; absent where no Spot instance is ever bought.
+    pub(super) market: Option<SpotMarket>,
+    /// By pool, the interruption that was announced last.
+    pub(super) announced: Vec<SimTime>,
     /// What Managed Instances remember.
     pub(super) managed: ManagedMemory,
     memory: GroupMemory,
@@ -74,10 +73,9 @@ pub(super) struct Group {
 impl Group {
     /// The group behind a capacity of the plan; `None` on Fargate.
     pub(super) fn new(
-        plan: &Plan,
+        (plan, inputs, catalog): (&Plan, &Inputs, &Catalog),
         name: &str,
         capacity: &Capacity,
-        catalog: &Catalog,
         streams: &Streams,
         id: CapacityId,
         places: &mut NodePool,
@@ -86,24 +84,17 @@ impl Group {
         let types = super::nodes::types_of(capacity, catalog, &plan.cluster.region).map_err(BillingError::from)?;
         let zones: Vec<ZoneId> = (0..plan.cluster.zones).filter(|z| instances.has_zone(*z)).map(ZoneId).collect();
         let region = &plan.cluster.region;
-        let (mut pools, mut classes, mut spots) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pools, mut classes, mut named) = (Vec::new(), Vec::new(), Vec::new());
         for (kind, t) in types.iter().enumerate() {
             let offered = catalog.offered(region, t.of.name);
             let on_demand = catalog.on_demand(region, t.of.name).map(|p| p.price.to_usd());
-            let spot = match &instances.spot.price {
-                SpotPrice::Discount(d) => on_demand.map(|usd| less(usd, d.percent)),
-                _ => catalog.spot_level(region, t.of.name).map(|l| l.price.to_usd()),
-            };
-            let spot = spot.filter(|_| t.of.spot_supported);
-            let band = catalog.interruption_band(region, t.of.name);
-            // The rarer interruptions are, the more there is to spare.
-            let depth = band.map_or(1, |b| 5 - InterruptionBand::ALL.iter().position(|o| *o == b).unwrap_or(4) as u32);
-            let rate = super::spot::rate_of(&instances, catalog, region, t.of.name);
+            let level = catalog.spot_level(region, t.of.name).map(|l| l.price.to_usd());
+            let level = level.filter(|_| t.of.spot_supported && on_demand.is_some());
             for &zone in &zones {
                 let letter = char::from(b'a' + zone.0.min(25) as u8);
                 let sold = offered.as_ref().is_none_or(|letters| letters.contains(&letter));
-                let (on_demand, spot) = (on_demand.filter(|_| sold), spot.filter(|_| sold));
-                spots.push(SpotPool::new(&instances, t.of.name, zone.0, rate, streams));
+                let (on_demand, spot) = (on_demand.filter(|_| sold), level.filter(|_| sold));
+                named.push((t.of.name, zone.0));
                 classes.push(places.class(NodeClass {
                     capacity: id,
                     zone,
@@ -111,16 +102,25 @@ impl Group {
                     architecture: t.architecture(),
                     attributes: t.attributes(&instances, &format!("{region}{letter}")),
                 }));
-                pools.push(Pool { kind: kind as u32, zone, on_demand, spot, depth, in_use: 0 });
+                pools.push(Pool { kind: kind as u32, zone, on_demand, spot, depth: 1, in_use: 0 });
             }
         }
+        let market = if super::spot::buys_spot(capacity) {
+            let until = SimTime::ZERO + plan.simulation.duration;
+            let world = SpotWorld { catalog, region, inputs, streams: *streams, until };
+            Some(SpotMarket::new(instances.spot, world, &named).map_err(BillingError::from)?)
+        } else {
+            None
+        };
+        let announced = vec![SimTime::ZERO; pools.len()];
         let zones = zones.into_iter().map(|zone| ZoneState { zone, shut_until: SimTime::ZERO }).collect();
         Ok(Some(Self {
             types,
             zones,
             pools,
             classes,
-            spot: spots,
+            market,
+            announced,
             managed: ManagedMemory::default(),
             memory: GroupMemory::default(),
             reserve: ReserveRuntime::default(),
@@ -149,11 +149,6 @@ impl Group {
         let at = self.pools.iter().position(|p| p.kind == kind && p.zone == zone)?;
         self.classes.get(at).copied()
     }
-}
-
-/// A price less a percentage.
-fn less(usd: Usd, percent: f64) -> Usd {
-    Usd::from_nanos((usd.nanos() as f64 * (1.0 - percent / 100.0)).round() as i64)
 }
 
 impl Simulation<'_> {
@@ -331,6 +326,11 @@ impl Simulation<'_> {
             })
             .collect();
         let mut pools = group.pools.clone();
+        if let Some(market) = &group.market {
+            for (at, pool) in pools.iter_mut().enumerate() {
+                pool.depth = market.depth(at, now);
+            }
+        }
         for m in members.iter().filter(|m| m.candidate.market == Market::Spot) {
             let here = |p: &&mut Pool| p.kind == m.candidate.kind && p.zone == m.candidate.zone;
             if let Some(pool) = pools.iter_mut().find(here) {
@@ -517,6 +517,10 @@ impl Simulation<'_> {
         self.refresh_daemons();
         for index in 0..self.capacities.len() {
             let capacity = CapacityId::from(index);
+            let pools = self.group(capacity).and_then(|g| g.market.as_ref()).map_or(0, |m| m.pools().len());
+            for pool in 0..pools {
+                self.tell_spot_price(capacity, pool, SimTime::ZERO);
+            }
             self.start_managed(capacity);
             let Some(plan) = self.ec2(capacity) else { continue };
             let first = plan.desired_capacity.unwrap_or(plan.min_size).clamp(plan.min_size, plan.max_size);

@@ -241,9 +241,6 @@ impl Simulation<'_> {
                 self.on_reclaim(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
             }
             ControlEvent::Reservation => self.on_reservation(),
-            ControlEvent::SpotEvent(capacity, which) => {
-                self.on_spot_event(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
-            }
             ControlEvent::ManagedScaling(capacity) => {
                 self.on_managed_scaling(crate::units::CapacityId(u32::from(capacity)));
             }
@@ -274,9 +271,10 @@ impl Simulation<'_> {
             Timer::DeploymentAlarms(service) => self.on_deployment_alarms(service),
             Timer::Node(node) => self.on_node(node),
             Timer::Agent(node) => self.on_agent(node),
-            Timer::Notice(node) => self.spot_notice(node),
             Timer::Reclaimed(node) => self.on_reclaimed(node),
             Timer::SpotPool(capacity, pool) => self.on_spot_pool(capacity, usize::from(pool)),
+            Timer::SpotHint(capacity, pool) => self.on_spot_hint(capacity, usize::from(pool)),
+            Timer::SpotPrice(capacity, pool) => self.on_spot_price(capacity, usize::from(pool)),
             Timer::Group(capacity) => self.on_group(capacity),
             Timer::Place(capacity) => self.on_place(capacity),
             Timer::Hour(service) => self.on_hour(service),

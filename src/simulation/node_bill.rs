@@ -8,7 +8,7 @@ use crate::units::{CapacityId, NodeId, TaskId, Usd};
 
 impl Simulation<'_> {
     /// Remembers the first price that could not be had; the run ends at the next interval.
-    fn keep_unpriced(&mut self, billed: Result<(), BillingError>) {
+    pub(super) fn keep_unpriced(&mut self, billed: Result<(), BillingError>) {
         if let Err(e) = billed {
             self.unpriced.get_or_insert(e);
         }

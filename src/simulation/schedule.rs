@@ -13,8 +13,8 @@ use crate::rollout::scheduler::{
     self, DeploymentView, FailReason, Hold, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation,
     SchedulerSpec, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
 };
-use crate::rollout::stages::ShiftMemory;
 use crate::rollout::scheduler::{NodeView, ZoneRoom};
+use crate::rollout::stages::ShiftMemory;
 use crate::scenario::model::{
     DeploymentController, EcsService, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service, Switch,
 };

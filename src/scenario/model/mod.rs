@@ -291,6 +291,8 @@ pub struct Inputs {
     pub traces: IndexMap<String, std::sync::Arc<[TraceRow]>>,
     /// Instants of the recorded arrivals, by the name the plan gives them.
     pub recordings: IndexMap<String, std::sync::Arc<[crate::kernel::SimTime]>>,
+    /// Rows of the traces of Spot availability and of Spot prices, by the name the plan gives them.
+    pub spot: IndexMap<String, std::sync::Arc<[SpotRow]>>,
     /// Text of the price file, where the plan names one.
     pub prices: Option<std::sync::Arc<str>>,
 }
@@ -302,4 +304,25 @@ pub struct TraceRow {
     pub at: crate::kernel::SimTime,
     /// Requests in the interval.
     pub requests: f64,
+}
+
+/// A row of a trace of Spot availability or of Spot prices: what holds from `at` on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpotRow {
+    /// From when, in the trace's own time.
+    pub at: crate::kernel::SimTime,
+    /// Instances that a pool holds, or dollars an hour.
+    pub value: f64,
+    /// The zone that it is about, by number from 0; absent for all.
+    pub zone: Option<u32>,
+    /// The instance type that it is about; absent for all.
+    pub instance_type: Option<String>,
+}
+
+impl SpotRow {
+    /// Whether it is about a pool.
+    #[must_use]
+    pub fn is_of(&self, instance_type: &str, zone: u32) -> bool {
+        self.zone.is_none_or(|z| z == zone) && self.instance_type.as_ref().is_none_or(|t| t == instance_type)
+    }
 }

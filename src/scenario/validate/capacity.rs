@@ -324,16 +324,25 @@ impl Check<'_> {
                 Interruptions::Rate(rate) => {
                     c.at_least(&["interruptions", "interruptions_per_hour"], rate.interruptions_per_hour, 0.0);
                 }
-                Interruptions::Trace(_) => {
-                    let message = "a recorded trace of availability cannot be run";
-                    c.error("S1042", &["interruptions"], message, "use a rate, the advisor's band, or `events`");
-                }
+                Interruptions::Trace(trace) => c.above_zero(&["interruptions", "scale"], trace.scale),
                 Interruptions::None(_) | Interruptions::Advisor(_) => {}
             }
             c.above_zero(&["reclaim_share"], spot.reclaim_share);
-            if matches!(spot.price, SpotPrice::Series(_)) {
-                let message = "a series of Spot prices cannot be run";
-                c.error("S1042", &["price"], message, "use the catalog's price or a `discount`");
+            c.at_least(&["burstiness"], spot.burstiness, 0.0);
+            if spot.burstiness > 5.0 {
+                c.error(
+                    "S1010",
+                    &["burstiness"],
+                    "`burstiness` is at most 5: e to that power is a factor of 148",
+                    "too large",
+                );
+            }
+            if spot.burst_period < SimDuration::from_secs(60) {
+                c.error("S1010", &["burst_period"], "`burst_period` is at least a minute", "too short");
+            }
+            if spot.zone_correlation + spot.family_correlation > 1.0 {
+                let message = "`zone_correlation` and `family_correlation` are shares of the same interruptions";
+                c.error("S1010", &["family_correlation"], message, "together more than 1");
             }
             if let SpotPrice::Discount(discount) = &spot.price
                 && discount.percent >= 100.0
