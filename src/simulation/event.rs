@@ -95,6 +95,8 @@ pub enum Timer {
     Node(NodeId),
     /// The agent of an instance registers.
     Agent(NodeId),
+    /// EC2 notices that the machine of an instance has failed.
+    NodeLost(NodeId),
     /// Spot capacity under an instance is taken back.
     Reclaimed(NodeId),
     /// A Spot pool is interrupted: capacity and pool, by position.

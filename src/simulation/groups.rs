@@ -321,7 +321,8 @@ impl Simulation<'_> {
                     protected: n.protected,
                 },
                 life: n.life,
-                healthy: !self.nodes[n.id.index()].sick,
+                // EC2 terminates what fails, and tells the group by that.
+                healthy: true,
                 rebalance_recommended: self.nodes[n.id.index()].at_risk,
             })
             .collect();
@@ -337,7 +338,8 @@ impl Simulation<'_> {
                 pool.in_use += 1;
             }
         }
-        let zones = group.zones.iter().map(|z| GroupZone { zone: z.zone, usable: now >= z.shut_until }).collect();
+        let open = |z: &ZoneState| now >= z.shut_until && !self.faults.is_shut(z.zone.0);
+        let zones = group.zones.iter().map(|z| GroupZone { zone: z.zone, usable: open(z) }).collect();
         Some(GroupObservation { now, desired: group.desired, max, members, zones, pools, seed: group.draws })
     }
 
@@ -447,12 +449,13 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let plan = self.capacities[capacity.index()].plan;
         let Some(instances) = plan.instances() else { return false };
+        let short = self.faults.shortage(self.capacities[capacity.index()].name, zone.0);
         let Some(group) = self.group_mut(capacity) else { return false };
         let Some(name) = group.types.get(kind as usize).map(|t| t.of.name) else { return false };
         group.attempts += 1;
         let chance = Draw::new(group.draws).of(u64::MAX).of(group.attempts).unit();
         let since_start = now.since(SimTime::ZERO);
-        chance >= instances.unavailable
+        chance >= 1.0 - (1.0 - instances.unavailable) * (1.0 - short)
             && !instances.is_out(name, zone.0, market == Market::Spot, since_start)
             && (market == Market::OnDemand || self.spot_has(capacity, kind, zone))
     }

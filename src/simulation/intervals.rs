@@ -213,6 +213,7 @@ impl Simulation<'_> {
         let desired = self.cluster.service(service).desired;
         let queued = self.data.queued(service);
         let offered = self.data.offered_rate(service, start, now);
+        let reserved_pct = self.cpu_reserved_pct(service);
         let index = service.index();
         let s = &mut self.services[index];
         let CpuAccount { used, reserved } = s.cpu;
@@ -257,8 +258,7 @@ impl Simulation<'_> {
             healthy: c.healthy,
             draining: c.draining,
             cpu_used_pct: cpu_used_pct.map(Fixed),
-            // On Fargate a task is its own node: all that can be reserved is reserved.
-            cpu_reserved_pct: (c.running > 0).then_some(Fixed(100.0)),
+            cpu_reserved_pct: (c.running > 0).then_some(Fixed(reserved_pct)),
             cpu_seen_pct: seen.map(Fixed),
             memory_used_pct: memory.map(Fixed),
             wasted_cpu_s: Fixed(t.cpu_wasted),

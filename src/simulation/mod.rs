@@ -271,6 +271,7 @@ impl Simulation<'_> {
             Timer::DeploymentAlarms(service) => self.on_deployment_alarms(service),
             Timer::Node(node) => self.on_node(node),
             Timer::Agent(node) => self.on_agent(node),
+            Timer::NodeLost(node) => self.on_node_lost(node),
             Timer::Reclaimed(node) => self.on_reclaimed(node),
             Timer::SpotPool(capacity, pool) => self.on_spot_pool(capacity, usize::from(pool)),
             Timer::SpotHint(capacity, pool) => self.on_spot_hint(capacity, usize::from(pool)),

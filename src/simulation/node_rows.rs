@@ -6,7 +6,7 @@ use crate::cluster::{LifeCycle, Market, Node, NodeEnd, NodeStatus, Resources};
 use crate::kernel::{SimDuration, SimTime};
 use crate::output::{CapacityRow, Fixed, NodeRow, Secs};
 use crate::telemetry::utilization;
-use crate::units::{Bytes, CapacityId, NodeId};
+use crate::units::{Bytes, CapacityId, NodeId, ServiceId};
 
 /// What a capacity's instances look like at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -68,12 +68,27 @@ impl Simulation<'_> {
         p
     }
 
+    /// CPU reserved over CPU that could be reserved where a service runs; all of it on Fargate.
+    pub(super) fn cpu_reserved_pct(&self, service: ServiceId) -> f64 {
+        let shares = self.services[service.index()].strategy.shares();
+        let mut sum = Packing::default();
+        for share in shares.iter().filter(|s| self.cluster.has_nodes(s.capacity)) {
+            let p = self.packing(share.capacity);
+            sum.offered = sum.offered.plus(p.offered);
+            sum.reserved = sum.reserved.plus(p.reserved);
+        }
+        utilization::percent(sum.reserved.cpu.vcpus(), sum.offered.cpu.vcpus()).unwrap_or(100.0)
+    }
+
     /// Writes the rows of an interval about the capacities that have instances.
     pub(super) fn close_capacity_interval(&mut self, start: SimTime, length: SimDuration) {
         for index in 0..self.capacities.len() {
             let capacity = CapacityId::from(index);
             let Some(group) = self.group(capacity) else { continue };
-            let (desired, published) = (group.desired, group.reserve.published);
+            let published = group.reserve.published;
+            // Managed Instances have no desired count: they have what the tasks need.
+            let managed = self.managed_instances(capacity).is_some();
+            let desired = if managed { self.members(capacity).count() as u32 } else { group.desired };
             let waiting = group.waiting.iter().filter(|t| self.cluster.task(**t).stop_code.is_none()).count() as u32;
             let p = self.packing(capacity);
             let name = self.capacities[index].name;

@@ -125,6 +125,8 @@ pub(super) struct NodeRuntime {
     pub(super) notice_ends: Option<SimTime>,
     /// A rebalance recommendation has come.
     pub(super) at_risk: bool,
+    /// Its machine has failed, whether or not anybody knows.
+    pub(super) lost: bool,
     /// Being shut down: its containers have ended.
     pub(super) down: bool,
     /// CPU that its tasks burned, in vCPU-seconds, and that of it up to the last interval.
@@ -135,8 +137,6 @@ pub(super) struct NodeRuntime {
     /// Reserved CPU summed over time, in vCPU-seconds, up to `reserved_at`.
     pub(super) cpu_reserved: f64,
     pub(super) reserved_at: SimTime,
-    /// It fails the health check of its group.
-    pub(super) sick: bool,
     /// What was reserved at `reserved_at`.
     pub(super) held: Resources,
     /// Tasks that were ever placed on it.
@@ -367,6 +367,36 @@ impl Simulation<'_> {
         let ended = |t: &crate::cluster::Task| t.status >= TaskStatus::Deprovisioning;
         if self.cluster.tasks_on(node).all(|t| ended(t) || self.is_daemon(t.service)) {
             self.shut_down(node);
+        }
+    }
+
+    /// Instances that have a machine, for which `test` holds.
+    pub(super) fn running_nodes(&self, test: impl Fn(&NodeSpec) -> bool) -> Vec<NodeId> {
+        let all = (0..self.capacities.len()).map(CapacityId::from).flat_map(|c| self.cluster.nodes_of(c));
+        let runs = |n: &&crate::cluster::Node| {
+            let runtime = &self.nodes[n.id.index()];
+            !runtime.down && !runtime.lost && n.life != LifeCycle::Warmed
+        };
+        all.filter(runs).filter(|n| test(&n.spec)).map(|n| n.id).collect()
+    }
+
+    /// The machine of an instance fails. Its agent falls silent at once, so that nothing more is placed there; EC2 notices
+    /// later. Returns the tasks on it.
+    pub(super) fn lose_node(&mut self, node: NodeId, noticed_after: SimDuration) -> Vec<TaskId> {
+        self.nodes[node.index()].lost = true;
+        self.pool.set_active(node, false);
+        self.queue.cancel_timer(Timer::Node(node));
+        self.queue.cancel_timer(Timer::Agent(node));
+        self.schedule_timer_if_due(Timer::NodeLost(node), self.queue.now() + noticed_after, Phase::State);
+        self.cluster.node(node).tasks.clone()
+    }
+
+    /// EC2 has noticed that the machine of an instance failed: its group replaces it.
+    pub(super) fn on_node_lost(&mut self, node: NodeId) {
+        match self.cluster.node(node).life {
+            LifeCycle::Terminated => {}
+            LifeCycle::Terminating => self.shut_down(node),
+            _ => self.terminate_node(node, NodeEnd::Failure),
         }
     }
 

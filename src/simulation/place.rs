@@ -35,11 +35,7 @@ impl Simulation<'_> {
         let capacity = self.cluster.task(task).capacity;
         let plan = self.capacities[capacity.index()].plan;
         let Some(instances) = plan.instances() else { return };
-        let gives_up = match plan {
-            Capacity::Ec2(e) => e.managed_scaling.status == Switch::Enabled,
-            _ => true,
-        };
-        if gives_up && self.tasks[task.index()].pinned.is_none() {
+        if self.waits_for_instances(capacity) && self.tasks[task.index()].pinned.is_none() {
             let at = self.queue.now() + instances.provisioning_timeout;
             self.tasks[task.index()].start = StartStep::GiveUp;
             self.queue.set_timer(Timer::Start(task), at, Phase::State);
@@ -48,6 +44,27 @@ impl Simulation<'_> {
             group.waiting.push(task);
         }
         self.wake_placement(capacity);
+    }
+
+    /// Whether tasks wait in PROVISIONING for instances that are to come.
+    fn waits_for_instances(&self, capacity: CapacityId) -> bool {
+        match self.capacities[capacity.index()].plan {
+            Capacity::Ec2(e) => e.managed_scaling.status == Switch::Enabled,
+            _ => true,
+        }
+    }
+
+    /// RunTask places a task at once or not at all where nobody brings instances.
+    fn fail_standalone(&mut self, left: &mut Vec<TaskId>) {
+        let alone = |t: &TaskId| self.services[self.cluster.task(*t).service.index()].job.is_some();
+        let failed: Vec<TaskId> = left.iter().copied().filter(alone).collect();
+        left.retain(|t| !failed.contains(t));
+        for task in failed {
+            let service = self.cluster.task(task).service;
+            let why = self.services[service.index()].trouble.unplaced.why;
+            self.tasks[task.index()].stop_reason = why.map_or_else(String::new, |w| w.to_string());
+            self.end_task(task, StopCode::TaskFailedToStart);
+        }
     }
 
     /// Something changed that may let a waiting task be placed.
@@ -95,6 +112,9 @@ impl Simulation<'_> {
         }
         for &service in &full {
             self.note_unplaced(capacity, service, &left);
+        }
+        if !self.waits_for_instances(capacity) {
+            self.fail_standalone(&mut left);
         }
         let Some(group) = self.group_mut(capacity) else { return };
         left.append(&mut group.waiting);
