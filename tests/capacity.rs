@@ -500,7 +500,7 @@ fn what_is_refused() {
             "Managed Instances and an Auto Scaling group",
         ),
         (own, "type = \"managed_instances\"\ninstance_requirements.allowed_instance_types = [\"q*\"]", "is like `q*`"),
-        (own, "type = \"managed_instances\"\ninstance_requirements.vcpu_count = { max = 1 }", "no instance type"),
+        (own, "type = \"managed_instances\"\ninstance_requirements.vcpu_count = { min = 999 }", "no instance type"),
         (
             own,
             "type = \"managed_instances\"\ninstance_requirements.allowed_instance_types = [\"m7g.*\"]",

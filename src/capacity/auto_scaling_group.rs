@@ -15,6 +15,8 @@
 //! out is not rebalanced to. Of zones with equally few instances the lower one comes first. The pools of
 //! a launch are those of one zone: with Spot the depth of pools does not move launches between zones.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::mixed_instances::{Pool, Split, next_market, preference, split_of};
@@ -139,6 +141,29 @@ pub enum TerminationReason {
         /// Why it was replaced.
         because: ReplaceReason,
     },
+}
+
+impl fmt::Display for LaunchReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BelowDesired => "fewer than desired",
+            Self::Zones => "to balance zones",
+            Self::Recommendation => "in place of one with a rebalance recommendation",
+        })
+    }
+}
+
+impl fmt::Display for TerminationReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unhealthy => f.write_str("failed its health check"),
+            Self::AboveDesired { by } => write!(f, "more than desired: {by}"),
+            Self::Replaced { because: ReplaceReason::Zones } => f.write_str("replaced to balance zones"),
+            Self::Replaced { because: ReplaceReason::Recommendation } => {
+                f.write_str("replaced after a rebalance recommendation")
+            }
+        }
+    }
 }
 
 /// What a group does.
@@ -314,7 +339,9 @@ fn launch(
     let replaced = |node: NodeId| memory.replacing.iter().any(|(n, _)| *n == node);
     let staying: Vec<&Member> = members.iter().filter(|m| !replaced(m.candidate.node)).collect();
     // What replaces others is missing among those that stay.
-    let missing = observed.desired.saturating_sub(staying.len() as u32);
+    let limit = observed.max.saturating_add(overshoot(observed.max)).max(observed.desired);
+    let room = limit.saturating_sub(members.len() as u32);
+    let missing = observed.desired.saturating_sub(staying.len() as u32).min(room);
     let plain = observed.desired.saturating_sub(members.len() as u32);
     let wanted = split_of(observed.desired, &group.mixed_instances);
     let have = |market| staying.iter().filter(|m| m.candidate.market == market).count() as u32;

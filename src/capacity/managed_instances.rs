@@ -17,6 +17,7 @@
 //! on the others, the emptiest instance first. Where ECS chooses the wait it is five minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -233,6 +234,18 @@ pub enum GoingReason {
     LongestLife,
     /// It has drained for the longest time.
     LongestDrain,
+}
+
+impl fmt::Display for GoingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "idle for long enough",
+            Self::Underused => "its tasks fit on the others",
+            Self::Drained => "drained",
+            Self::LongestLife => "14 days old",
+            Self::LongestDrain => "drained for seven days",
+        })
+    }
 }
 
 /// What is done, and when to look again if nothing happens before.

@@ -23,6 +23,8 @@
 //! 34 by halves took ten minutes (AWS, 2022), longer than a minute each. Capacity that instances hold for
 //! tasks that wait is not taken off the need, as the guide counts new instances only.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Resources;
@@ -31,6 +33,8 @@ use crate::scenario::model::{ManagedScaling, Switch};
 
 /// Points in a row below the target that begin a scale-in. Source: ECS developer guide.
 pub const SCALE_IN_POINTS: u32 = 15;
+/// How long after a scale-out nothing is scaled in. Source: ECS developer guide.
+pub const SCALE_IN_WAIT: SimDuration = SimDuration::from_mins(15);
 /// Instances that a group without any goes to first. Source: ECS developer guide.
 pub const FROM_ZERO: u32 = 2;
 
@@ -240,6 +244,25 @@ pub enum ManagedScalingReason {
     AtMinimum,
 }
 
+impl fmt::Display for ManagedScalingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("managed scaling is off"),
+            Self::AtTarget => f.write_str("at target"),
+            Self::ScaleOut => f.write_str("above target: scale out"),
+            Self::FromZero => f.write_str("above target without any instance: two first"),
+            Self::Warming { instances } => write!(f, "above target, but {instances} instances warm up"),
+            Self::AlreadyAsked => f.write_str("above target, but as many are asked for already"),
+            Self::AtMaximum => f.write_str("above target, but at the maximum of the group"),
+            Self::WaitingToScaleIn { points, of } => write!(f, "below target for {points} of {of} minutes"),
+            Self::Terminating { instances } => write!(f, "below target, but {instances} instances are still going"),
+            Self::ScaleIn => f.write_str("below target: scale in"),
+            Self::ScaleInBounded => f.write_str("below target: scale in by as much as one minute may"),
+            Self::AtMinimum => f.write_str("below target, but as small as the group may be"),
+        }
+    }
+}
+
 /// Decides once a minute.
 #[must_use]
 pub fn decide(
@@ -281,7 +304,8 @@ pub fn decide(
         return (say(None, reason), after);
     }
     after.below = after.below.saturating_add(1);
-    let reason = if after.below < SCALE_IN_POINTS {
+    let lately = after.scaled_out.is_some_and(|at| observed.now < at + SCALE_IN_WAIT);
+    let reason = if lately || after.below < SCALE_IN_POINTS {
         Reason::WaitingToScaleIn { points: after.below, of: SCALE_IN_POINTS }
     } else if aim >= observed.desired {
         Reason::AtMinimum

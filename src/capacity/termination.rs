@@ -13,6 +13,8 @@
 //! goes first, as in the guide, then the lower one. Chance is a draw keyed by the instance, so that the
 //! same group gives the same answer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::mixed_instances::{Pool, Split, preference};
@@ -62,6 +64,22 @@ pub enum ChoiceReason {
     Newest,
     /// By chance.
     Chance,
+}
+
+impl fmt::Display for ChoiceReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OnlyOne => "the only one that may go",
+            Self::FullestZone => "of the fullest zone",
+            Self::Market => "too many of its market",
+            Self::OldestTemplate => "the oldest launch template",
+            Self::BillingHour => "closest to its next billing hour",
+            Self::AllocationStrategy => "the type that the allocation strategy likes least",
+            Self::Oldest => "the oldest",
+            Self::Newest => "the newest",
+            Self::Chance => "by chance",
+        })
+    }
 }
 
 /// An instance that goes.
