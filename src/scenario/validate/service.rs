@@ -64,6 +64,7 @@ impl Check<'_> {
             self.report(&["capacity"], d);
             return;
         }
+        self.one_kind(service);
         if service.capacity.len() > 20 {
             self.error("S1012", &["capacity"], "ECS takes at most 20 capacity providers in a strategy", "too many");
         }
