@@ -131,7 +131,7 @@ fn spec(i: usize, pool: &mut NodePool) -> PlacementSpec {
                 cpu: Cpu::from_units([64, 128, 256, 256, 512, 512, 1024, 2048, 4096, 8192][i % 10]),
                 memory: Bytes::from_mib([128, 256, 512, 1024, 1024, 3072, 4096, 8192][i % 8]),
                 gpus: u32::from(i == 41),
-                enis: u32::from(i % 4 == 0),
+                enis: u32::from(i.is_multiple_of(4)),
             },
             ports: Vec::new(),
             distinct: i % 16 == 5,
