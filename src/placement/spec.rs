@@ -211,12 +211,10 @@ pub(super) mod tests {
     use crate::units::{Bytes, Cpu};
 
     pub(in crate::placement) fn task(cpu: u64, mib: u64) -> Task {
-        let text = format!(
-            "[simulation]\nduration = \"1m\"\n[capacity.f]\ntype = \"fargate\"\n[services.a]\ncapacity.f = {{ weight = 1 }}\n\
-             task = {{ cpu = 256, memory = \"512 MiB\" }}\n",
-        );
+        let text = "[simulation]\nduration = \"1m\"\n[capacity.f]\ntype = \"fargate\"\n[services.a]\n\
+                    capacity.f = { weight = 1 }\ntask = { cpu = 256, memory = \"512 MiB\" }\n";
         let options = crate::scenario::LoadOptions::default();
-        let loaded = crate::scenario::load_text("t", "t.toml", &text, std::path::Path::new("."), &options).unwrap();
+        let loaded = crate::scenario::load_text("t", "t.toml", text, std::path::Path::new("."), &options).unwrap();
         Task { cpu: Cpu::from_units(cpu), memory: Bytes::from_mib(mib), ..loaded.plan.services["a"].task.clone() }
     }
 

@@ -24,7 +24,7 @@ impl Board {
     /// One more column, without numbers.
     pub(super) fn add_column(&mut self) -> usize {
         if self.columns == self.stride {
-            self.resize(self.width, (2 * self.stride).max(8));
+            self.resize(self.width, self.stride + 8);
         }
         self.columns += 1;
         self.columns - 1

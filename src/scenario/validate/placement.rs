@@ -7,14 +7,15 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::Check;
-use crate::catalog::{Arch, Catalog, InstanceType};
+use crate::catalog::{Catalog, InstanceType};
 use crate::scenario::diagnostic::{Diagnostic, nearest};
 use crate::scenario::expression::{BUILT_IN, Expression, Instance, built_in};
 use crate::scenario::has_traffic;
+use crate::scenario::instances::{arch_of, takes};
 use crate::scenario::lang::list;
 use crate::scenario::model::{
-    Architecture, Capacity, CapacityKind, DeploymentController, DeploymentStrategy, Ec2, EcsService, NetworkMode,
-    PlacementConstraint, SchedulingStrategy, Service, StrategyItem, Switch, Task,
+    Capacity, CapacityKind, DeploymentController, DeploymentStrategy, Ec2, EcsService, NetworkMode, PlacementConstraint,
+    SchedulingStrategy, Service, StrategyItem, Switch, Task,
 };
 use crate::units::{ByteNotation, Bytes, Cpu, print_bytes, print_cpu};
 
@@ -383,25 +384,15 @@ impl Check<'_> {
             return;
         }
         let task = &service.task;
-        let arch = if task.architecture == Architecture::Arm { Arch::Arm } else { Arch::X86 };
-        kinds.retain(|(ty, ..)| ty.arch == arch);
+        kinds.retain(|(ty, ..)| ty.arch == arch_of(task.architecture));
         if kinds.is_empty() {
             let message = format!("no instance type of `{name}` has the processor {}", task.architecture);
             self.error("S1031", &["task", "architecture"], message, "all of them have the other one");
             return;
         }
         let need = task.memory_reservation.unwrap_or(task.memory);
-        let fits = |(ty, of, _): &(&InstanceType, &Ec2, u32)| {
-            let agent = &of.ecs_agent;
-            let memory = Bytes::from_mib(ty.registered_memory_mib()).get().saturating_sub(agent.reserved_memory.get());
-            let interfaces = ty.task_limit(agent.awsvpc_trunking);
-            ty.cpu_units() * 125 >= task.cpu.parts()
-                && memory >= need.get()
-                && ty.gpus >= task.gpus
-                && (task.network_mode != NetworkMode::Awsvpc || interfaces > 0)
-        };
         let largest = kinds.iter().max_by_key(|(ty, ..)| (ty.gpus, ty.vcpus, ty.memory_mib)).map(|(ty, ..)| *ty);
-        kinds.retain(fits);
+        kinds.retain(|(ty, of, _)| takes(ty, of.ecs_agent.reserved_memory, of.ecs_agent.awsvpc_trunking, task));
         if let Some(largest) = largest.filter(|_| kinds.is_empty()) {
             let memory = |m| print_bytes(m, ByteNotation::TaskMemory);
             let gpus = |n| if n > 0 { format!(" and {n} GPUs") } else { String::new() };
