@@ -19,6 +19,7 @@ mod launches;
 mod pricing;
 mod published;
 mod queueing;
+mod spot;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
