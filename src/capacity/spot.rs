@@ -174,7 +174,15 @@ impl SpotMarket {
     /// after an interruption, nor beyond what a recorded trace holds.
     #[must_use]
     pub fn available(&self, pool: usize, at: SimTime, running: u32) -> bool {
-        self.pools.get(pool).is_some_and(|p| !p.is_short(at) && p.holds(at).is_none_or(|held| running < held))
+        self.pools
+            .get(pool)
+            .is_some_and(|p| p.short_until(at).is_none() && p.holds(at).is_none_or(|held| running < held))
+    }
+
+    /// The end of the shortage that a pool is in at `at`; `None` when it is in none.
+    #[must_use]
+    pub fn short_until(&self, pool: usize, at: SimTime) -> Option<SimTime> {
+        self.pools.get(pool).and_then(|p| p.short_until(at))
     }
 
     /// How deep a pool is at `at`, for allocation strategies that look for capacity; only ratios count. By a
@@ -182,7 +190,7 @@ impl SpotMarket {
     /// at most a million; nothing in a shortage.
     #[must_use]
     pub fn depth(&self, pool: usize, at: SimTime) -> u32 {
-        let Some(pool) = self.pools.get(pool).filter(|p| !p.is_short(at)) else { return 0 };
+        let Some(pool) = self.pools.get(pool).filter(|p| p.short_until(at).is_none()) else { return 0 };
         let hours = || (1.0 / pool.intensity.per_instance(at).max(1e-6)) as u32;
         pool.holds(at).unwrap_or_else(hours)
     }
@@ -344,9 +352,9 @@ impl Pool {
         }
     }
 
-    fn is_short(&self, at: SimTime) -> bool {
+    fn short_until(&self, at: SimTime) -> Option<SimTime> {
         let past = self.events.partition_point(|e| e.at <= at);
-        past > 0 && at < self.short[past - 1]
+        past.checked_sub(1).map(|i| self.short[i]).filter(|end| at < *end)
     }
 
     fn holds(&self, at: SimTime) -> Option<u32> {

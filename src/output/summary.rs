@@ -500,11 +500,25 @@ pub struct CostSummary {
     pub warm_up_usd: f64,
     /// By item, in the order of the bill.
     pub items: Vec<CostItem>,
-    /// By service; what belongs to none is `cluster`.
+    /// By service; instances that nobody reserves are `idle`, what belongs to the whole account is `cluster`.
     pub by_service: IndexMap<String, f64>,
+    /// What the nodes of each capacity of instances cost, commitments aside; empty without nodes.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub by_capacity: IndexMap<String, NodeCosts>,
     /// Dollars an hour by phase of the run, if it has phases: the lowest, the mean and the highest interval.
     pub rate_usd_per_hour: Option<CostRate>,
     /// Dollars of CPU burned for requests whose client had gone.
+    pub wasted_usd: f64,
+}
+
+/// What the nodes of a capacity cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeCosts {
+    /// Instances, fees, volumes, addresses and credits.
+    pub nodes_usd: f64,
+    /// The part that no task reserved.
+    pub idle_usd: f64,
+    /// The part that tasks reserved and did not use.
     pub wasted_usd: f64,
 }
 

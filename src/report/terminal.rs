@@ -326,6 +326,15 @@ fn cost(page: &mut Page<'_>, cost: &CostSummary, weak: &[WeakPrice]) -> io::Resu
         let parts: Vec<String> = cost.by_service.iter().map(|(s, usd)| format!("{s} {}", dollars(*usd))).collect();
         aside.push(format!("by service: {}", parts.join(", ")));
     }
+    for (capacity, nodes) in &cost.by_capacity {
+        let wasted = if nodes.wasted_usd > 0.0 {
+            format!(" and {} reserved but not used", dollars(nodes.wasted_usd))
+        } else {
+            String::new()
+        };
+        let (all, idle) = (dollars(nodes.nodes_usd), dollars(nodes.idle_usd));
+        aside.push(format!("instances of {capacity} {all}, of it {idle} idle{wasted}"));
+    }
     if let Some(rate) = &cost.rate_usd_per_hour {
         aside.push(format!("by interval between {} and {} an hour", dollars(rate.min), dollars(rate.max)));
     }

@@ -6,8 +6,8 @@ use crate::billing::Owner;
 use crate::cluster::DeploymentOutcome as Ended;
 use crate::kernel::SimTime;
 use crate::output::{
-    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary, Latency, Meta, ObjectiveResult,
-    RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends, WeakPrice,
+    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary, Latency, Meta, NodeCosts,
+    ObjectiveResult, RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends, WeakPrice,
 };
 use crate::scaling::target_tracking;
 use crate::scenario::model::{Bound, Metric, Objectives, ScalingPolicy, Sense, Service};
@@ -258,6 +258,19 @@ impl Simulation<'_> {
             warm_up_usd: totals.before_counting.dollars(),
             items,
             by_service,
+            by_capacity: totals
+                .by_capacity
+                .iter()
+                .filter_map(|(capacity, cost)| {
+                    let (name, _) = self.plan.capacity.get_index(capacity.index())?;
+                    let costs = NodeCosts {
+                        nodes_usd: cost.usd.dollars(),
+                        idle_usd: cost.idle.dollars(),
+                        wasted_usd: cost.wasted.dollars(),
+                    };
+                    Some((name.clone(), costs))
+                })
+                .collect(),
             rate_usd_per_hour: self.recorder.cost_min.map(|min| CostRate { min, max: self.recorder.cost_max }),
             wasted_usd: wasted,
         }

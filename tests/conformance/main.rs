@@ -20,6 +20,7 @@ mod placement;
 mod pricing;
 mod published;
 mod queueing;
+mod spot;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

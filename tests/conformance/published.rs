@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{Outcome, autoscaling, launches, pricing, queueing};
+use crate::{Outcome, autoscaling, launches, pricing, queueing, spot};
 
 /// What a case measured: a figure per metric, and for a metric over phases one figure per point.
 #[derive(Default, Debug)]
@@ -21,6 +21,7 @@ pub(crate) fn run(family: &str, case: &Value, long: bool) -> Outcome {
         "ecs_autoscaling" => autoscaling::run_case(case),
         "launch_rates" => launches::run(case),
         "pricing_examples" | "fargate_vs_ec2" => pricing::run(case),
+        "spot" => spot::run(case),
         _ => Outcome::NotBuilt,
     }
 }

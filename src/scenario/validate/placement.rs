@@ -14,8 +14,8 @@ use crate::scenario::has_traffic;
 use crate::scenario::instances::{arch_of, takes};
 use crate::scenario::lang::list;
 use crate::scenario::model::{
-    Capacity, CapacityKind, DeploymentController, DeploymentStrategy, Ec2, EcsService, NetworkMode, PlacementConstraint,
-    SchedulingStrategy, Service, StrategyItem, Switch, Task,
+    Capacity, CapacityKind, DeploymentController, DeploymentStrategy, Ec2, EcsService, NetworkMode,
+    PlacementConstraint, SchedulingStrategy, Service, StrategyItem, Switch, Task,
 };
 use crate::units::{ByteNotation, Bytes, Cpu, print_bytes, print_cpu};
 
