@@ -1,5 +1,7 @@
 //! The charts of a result folder, drawn from its files alone.
 
+mod work;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +29,8 @@ pub enum LatencyScale {
 }
 
 /// Draws the charts of a result folder into its folder `charts`, each as SVG and as PNG, and returns the
-/// names of the charts. The first service has the plain names (`overview`, `load`, `latency`, `capacity`,
+/// names of the charts. Queues and jobs have one each, `queue-NAME` and `job-NAME`; without any service the first job has
+/// the name `overview`. The first service has the plain names (`overview`, `load`, `latency`, `capacity`,
 /// `utilisation`, `errors`, `deployments`); a further one has `overview-NAME`. `cost` is of the whole.
 ///
 /// Reads the files back, so that what is drawn is what is on disk; memory does not grow with the run.
@@ -64,6 +67,14 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         draw("utilisation".into(), Some(page.utilisation()))?;
         draw("errors".into(), page.errors())?;
         draw("deployments".into(), page.deployments())?;
+    }
+    for name in data.queues.keys() {
+        draw(format!("queue-{}", file_name(name)), Some(work::queue_chart(&data, name)))?;
+    }
+    for (i, name) in data.jobs.keys().enumerate() {
+        let first = i == 0 && data.services.is_empty();
+        let file = if first { "overview".into() } else { format!("job-{}", file_name(name)) };
+        draw(file, Some(work::job_chart(&data, name, first)))?;
     }
     draw("cost".into(), cost_chart(&data))?;
     for name in &names {
@@ -174,13 +185,14 @@ impl Page<'_> {
     fn overview(&self) -> Figure {
         let meta = &self.data.summary.meta;
         let subtitle = closing_sentence(&self.data.summary).unwrap_or_else(|| self.verdicts(""));
-        let panels = vec![
-            self.load_panel(110.0),
+        let mut panels = vec![self.load_panel(110.0)];
+        panels.extend(self.backlog_panels(100.0));
+        panels.extend([
             self.latency_panel(130.0),
             self.capacity_panel(120.0, false),
             self.utilisation_panel(100.0),
             cost_panel(self.data, 100.0),
-        ];
+        ]);
         let title = format!("{}/{}, service {}: from load to dollars", meta.name, meta.variant, self.service);
         self.figure(title, subtitle, panels)
     }
@@ -200,18 +212,24 @@ impl Page<'_> {
     fn load_panel(&self, height: f64) -> Panel {
         let s = self.series;
         let mut layers = vec![
-            self.line("answered", &s.answered, BLUE, Dash::Solid).note(largest(&s.answered, "/s")).weight(1.2),
+            self.line(if self.summary.queue.is_some() { "done" } else { "answered" }, &s.answered, BLUE, Dash::Solid)
+                .note(largest(&s.answered, "/s"))
+                .weight(1.2),
             self.line("offered", &s.offered, BLACK, Dash::Dashed).note(largest(&s.offered, "/s")).weight(1.1).bare(),
         ];
         if s.failed.any() {
             layers.push(self.line("failed", &s.failed, VERMILION, Dash::Mixed).note(largest(&s.failed, "/s")));
         }
-        panel("Load", "requests a second", height, layers)
+        let unit = if self.summary.queue.is_some() { "messages a second" } else { "requests a second" };
+        panel("Load", unit, height, layers)
     }
 
     fn latency_chart(&self) -> Option<Figure> {
         self.summary.latency.as_ref()?;
-        let title = format!("{}: latency at the client", self.service);
+        let title = match self.summary.queue {
+            Some(_) => format!("{}: from sending a message to the end of its work", self.service),
+            None => format!("{}: latency at the client", self.service),
+        };
         Some(self.figure(title, self.verdicts("latency"), vec![self.latency_panel(330.0)]))
     }
 
@@ -234,7 +252,10 @@ impl Page<'_> {
             LatencyScale::Linear => false,
             LatencyScale::Log => true,
         };
-        let panel = panel("Latency of answered requests", "ms at the client", height, layers);
+        let panel = match self.summary.queue {
+            Some(_) => panel("Age of messages when their work is done", "ms since they were sent", height, layers),
+            None => panel("Latency of answered requests", "ms at the client", height, layers),
+        };
         Panel { scale: if log { Scale::Log } else { Scale::Zero }, ..panel }
     }
 

@@ -584,7 +584,6 @@ impl DataPlane {
                 service.totals.latency.record(now - r.born);
             }
             Some(why) => {
-                service.totals.target_5xx += u64::from(failed);
                 service.totals.failed.count(why);
                 service.totals.latency_all.record(now - r.born);
             }
