@@ -15,6 +15,7 @@
 mod autoscaling;
 mod ecs;
 mod launches;
+mod measured;
 mod pricing;
 mod published;
 mod queueing;
