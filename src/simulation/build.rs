@@ -242,6 +242,7 @@ impl<'p> Simulation<'p> {
         self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
+        self.publish(task, true);
         self.tasks[task.index()].sick = false;
         self.apply(Command::Ready { task });
         self.serve(task);

@@ -2,12 +2,14 @@
 //! the defaults, the reader, `plan.toml` and the JSON Schema. Field names and defaults are the real
 //! API's, in snake case.
 
+mod calls;
 mod control;
 mod law;
 mod search;
 mod service;
 mod shift;
 
+pub use calls::*;
 pub use control::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use search::{Search, SpaceValues};
@@ -30,6 +32,8 @@ table! {
         pub capacity: IndexMap<String, Capacity> = IndexMap::new(),
         /// The services, by name.
         pub services: IndexMap<String, Service> = IndexMap::new(),
+        /// What services depend on beside each other, by name: databases, caches.
+        pub dependencies: IndexMap<String, Dependency> = IndexMap::new(),
         /// What must hold after the run: by service name, or `cluster` for the whole.
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.

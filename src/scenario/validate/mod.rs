@@ -2,6 +2,7 @@
 //!
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
+mod calls;
 mod network;
 mod scaling;
 mod service;
@@ -28,6 +29,7 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
         check.service(name, service);
     }
     check.path.clear();
+    check.call_graph();
     check.objectives();
     check.actions();
     if plan.services.is_empty() {
@@ -320,7 +322,8 @@ impl Check<'_> {
             }
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
-        let silent = self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s));
+        let silent =
+            self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s) && !super::is_called(self.plan, name));
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }

@@ -38,6 +38,7 @@ impl Check<'_> {
         self.within(&["task"], |c| c.task(&service.task));
         self.requests(service);
         self.client(service);
+        self.calls(name, service);
         self.within(&["traffic"], |c| c.traffic(&service.traffic));
         if let Some(balancer) = &service.load_balancer {
             self.within(&["load_balancer"], |c| c.load_balancer(balancer));
