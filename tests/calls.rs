@@ -420,7 +420,8 @@ fn long_lived_connections_keep_new_tasks_idle_until_they_turn_over() {
     assert!((share("retries = 0") - 0.5).abs() < 0.03);
     assert!(share("connections = { count = 200, lifetime = \"1h\" }") < 0.1);
     assert!(share("connections = { count = 200, lifetime = \"20s\" }") > 0.35);
-    let sticky = "sessions = { count = 200, lifetime = \"1h\" }\n[services.front.load_balancer]\nstickiness.enabled = true";
+    let sticky =
+        "sessions = { count = 200, lifetime = \"1h\" }\n[services.front.load_balancer]\nstickiness.enabled = true";
     assert!(share(sticky) < 0.1);
 }
 

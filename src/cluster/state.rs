@@ -151,6 +151,8 @@ pub struct ServiceState {
     pub stopping_counts: bool,
     /// Whether revisions stand side by side in fleets of their own: the upper bound is that of each revision.
     pub fleets: bool,
+    /// Whether its tasks are started one by one (RunTask): no bound holds for their number, and nothing replaces them.
+    pub standalone: bool,
     /// Who gets production traffic: revision and share in tenths of a percent; the shares add up to 1000.
     pub traffic: Vec<(u32, u32)>,
     /// Deployments in the order of their creation; the last is PRIMARY.
@@ -228,6 +230,7 @@ impl Cluster {
             maximum_percent,
             stopping_counts,
             fleets: false,
+            standalone: false,
             traffic: vec![(0, 1000)],
             deployments: vec![Deployment {
                 id: 0,
@@ -249,6 +252,13 @@ impl Cluster {
     pub fn use_fleets(&mut self, id: ServiceId) {
         if let Some(s) = self.services.get_mut(id.index()) {
             s.fleets = true;
+        }
+    }
+
+    /// Says that the tasks of a service are started one by one, by RunTask.
+    pub fn run_standalone(&mut self, id: ServiceId) {
+        if let Some(s) = self.services.get_mut(id.index()) {
+            s.standalone = true;
         }
     }
 

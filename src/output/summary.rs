@@ -31,6 +31,12 @@ pub struct Summary {
     pub breach_minutes: IndexMap<String, u64>,
     /// Figures of the services.
     pub services: IndexMap<String, ServiceSummary>,
+    /// Figures of the queues.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub queues: IndexMap<String, QueueSummary>,
+    /// Figures of the jobs.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub jobs: IndexMap<String, JobSummary>,
     /// Times in which an objective did not hold, in order.
     pub incidents: Vec<Incident>,
     /// What it cost.
@@ -210,6 +216,95 @@ pub struct ServiceSummary {
     pub deployments: Vec<DeploymentSummary>,
     /// Short series for the terminal.
     pub trends: Trends,
+}
+
+/// Figures of one queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueSummary {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that came from another queue, as to a dead-letter queue.
+    pub moved_in: u64,
+    /// Deliveries.
+    pub received: u64,
+    /// Deliveries beyond the first of a message.
+    pub redelivered: u64,
+    /// Messages worked on and deleted.
+    pub deleted: u64,
+    /// Deliveries whose work ended after somebody else had received the message.
+    pub duplicates: u64,
+    /// Messages that appeared again because they were not deleted in time.
+    pub returned: u64,
+    /// Messages moved to the dead-letter queue.
+    pub dead_lettered: u64,
+    /// Messages older than the retention period.
+    pub expired: u64,
+    /// Receives that got nothing.
+    pub empty_receives: u64,
+    /// Messages that could be received at the end.
+    pub visible_at_end: u64,
+    /// Messages received and not deleted at the end.
+    pub in_flight_at_end: u64,
+    /// Messages that could not be received yet at the end.
+    pub delayed_at_end: u64,
+    /// Most messages that could be received, at the ends of intervals.
+    pub max_visible: u64,
+    /// Largest age of the oldest message, at the ends of intervals.
+    pub max_age_s: f64,
+    /// Messages that can be received.
+    pub visible: Trend,
+    /// Age of the oldest message.
+    pub age_s: Trend,
+}
+
+/// How long something took, in seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// How many were measured.
+    pub count: u64,
+    /// Mean.
+    pub mean_s: f64,
+    /// Median.
+    pub p50_s: f64,
+    /// 99th percentile.
+    pub p99_s: f64,
+    /// Largest.
+    pub max_s: f64,
+}
+
+/// Figures of one job. Its cost is in `cost.by_service` under its name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Firings of its schedules.
+    pub firings: u64,
+    /// Pieces of work that were asked for.
+    pub due: u64,
+    /// Tasks that reached RUNNING.
+    pub tasks_started: u64,
+    /// Pieces of work that were done.
+    pub succeeded: u64,
+    /// Pieces of work that were given up.
+    pub failed: u64,
+    /// Pieces of work that had not ended at the end.
+    pub unfinished: u64,
+    /// Tasks that ended without their work done.
+    pub attempts_failed: u64,
+    /// Tasks interrupted by Spot.
+    pub interrupted: u64,
+    /// Most tasks at once, starting ones included.
+    pub max_running: u32,
+    /// From the firing until a task was RUNNING.
+    pub wait: Option<Spread>,
+    /// From RUNNING to the end of the work, of the attempts that succeeded.
+    pub duration: Option<Spread>,
+    /// From the firing to the end of the work.
+    pub turnaround: Option<Spread>,
+    /// When the last piece of work was done.
+    pub last_done_s: Option<f64>,
+    /// The deadline, from the firing.
+    pub deadline_s: Option<f64>,
+    /// Work done by its deadline, of what was due by then; absent without a deadline.
+    pub done_by_deadline_pct: Option<f64>,
 }
 
 /// Scaling and churn of one service.

@@ -401,6 +401,11 @@ pub fn resolve(mut plan: Plan) -> Plan {
             service.load_balancer.get_or_insert_with(LoadBalancer::default);
         }
     }
+    for job in plan.jobs.values_mut() {
+        if let (true, Some(name)) = (job.capacity.is_empty(), &only) {
+            job.capacity.insert(name.clone(), StrategyItem { base: 0, weight: 1 });
+        }
+    }
     plan
 }
 

@@ -16,6 +16,7 @@ mod inputs;
 pub mod lang;
 mod load;
 mod locate;
+pub mod metric_math;
 pub mod model;
 mod patch;
 mod render;

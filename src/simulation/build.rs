@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::batch::JobRuntime;
+use super::queues::QueueRuntime;
 use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
 use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
 use crate::billing::Meter;
@@ -108,6 +110,9 @@ pub(super) struct ServiceRuntime<'p> {
     /// Decides between tasks that are equal to the scheduler.
     pub(super) tie_seed: u64,
     pub(super) scaling: Option<ScalingMemory>,
+    pub(super) predictive: Option<super::forecast::PredictiveRuntime>,
+    /// The job that it stands for, by its position.
+    pub(super) job: Option<usize>,
     pub(super) cpu: CpuAccount,
     pub(super) cpu_at_sample: CpuAccount,
     pub(super) cpu_at_interval: CpuAccount,
@@ -148,6 +153,9 @@ impl<'p> Simulation<'p> {
             if Shift::of(&service.ecs).is_some() {
                 cluster.use_fleets(id);
             }
+            if plan.jobs.contains_key(name) {
+                cluster.run_standalone(id);
+            }
             let mut runtime = service_runtime(plan, name, service, &streams)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
             services.push(runtime);
@@ -167,6 +175,8 @@ impl<'p> Simulation<'p> {
             tasks: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
+            queues: QueueRuntime::all(plan),
+            jobs: JobRuntime::all(plan, &streams)?,
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],
@@ -179,7 +189,7 @@ impl<'p> Simulation<'p> {
     }
 
     /// Time zero: the desired tasks run and are healthy; everything periodic is scheduled.
-    pub(super) fn start(&mut self) {
+    pub(super) fn start(&mut self, inputs: &Inputs) {
         for index in 0..self.services.len() {
             self.place_initial_tasks(ServiceId::from(index));
         }
@@ -208,6 +218,8 @@ impl<'p> Simulation<'p> {
             }
         }
         self.start_alarms();
+        self.start_forecasts(inputs);
+        self.start_jobs();
         self.data.start(&mut self.queue);
     }
 
@@ -296,6 +308,8 @@ fn service_runtime<'p>(
         shift: ShiftMemory::default(),
         tie_seed: streams.root(&format!("scheduler/{name}")),
         scaling: service.scaling.as_ref().map(ScalingMemory::new),
+        predictive: None,
+        job: plan.jobs.get_index_of(name),
         cpu: CpuAccount::default(),
         cpu_at_sample: CpuAccount::default(),
         cpu_at_interval: CpuAccount::default(),

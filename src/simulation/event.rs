@@ -47,6 +47,10 @@ pub enum ControlEvent {
     Registered(TaskId),
     /// A deregistration reaches the load balancer.
     Deregistered(TaskId),
+    /// A schedule of a job calls RunTask: job and schedule, by position.
+    JobFires(u16, u16),
+    /// A failed piece of work is tried again: job and piece.
+    JobRetry(u16, u32),
 }
 
 /// The owner of a timer; each owner has one.
@@ -78,6 +82,14 @@ pub enum Timer {
     Scheduled(ServiceId, u16),
     /// Deployment alarms are polled.
     DeploymentAlarms(ServiceId),
+    /// A civil hour of a predictive policy ends.
+    Hour(ServiceId),
+    /// A predictive policy acts for the hour to come.
+    Forecast(ServiceId),
+    /// The instant of a job's schedule: job and schedule, by position.
+    JobSchedule(u16, u16),
+    /// A job looks at its waiting work, by its position.
+    Job(u16),
 }
 
 #[cfg(test)]

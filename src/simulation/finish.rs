@@ -81,6 +81,7 @@ impl Simulation<'_> {
             }
             self.close_deployments(service);
         }
+        self.close_jobs();
         let alive: Vec<TaskId> = self.cluster.services().iter().flat_map(|s| s.tasks.iter().copied()).collect();
         for task in alive {
             self.record_task(task);
@@ -93,6 +94,7 @@ impl Simulation<'_> {
             .services
             .iter()
             .zip(&mut self.recorder.services)
+            .filter(|(s, _)| s.job.is_none())
             .map(|(s, r)| (s.name.to_string(), std::mem::take(&mut r.whole.latency)))
             .collect();
         Ok(RunOutcome { summary, latency, minute_hashes: self.recorder.minute_hashes, events: self.events })
@@ -103,8 +105,14 @@ impl Simulation<'_> {
     }
 
     fn summary(&mut self) -> Summary {
-        let services: Vec<(String, ServiceSummary)> =
-            (0..self.services.len()).map(|i| (self.services[i].name.to_string(), self.service_summary(i))).collect();
+        let services: Vec<(String, ServiceSummary)> = (0..self.services.len())
+            .filter(|&i| self.services[i].job.is_none())
+            .map(|i| (i, self.services[i].name.to_string()))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(i, name)| (name, self.service_summary(i)))
+            .collect();
+        let (queues, jobs) = (self.queue_summaries(), self.job_summaries());
         let cost = self.cost_summary();
         let objectives = self.objectives(&cost);
         let breach_minutes = self
@@ -131,6 +139,8 @@ impl Simulation<'_> {
             objectives,
             breach_minutes,
             services: services.into_iter().collect(),
+            queues,
+            jobs,
             incidents,
             weak_prices,
             cost,
@@ -301,6 +311,7 @@ impl Simulation<'_> {
             }
             add("availability", "%", 1.0, o.availability, availability(&r.whole), None);
             add("breach_minutes", "min", 1.0, o.breach_minutes, Some(r.breach_minutes as f64), None);
+            add("done_by_deadline", "%", 1.0, o.done_by_deadline, self.done_by_deadline(subject), None);
         } else {
             let mut all = ServiceTotals::default();
             for r in &self.recorder.services {
@@ -424,7 +435,7 @@ impl Simulation<'_> {
 fn cpu_target(service: &Service) -> Option<f64> {
     service.scaling.iter().flat_map(|s| s.policies.values()).find_map(|policy| match policy {
         ScalingPolicy::TargetTracking(t)
-            if target_tracking::metric(t.predefined_metric_type) == Metric::CpuUtilization =>
+            if t.predefined_metric_type.map(target_tracking::metric) == Some(Metric::CpuUtilization) =>
         {
             Some(t.target_value)
         }

@@ -90,8 +90,12 @@ impl Simulation<'_> {
         record.interval.merge(&fresh);
         record.minute.merge(&fresh);
         record.whole.merge(&fresh);
-        for window in &mut self.services[index].windows {
+        let s = &mut self.services[index];
+        for window in &mut s.windows {
             window.totals.merge(&fresh);
+        }
+        if let Some(predictive) = &mut s.predictive {
+            predictive.add(&fresh);
         }
         self.charge(service, &fresh);
         self.drained = fresh;
@@ -142,8 +146,13 @@ impl Simulation<'_> {
         }
         let cost_of = self.close_cost_interval(start, now);
         for (index, cost) in cost_of.iter().enumerate() {
-            self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            if self.services[index].job.is_none() {
+                self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            } else {
+                self.recorder.services[index].interval.reset();
+            }
         }
+        self.close_queue_interval(start, now);
         self.recorder.interval_start = now;
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
@@ -350,6 +359,8 @@ impl Simulation<'_> {
                 trend.forget_max();
             }
         }
+        self.forget_queues();
+        self.forget_jobs();
         self.meter.start_counting(now);
         Ok(())
     }
@@ -358,6 +369,10 @@ impl Simulation<'_> {
     pub(super) fn note_outcome(&mut self, task: TaskId, fact: &Fact) {
         let t = self.cluster.task(task);
         let service = t.service;
+        if let Some(job) = self.job_of(service) {
+            self.note_job(job, task, fact);
+            return;
+        }
         match *fact {
             Fact::TaskHealth(_, Health::Healthy) if t.times.healthy == Some(self.queue.now()) => {
                 if t.times.requested > SimTime::ZERO {

@@ -58,6 +58,9 @@ pub(super) struct TaskRuntime {
     pub(super) stop_reason: String,
     pub(super) deactivating: Option<SimTime>,
     pub(super) stopping: Option<SimTime>,
+    /// The piece of a job's work that it is for, and how that went.
+    pub(super) work: Option<u32>,
+    pub(super) work_done: Option<bool>,
 }
 
 impl Capacity {
@@ -282,7 +285,7 @@ impl Simulation<'_> {
                 model: spec.cpu_model,
                 memory: spec.memory,
                 memory_idle: spec.memory_idle + sidecar_memory,
-                concurrency: spec.concurrency,
+                concurrency: s.plan.worker.as_ref().map_or(spec.concurrency, |w| Some(w.concurrency)),
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
                 group: revision.group,
@@ -326,6 +329,8 @@ impl Simulation<'_> {
         if let Some(server) = self.tasks[task.index()].server {
             self.data.set_ready(server, true);
             self.data.set_background(&mut self.queue, server, sidecars);
+            self.data.start_polling(&mut self.queue, server);
+            self.begin_work(task, server);
         }
     }
 

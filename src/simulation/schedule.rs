@@ -86,6 +86,10 @@ impl Simulation<'_> {
 
     /// One pass of the scheduler over a service.
     pub(super) fn on_scheduler(&mut self, service: ServiceId) -> Result<(), RunError> {
+        if let Some(job) = self.job_of(service) {
+            self.pump_job(job);
+            return Ok(());
+        }
         let now = self.queue.now();
         let observation = self.observe_service(service);
         let plan = self.services[service.index()].plan;

@@ -3,11 +3,12 @@
 use super::balancer::{Target, TargetState};
 use super::jobs::Further;
 use super::processor::{Clock, Cores, Slow};
+use super::queue::own;
 use super::request::{NONE, Request, Stage};
-use super::server::ServerSpec;
 use super::routes::AttemptEnd;
+use super::server::ServerSpec;
 use super::totals::{CallTotals, DependencyTotals, Failure, Queueing};
-use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, TrafficEvent};
+use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, Source, TrafficEvent};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::units::{Bytes, Cpu, ServerId, ServiceId};
 
@@ -262,7 +263,10 @@ impl DataPlane {
         }
         let (from, to) = (from.as_nanos() as f64, to.as_nanos() as f64);
         let mut requests = 0.0;
-        for source in self.sources.iter().filter(|s| s.service == service.0) {
+        // A worker is offered what is sent to its queue.
+        let queue = self.services[service.index()].worker.as_ref().map_or(NONE, |w| w.queue);
+        let offers = |s: &&Source| if s.queue == NONE { s.service == service.0 } else { s.queue == queue };
+        for source in self.sources.iter().filter(offers) {
             requests += source.process.expected(from, to)?;
         }
         Some(requests / length)
@@ -397,6 +401,8 @@ impl DataPlane {
             self.requests.remove(at);
         } else if r.orphan {
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_lost(q, at, r);
         } else {
             let front = &self.fronts[usize::from(r.front)];
             let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));

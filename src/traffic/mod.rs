@@ -35,6 +35,7 @@ mod path;
 mod pins;
 mod plan;
 mod processor;
+mod queue;
 mod request;
 mod routes;
 mod sampler;
@@ -48,6 +49,7 @@ use crate::kernel::{EventQueue, Phase, SimTime, Stream};
 pub use balancer::TargetState;
 pub use histogram::Histogram;
 pub use plan::TrafficError;
+pub use queue::{QueueGauges, QueueTotals};
 pub use server::{RevisionEffect, ServerSpec};
 pub use totals::{CallTotals, DependencyTotals, Failure, Failures, Notice, Queueing, ServiceTotals};
 
@@ -55,6 +57,7 @@ use arrivals::Process;
 use balancer::{Balancer, Targets};
 use calls::{CallPlan, Calls, Edge};
 use front::Front;
+use queue::{Loops, QueueState, WorkerRules};
 use request::Slab;
 use routes::{DependencyState, Endpoints};
 use sampler::Sampler;
@@ -106,6 +109,18 @@ pub enum TrafficEvent {
         request: u32,
         /// The record's generation.
         generation: u32,
+    },
+    /// Messages of a queue may become visible.
+    Queue {
+        /// Which queue.
+        queue: u32,
+    },
+    /// A loop of a worker gets the answer of its receive.
+    Poll {
+        /// The worker's server.
+        server: u32,
+        /// Which life of the server.
+        epoch: u32,
     },
     /// A health check should have been answered by now.
     ProbeTimeout {
@@ -196,6 +211,9 @@ pub struct DataPlane {
     servers: Servers,
     targets: Targets,
     requests: Slab,
+    queues: Vec<QueueState>,
+    /// By server, for those that work on queues.
+    loops: Vec<Loops>,
     notices: Vec<Notice>,
     /// The ways to the services: those of the clients outside, by service, then those of the calls.
     fronts: Vec<Front>,
@@ -253,6 +271,8 @@ struct ServiceState {
     groups: Vec<(f64, Group)>,
     /// The one that gets everything when there are not.
     sole: u8,
+    /// For a service that works on a queue.
+    worker: Option<WorkerRules>,
     in_flight: u64,
     connections_per_request: f64,
     connection_carry: f64,
@@ -270,6 +290,8 @@ struct Observed {
 #[derive(Clone, Debug)]
 struct Source {
     service: u32,
+    /// The queue it sends to; none for requests.
+    queue: u32,
     /// Root of the seeds of its requests.
     root: u64,
     count: u64,

@@ -2,6 +2,7 @@
 
 use super::balancer::{Balancer, Targets};
 use super::plan::shares;
+use super::queue::own;
 use super::request::{CALL, NONE, Request, Stage};
 use super::routes::AttemptEnd;
 use super::totals::Failure;
@@ -40,6 +41,11 @@ pub(super) fn attempt_draw(seed: u64, purpose: u64, attempt: u16) -> Draw {
     Draw::new(seed).of(purpose | (u64::from(attempt) + 1) << 8)
 }
 
+/// Whether an attempt fails by the application's own fault is drawn from this.
+pub(super) fn error_draw(seed: u64, attempt: u16) -> Draw {
+    attempt_draw(seed, purpose::ERROR, attempt)
+}
+
 #[inline]
 pub(super) fn instant(nanos: u64) -> SimTime {
     SimTime::from_nanos(nanos)
@@ -67,9 +73,14 @@ impl DataPlane {
                 let s = &mut self.sources[source as usize];
                 let seed = Draw::new(s.root).of(s.count).bits();
                 s.count += 1;
-                let service = s.service;
-                self.begin(q, service, seed, NONE);
+                let (service, queue) = (s.service, s.queue);
+                match queue {
+                    NONE => self.begin(q, service, seed, NONE),
+                    queue => self.message_sent(q, queue, seed),
+                }
             }
+            TrafficEvent::Queue { queue } => self.on_queue(q, queue),
+            TrafficEvent::Poll { server, epoch } => self.on_poll(q, server, epoch),
             TrafficEvent::Think { user } => {
                 let u = self.users[user as usize];
                 // Even keys are think times, odd ones requests.
@@ -470,10 +481,16 @@ impl DataPlane {
             self.waste(server, r.service, work);
             self.orphan_leaves(q, &r);
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_done(q, server, at, r, broken);
         } else {
             self.answer(q, at, r, broken);
         }
         self.next_in(q, server);
+        // A free loop of a worker asks for messages, also when a health check has freed it.
+        if own(r.caller) || r.class == NONE {
+            self.ask(q, server);
+        }
     }
 
     /// Work that nobody got anything of, in vCPU-nanoseconds.

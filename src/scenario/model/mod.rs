@@ -5,16 +5,20 @@
 mod calls;
 mod control;
 mod law;
+mod metric;
 mod search;
 mod service;
 mod shift;
+mod work;
 
 pub use calls::*;
 pub use control::*;
 pub use law::{ByteLaw, TimeLaw};
+pub use metric::*;
 pub use search::{Search, SpaceValues};
 pub use service::*;
 pub use shift::*;
+pub use work::*;
 
 use indexmap::IndexMap;
 
@@ -34,6 +38,10 @@ table! {
         pub services: IndexMap<String, Service> = IndexMap::new(),
         /// What services depend on beside each other, by name: databases, caches.
         pub dependencies: IndexMap<String, Dependency> = IndexMap::new(),
+        /// Queues of messages that services work on, by name.
+        pub queues: IndexMap<String, Queue> = IndexMap::new(),
+        /// Standalone and scheduled tasks, by name.
+        pub jobs: IndexMap<String, Job> = IndexMap::new(),
         /// What must hold after the run: by service name, or `cluster` for the whole.
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.
@@ -113,6 +121,10 @@ table! {
         pub ecs_high_resolution_publication_delay: SimDuration = SimDuration::from_secs(20),
         /// Time from the end of a period until a load balancer's data point can be seen.
         pub alb_publication_delay: SimDuration = SimDuration::from_secs(45),
+        /// Time from the end of a period until a queue's data point can be seen.
+        pub sqs_publication_delay: SimDuration = SimDuration::from_secs(60),
+        /// Time from the end of a period until a data point of Container Insights (RunningTaskCount) can be seen.
+        pub container_insights_publication_delay: SimDuration = SimDuration::from_secs(60),
         /// Time between the state change of an alarm and the action of the scaling service.
         pub action_delay: SimDuration = SimDuration::from_secs(1),
         /// How often ECS looks at deployment alarms.
@@ -214,6 +226,8 @@ table! {
         pub cost_per_hour: Option<Bound> as DollarBound = None,
         /// Dollars of the whole run after the warm-up.
         pub cost: Option<Bound> as DollarBound = None,
+        /// Work of a job that was done by its deadline, in percent of what was due by then.
+        pub done_by_deadline: Option<Bound> as AvailabilityBound = None,
         /// Minutes in which a latency or availability objective failed.
         pub breach_minutes: Option<Bound> as MinuteBound = None,
     }

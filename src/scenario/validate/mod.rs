@@ -7,10 +7,11 @@ mod network;
 mod scaling;
 mod service;
 mod shifts;
+mod work;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
-use super::load::LoadOptions;
+use super::load::{LoadOptions, has_traffic};
 use super::locate;
 use super::model::{Action, Capacity, DeploymentController, Fargate, Objectives, Plan, Service};
 use super::tree::Node;
@@ -30,10 +31,11 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
     }
     check.path.clear();
     check.call_graph();
+    check.work();
     check.objectives();
     check.actions();
-    if plan.services.is_empty() {
-        check.error("S1003", &["services"], "a scenario needs at least one service", "nothing would run");
+    if plan.services.is_empty() && plan.jobs.is_empty() {
+        check.error("S1003", &["services"], "a scenario needs at least one service or job", "nothing would run");
     }
 }
 
@@ -254,8 +256,9 @@ impl Check<'_> {
                     }
                 }
             });
-            if !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
-                let d = Diagnostic::warning("W0020", format!("no service uses the capacity `{name}`"))
+            let jobs = self.plan.jobs.values().any(|j| j.capacity.contains_key(name));
+            if !jobs && !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
+                let d = Diagnostic::warning("W0020", format!("no service and no job uses the capacity `{name}`"))
                     .at(self.key(&["capacity", name]))
                     .label("has no effect");
                 self.report(&["capacity", name], d);
@@ -292,9 +295,10 @@ impl Check<'_> {
             );
         }
         names.push("cluster");
+        names.extend(self.plan.jobs.keys().map(String::as_str));
         for (name, objectives) in &self.plan.objectives {
             let span = self.key(&["objectives", name]);
-            self.known(&["objectives", name], span, "service", name, &names);
+            self.known(&["objectives", name], span, "service or job", name, &names);
             self.within(&["objectives", name], |c| c.objective(name, objectives));
         }
     }
@@ -322,8 +326,12 @@ impl Check<'_> {
             }
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
-        let silent =
-            self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s) && !super::is_called(self.plan, name));
+        self.job_objective(name, o, asks);
+        let silent = self
+            .plan
+            .services
+            .get(name)
+            .is_some_and(|s| !has_traffic(s) && !super::is_called(self.plan, name) && s.worker.is_none());
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }
