@@ -22,6 +22,8 @@ pub enum StopCode {
     Unhealthy,
     /// Spot capacity was taken back.
     SpotInterruption,
+    /// Its instance failed.
+    InfrastructureHealth,
 }
 
 impl StopCode {
@@ -35,6 +37,7 @@ impl StopCode {
             Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
             Self::Unhealthy => "ServiceSchedulerInitiated (unhealthy)",
             Self::SpotInterruption => "SpotInterruption",
+            Self::InfrastructureHealth => "InfrastructureHealth",
         }
     }
 }

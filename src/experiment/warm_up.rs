@@ -41,6 +41,9 @@ pub fn is_steady(plan: &Plan) -> Result<(), WarmUpError> {
     if let Some(name) = plan.actions.keys().next() {
         return changes(format!("actions.{name} happens"));
     }
+    if let Some(name) = plan.faults.keys().next() {
+        return changes(format!("faults.{name} strikes"));
+    }
     for (name, capacity) in &plan.capacity {
         let launch = match capacity {
             Capacity::Fargate(fargate) => fargate,

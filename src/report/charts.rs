@@ -426,6 +426,7 @@ fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
     for (name, series) in data.services.iter().filter(|(name, _)| of(name)) {
         deployment_marks(name, series, meta.duration_s, &mut bands, &mut marks);
     }
+    fault_bands(&data.summary, &mut bands, &mut marks);
     for incident in data.summary.incidents.iter().filter(|i| page.is_some() && of(&i.service)) {
         let to = incident.end_s.unwrap_or(meta.duration_s);
         let label = "objective missed".to_owned();
@@ -505,6 +506,20 @@ fn deployment_marks(service: &str, series: &ServiceSeries, end: f64, bands: &mut
             "stalled" => marks.push(mark(step, format!("deployment of revision {revision} does not go on{reason}"))),
             _ => {}
         }
+    }
+}
+
+/// Most faults that are drawn: a random process may have hundreds.
+const FAULT_BANDS: usize = 40;
+
+/// A fault is a band with a line at its start; its words stand below.
+fn fault_bands(summary: &Summary, bands: &mut Vec<Band>, marks: &mut Vec<Mark>) {
+    let end = summary.meta.duration_s;
+    for f in summary.faults.iter().take(FAULT_BANDS) {
+        let to = f.end_s.unwrap_or(end).min(end);
+        bands.push(Band { from: f.start_s, to, color: ORANGE, opacity: 0.16, label: f.name.clone() });
+        let text = format!("{} · {}: {}", duration(f.start_s), f.name, f.text);
+        marks.push(Mark { time: f.start_s, letter: String::new(), text, color: ORANGE });
     }
 }
 

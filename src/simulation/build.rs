@@ -58,6 +58,7 @@ impl RevisionRuntime {
                 wait_factor: change.wait_factor,
                 memory_factor: change.memory_factor,
                 error_rate: change.error_rate,
+                latency: SimDuration::ZERO,
             },
             fails_to_start: change.fails_to_start,
             crashes_after: change.crashes_after.as_ref().map(|l| l.law().clone()),
@@ -65,19 +66,6 @@ impl RevisionRuntime {
             group: self.group,
         }
     }
-}
-
-/// Troubles of a service, counted for the diagnoses.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trouble {
-    pub(super) no_capacity: u64,
-    pub(super) over_quota: u64,
-    pub(super) interruptions: u64,
-    pub(super) exits: u64,
-    pub(super) out_of_memory: u64,
-    pub(super) failed_starts: u64,
-    pub(super) unhealthy: u64,
-    pub(super) stuck: Option<(SimTime, String)>,
 }
 
 /// A capacity of the plan.
@@ -121,7 +109,7 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) watches: Vec<Watch>,
     pub(super) scale_outs: Vec<ScaleOut>,
     pub(super) image_bytes: Bytes,
-    pub(super) trouble: Trouble,
+    pub(super) trouble: super::trouble::Troubles,
     pub(super) deployments: Vec<super::deploy::DeploymentRuntime>,
 }
 
@@ -180,6 +168,7 @@ impl<'p> Simulation<'p> {
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],
+            faults: super::faults::Faults::new(plan, &streams),
             recorder,
             drained: crate::traffic::ServiceTotals::default(),
             end: SimTime::ZERO + plan.simulation.duration,
@@ -217,6 +206,7 @@ impl<'p> Simulation<'p> {
                 self.queue.schedule(SimTime::ZERO + reclaim.at, Phase::State, event.into());
             }
         }
+        self.start_faults();
         self.start_alarms();
         self.start_forecasts(inputs);
         self.start_jobs();
@@ -252,6 +242,7 @@ impl<'p> Simulation<'p> {
         self.meter.task_pull_started(task, service, capacity, now);
         let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
         self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
+        self.take_address(task);
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
         self.publish(task, true);
@@ -318,7 +309,7 @@ fn service_runtime<'p>(
         watches: Vec::new(),
         scale_outs: Vec::new(),
         image_bytes: Bytes::ZERO,
-        trouble: Trouble::default(),
+        trouble: super::trouble::Troubles::default(),
         deployments: Vec::new(),
     })
 }

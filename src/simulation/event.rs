@@ -1,5 +1,6 @@
 //! The closed set of events of a simulation.
 
+use super::faults::FaultStep;
 use crate::traffic::TrafficEvent;
 use crate::units::{ServiceId, TaskId};
 
@@ -43,6 +44,10 @@ pub enum ControlEvent {
     AlarmAction(u32),
     /// Spot capacity is taken back: capacity and position in its list.
     Reclaim(u16, u16),
+    /// A step of a fault, by the fault's position.
+    Fault(u16, FaultStep),
+    /// AWS shifts traffic away from a bad zone: the fault and the service, by their positions.
+    Autoshift(u16, u16),
     /// A registration reaches the load balancer.
     Registered(TaskId),
     /// A deregistration reaches the load balancer.

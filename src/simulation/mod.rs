@@ -6,6 +6,7 @@ mod build;
 mod checks;
 mod deploy;
 mod event;
+mod faults;
 mod finish;
 mod forecast;
 mod incident;
@@ -17,11 +18,13 @@ mod scale;
 mod schedule;
 mod shift;
 mod start;
+mod trouble;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use event::{ControlEvent, Event, Timer};
+pub use faults::FaultStep;
 pub use finish::{RESULT_VERSION, run_id};
 
 use crate::billing::{BillingError, Meter};
@@ -144,6 +147,7 @@ pub(crate) struct Simulation<'p> {
     account_queues: [VecDeque<TaskId>; 2],
     account_rates: [TokenBucket; 2],
     vcpus_in_use: [Cpu; 2],
+    faults: faults::Faults<'p>,
     recorder: Recorder<'p>,
     /// Totals on their way from the data plane; kept for their memory.
     drained: ServiceTotals,
@@ -209,6 +213,8 @@ impl Simulation<'_> {
             ControlEvent::Reclaim(capacity, which) => {
                 self.on_reclaim(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
             }
+            ControlEvent::Fault(index, step) => self.on_fault(usize::from(index), step),
+            ControlEvent::Autoshift(fault, service) => self.on_autoshift(usize::from(fault), usize::from(service)),
             ControlEvent::Registered(task) => self.on_registered(task),
             ControlEvent::Deregistered(task) => self.on_deregistered(task),
             ControlEvent::JobFires(job, schedule) => self.on_job_fires(usize::from(job), usize::from(schedule)),

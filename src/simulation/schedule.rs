@@ -114,7 +114,14 @@ impl Simulation<'_> {
                 _ => acted = true,
             }
         }
+        for command in &commands {
+            if let SchedulerCommand::Held { by: Hold::Throttle { until }, .. } = command {
+                self.services[service.index()].trouble.throttled(now, *until);
+            }
+        }
         let waits_for = waits.join("; ");
+        let waiting = self.cluster.service(service).deploying() && !acted;
+        self.services[service.index()].trouble.deployment_waits(now, if waiting { &waits_for } else { "" });
         let last_stage = commands.iter().rposition(|c| matches!(c, SchedulerCommand::EnterStage { .. }));
         for (i, command) in commands.iter().enumerate() {
             match *command {
@@ -165,7 +172,8 @@ impl Simulation<'_> {
             stopping_counts: s.plan.ecs.stopping_counts,
             shares: s.strategy.shares(),
             zones: self.plan.cluster.zones,
-            rebalance: rebalance.is_ok(),
+            // A zone that is out cannot be filled: balance waits until it is back.
+            rebalance: rebalance.is_ok() && !self.faults.any_shut(),
             bake_time: bake_time(configuration.bake_time_in_minutes, alarms),
             tie_seed: Some(s.tie_seed),
         }

@@ -71,7 +71,8 @@ impl DataPlane {
         let now = q.now();
         let hot = &self.servers.hot[server.index()];
         let full = hot.held >= hot.limit;
-        if full && !self.servers.may_queue(server.0) {
+        let cut_off = self.servers.cold[server.index()].cut_off;
+        if full && !cut_off && !self.servers.may_queue(server.0) {
             self.notices.push(Notice::Probe { server, token, ok: false });
             return;
         }
@@ -88,12 +89,16 @@ impl DataPlane {
             service: service as u16,
             front: service as u16,
             attempt: 0,
-            stage: Stage::Backoff,
+            stage: if cut_off { Stage::Hanging } else { Stage::Backoff },
             orphan: false,
         });
         let event = TrafficEvent::ProbeTimeout { request: at, generation: self.requests.generation(at) };
+        // A slow network takes its part of the time.
+        let timeout = timeout.saturating_sub(self.servers.kind(server.0).spec.effect.latency);
         q.schedule(now + timeout, Phase::State, event);
-        if full {
+        if cut_off {
+            // Nobody takes the connection.
+        } else if full {
             self.queue(q, server.0, at);
         } else {
             self.services[service as usize].observe(now.as_nanos(), 0, 1);
@@ -114,7 +119,7 @@ impl DataPlane {
 
     /// The end of a task: everything in it is lost (502 to clients) and its CPU stops.
     pub fn kill(&mut self, q: &mut impl Agenda, server: ServerId) {
-        self.lose_all(q, server.0);
+        self.lose_all(q, server.0, false);
         self.pump(q);
     }
 
@@ -123,7 +128,8 @@ impl DataPlane {
         if !self.servers.cold[server.index()].alive {
             return;
         }
-        self.lose_all(q, server.0);
+        self.lose_all(q, server.0, false);
+        self.forget(server.0);
         self.deregister(q, server);
         self.unpublish(q, server);
         self.forget_address(server.0);
@@ -350,11 +356,11 @@ impl DataPlane {
         self.services[service as usize].observe(q.now().as_nanos(), 0, -1);
         let r = self.requests[at];
         self.lose(q, server, at, r);
-        self.lose_all(q, server);
+        self.lose_all(q, server, false);
     }
 
-    /// Everything in a server is lost; it serves no more.
-    fn lose_all(&mut self, q: &mut impl Agenda, server: u32) {
+    /// Everything in a server is lost; it serves no more. Callers learn of it at once, or with `silent` never.
+    pub(super) fn lose_all(&mut self, q: &mut impl Agenda, server: u32, silent: bool) {
         let now = q.now().as_nanos();
         let inside = self.inside(server);
         self.servers.advance(server, now);
@@ -369,8 +375,10 @@ impl DataPlane {
         let idle = self.servers.kind(server).spec.memory_idle.get();
         let (hot, cold) = (&mut self.servers.hot[server as usize], &mut self.servers.cold[server as usize]);
         let (queued, held) = (cold.queued as i32, hot.held as i32);
-        cold.accepting = false;
-        cold.ready = false;
+        if !silent {
+            cold.accepting = false;
+            cold.ready = false;
+        }
         cold.queue.clear();
         cold.queued = 0;
         let further: &mut Further = &mut self.servers.further[server as usize];
@@ -385,7 +393,12 @@ impl DataPlane {
             if r.class != NONE {
                 self.waste(server, r.service, spent);
             }
-            self.lose(q, server, at, r);
+            if silent && r.class != NONE && !r.orphan && !own(r.caller) {
+                self.drop_calls(q, at, &r);
+                self.requests[at].stage = Stage::Stranded;
+            } else {
+                self.lose(q, server, at, r);
+            }
         }
         self.reschedule(q, server);
         self.close_sites(server, now);

@@ -28,6 +28,7 @@ mod calls;
 mod client;
 mod control;
 mod curve;
+mod faults;
 mod front;
 mod histogram;
 mod jobs;
@@ -246,6 +247,9 @@ struct Class {
     calls: u32,
     /// Share of the CPU work that is done before.
     before_calls: f64,
+    /// What a fault of the dependency adds to the class's own error rate, and its factor on the waiting.
+    fault_errors: f64,
+    wait_factor: f64,
 }
 
 /// Target groups of its own that a service has: deployments with a second fleet need two.
@@ -275,6 +279,8 @@ struct ServiceState {
     worker: Option<WorkerRules>,
     in_flight: u64,
     connections_per_request: f64,
+    /// Share of connections that go to a balancer node that is lost.
+    lost_entry: f64,
     connection_carry: f64,
     observed: Observed,
 }

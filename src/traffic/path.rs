@@ -6,7 +6,7 @@ use super::queue::own;
 use super::request::{CALL, NONE, Request, Stage};
 use super::routes::AttemptEnd;
 use super::totals::Failure;
-use super::{Agenda, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
+use super::{Agenda, Class, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
 use crate::kernel::{Draw, Phase, SimTime};
 use crate::units::ServerId;
 
@@ -27,6 +27,7 @@ pub(super) mod purpose {
     pub(in crate::traffic) const ADDRESSES: u64 = 13;
     pub(in crate::traffic) const HOST: u64 = 14;
     pub(in crate::traffic) const SESSION: u64 = 15;
+    pub(in crate::traffic) const ENTRY: u64 = 16;
 }
 
 /// The draw of a request for a purpose, the same in every attempt.
@@ -117,6 +118,9 @@ impl DataPlane {
                 {
                     self.requests[request].orphan = true;
                     self.notices.push(Notice::Probe { server: ServerId(r.server), token: r.seed, ok: false });
+                    if r.stage == Stage::Hanging {
+                        self.requests.remove(request); // no server has it
+                    }
                 }
             }
             TrafficEvent::Returned { call, generation } => self.returned(q, call, generation),
@@ -194,13 +198,19 @@ impl DataPlane {
         let service = &mut self.services[usize::from(id)];
         service.totals.attempts += 1;
         service.totals.request_bytes += class.request_bytes;
+        if service.lost_entry > 0.0 && attempt_draw(seed, purpose::ENTRY, attempt).unit() < service.lost_entry {
+            r.stage = Stage::NoEntry;
+            self.fronts[usize::from(front)].watch(q, now, at, front, &self.requests);
+            return;
+        }
         let target = match service.group(seed, attempt) {
             Group::Own(own) => service.balancers[usize::from(own)]
                 .pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt)),
             Group::Empty => None,
             Group::External => {
                 let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
-                let wait = class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)));
+                let wait =
+                    class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)) * class.wait_factor);
                 r.stage = Stage::External;
                 self.fronts[usize::from(front)].watch(q, now, at, front, &self.requests);
                 let done = instant(now.saturating_add((work + wait + 0.5) as u64));
@@ -243,6 +253,9 @@ impl DataPlane {
             }
             self.fronts[usize::from(front)].watch(q, now, at, front, &self.requests);
             self.queue(q, server, at);
+        } else if self.servers.cold[server as usize].cut_off {
+            r.server = server;
+            self.hang(q, at);
         } else {
             self.refused(q, at, balanced);
         }
@@ -419,11 +432,11 @@ impl DataPlane {
             return;
         }
         if r.class != NONE
-            && let Some(law) = &self.classes[r.class as usize].wait
+            && let Class { wait: Some(law), wait_factor, .. } = &self.classes[r.class as usize]
         {
             let seed = r.seed;
             let factor = self.servers.kinds[hot.clock.kind()].spec.effect.wait_factor;
-            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor;
+            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor * wait_factor;
             if wait >= 0.5 {
                 r.stage = Stage::Waiting;
                 let end = now.saturating_add((wait + 0.5) as u64);
@@ -443,6 +456,7 @@ impl DataPlane {
     fn wait_end(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         match r.stage {
             Stage::External => self.answer(q, at, r, false),
+            Stage::Hanging => self.not_taken(q, at, r),
             Stage::Waiting if self.classes[r.class as usize].calls != NONE => self.begin_calls(q, at),
             Stage::Waiting => self.leave_without_cpu(q, at, r, false),
             _ => {}
@@ -506,13 +520,15 @@ impl DataPlane {
         let class = &self.classes[r.class as usize];
         let front = &self.fronts[usize::from(r.front)];
         let service = &mut self.services[usize::from(r.service)];
-        let mut errors = class.error_rate;
+        let mut errors = class.error_rate + class.fault_errors - class.error_rate * class.fault_errors;
+        let mut travel = front.travel(r.seed, r.attempt);
         if r.server != NONE {
             if front.balanced {
                 service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
             }
-            let own = self.servers.kind(r.server).spec.effect.error_rate;
-            errors += own - errors * own;
+            let effect = &self.servers.kind(r.server).spec.effect;
+            errors += effect.error_rate - errors * effect.error_rate;
+            travel = travel.saturating_add(effect.latency.as_nanos());
         }
         let error = broken || errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
         let totals = &mut service.totals;
@@ -526,7 +542,7 @@ impl DataPlane {
         } else {
             totals.responses_2xx += 1;
         }
-        let seen = now.saturating_add(front.travel(r.seed, r.attempt));
+        let seen = now.saturating_add(travel);
         let timeout = front.client.timeout;
         if front.is_call() {
             totals.inner_response_bytes += class.response_bytes;
@@ -653,6 +669,14 @@ impl DataPlane {
     /// The client's time-out or the balancer's idle time-out has come before the answer.
     fn give_up(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let now = q.now().as_nanos();
+        if r.stage == Stage::NoEntry {
+            // No balancer node saw it: it has no code.
+            if self.fronts[usize::from(r.front)].is_call() {
+                self.attempt_over(q, &r, AttemptEnd::TimedOut);
+            }
+            self.failed(q, at, Failure::Timeout, now, false);
+            return;
+        }
         let service = &mut self.services[usize::from(r.service)];
         let front = &self.fronts[usize::from(r.front)];
         let (cancel, balanced) = (front.client.cancel, front.balanced);
@@ -669,7 +693,7 @@ impl DataPlane {
         if front.is_call() {
             self.attempt_over(q, &r, AttemptEnd::TimedOut);
         }
-        if r.stage == Stage::External {
+        if matches!(r.stage, Stage::External | Stage::Hanging | Stage::Stranded) {
             self.failed(q, at, why, seen, false);
             return;
         }
@@ -734,7 +758,7 @@ impl DataPlane {
 /// Somebody waits for the answer of this attempt.
 #[inline]
 fn awaited(r: &Request) -> bool {
-    !r.orphan && matches!(r.stage, Stage::Queued | Stage::Running | Stage::Waiting | Stage::Calling | Stage::External)
+    !r.orphan && !matches!(r.stage, Stage::Free | Stage::Backoff | Stage::Late | Stage::Pooled | Stage::Connecting)
 }
 
 impl ServiceState {

@@ -173,6 +173,8 @@ impl DataPlane {
                 proxy_cpu: 0.0,
                 calls: NONE,
                 before_calls: 1.0,
+                fault_errors: 0.0,
+                wait_factor: 1.0,
             });
         }
         let mut class_shares = shares(service.requests.values().map(|c| c.weight));
@@ -214,6 +216,7 @@ impl DataPlane {
             sole: 0,
             worker: None,
             in_flight: 0,
+            lost_entry: 0.0,
             connections_per_request: lb.connections_per_request.max(0.0),
             connection_carry: 0.0,
             observed: Observed::default(),
@@ -253,6 +256,7 @@ impl DataPlane {
             sole: 0,
             worker: None,
             in_flight: 0,
+            lost_entry: 0.0,
             connections_per_request: 0.0,
             connection_carry: 0.0,
             observed: Observed::default(),
@@ -518,6 +522,8 @@ fn dependency_class(time: &TimeLaw, dependency: &Dependency, tables: &Tables) ->
         request_bytes: 0,
         response_bytes: 0,
         error_rate: dependency.error_rate,
+        fault_errors: 0.0,
+        wait_factor: 1.0,
         proxy_cpu: 0.0,
         calls: NONE,
         before_calls: 1.0,

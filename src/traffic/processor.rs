@@ -107,6 +107,11 @@ impl Clock {
         (self.tag & !ODD) as usize
     }
 
+    /// Changes the kind of the server; the cores of both must be the same.
+    pub(super) fn set_kind(&mut self, kind: u32) {
+        self.tag = (self.tag & ODD) | kind;
+    }
+
     #[inline]
     fn plain(&self) -> bool {
         self.tag & ODD == 0

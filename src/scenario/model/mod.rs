@@ -4,6 +4,7 @@
 
 mod calls;
 mod control;
+mod faults;
 mod law;
 mod metric;
 mod search;
@@ -13,6 +14,7 @@ mod work;
 
 pub use calls::*;
 pub use control::*;
+pub use faults::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use metric::*;
 pub use search::{Search, SpaceValues};
@@ -46,6 +48,8 @@ table! {
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.
         pub actions: IndexMap<String, Action> = IndexMap::new(),
+        /// What goes wrong, at given times or at random, by name.
+        pub faults: IndexMap<String, Fault> = IndexMap::new(),
         /// What the account pays beside the list price, and for what traffic leaves by.
         pub billing: Billing = Billing::default(),
     }
@@ -88,6 +92,8 @@ table! {
         pub quotas: Quotas = Quotas::default(),
         /// How metrics reach CloudWatch and alarms are evaluated.
         pub telemetry: Telemetry = Telemetry::default(),
+        /// The subnets that tasks get their addresses from.
+        pub subnets: Subnets = Subnets::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{ByteLaw, Call, Connections, EcsService, Scaling, Sessions, Stickiness, TimeLaw, Worker};
+use super::{ByteLaw, Call, Connections, EcsService, Scaling, Sessions, Stickiness, Switch, TimeLaw, Worker};
 use crate::kernel::SimDuration;
 use crate::units::{Bytes, Cpu};
 
@@ -452,6 +452,10 @@ table! {
         pub stickiness: Stickiness = Stickiness::default(),
         /// Weighted target groups beside the service's own: name and weight. A listener shares by weight.
         pub target_groups: IndexMap<String, TargetGroup> = IndexMap::new(),
+        /// Whether AWS shifts traffic away from a zone that fails or is slow, as ARC zonal autoshift does.
+        pub zonal_autoshift: Switch = Switch::Disabled,
+        /// Time from the start of a zone's trouble until AWS shifts. Not published.
+        pub zonal_autoshift_delay: SimDuration = SimDuration::from_secs(180),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
 mod calls;
+mod faults;
 mod network;
 mod scaling;
 mod service;
@@ -34,6 +35,7 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
     check.work();
     check.objectives();
     check.actions();
+    check.faults();
     if plan.services.is_empty() && plan.jobs.is_empty() {
         check.error("S1003", &["services"], "a scenario needs at least one service or job", "nothing would run");
     }
