@@ -322,6 +322,7 @@ impl Simulation<'_> {
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
                 group: revision.group,
+                node: None,
             },
         );
         let burn = spec.startup_cpu + s.sidecar_cpu;

@@ -16,6 +16,9 @@ impl DataPlane {
     /// Adds a task server. It is not ready, and its balancer does not know it.
     pub fn add_server(&mut self, q: &mut impl Agenda, spec: ServerSpec) -> ServerId {
         let id = self.servers.add(&spec, q.now().as_nanos());
+        if let Some(share) = spec.node {
+            self.seat(q, id, share);
+        }
         let at = id as usize;
         if at == self.targets.of.len() {
             self.targets.of.push(Target::NEW);
@@ -33,8 +36,9 @@ impl DataPlane {
         self.services[service.index()].share(weights);
     }
 
-    /// Changes the speed of a server: 1 is normal, 0 stands still.
+    /// Changes the speed of a server: 1 is normal, 0 stands still. That of its node comes on top.
     pub fn set_speed(&mut self, q: &mut impl Agenda, server: ServerId, speed: f64) {
+        let speed = speed * self.node_speed(server.0);
         self.change(q, server, |clock, cores, slow| clock.set_speed(cores, slow, speed));
     }
 
@@ -133,6 +137,7 @@ impl DataPlane {
         self.deregister(q, server);
         self.unpublish(q, server);
         self.forget_address(server.0);
+        self.unseat(q, server.0);
         self.servers.remove(server.0);
         self.pump(q);
     }
@@ -147,9 +152,7 @@ impl DataPlane {
     /// CPU used by a server since it was added, in vCPU-seconds: requests, abandoned work, health checks, background.
     #[must_use]
     pub fn cpu_used(&self, now: SimTime, server: ServerId) -> f64 {
-        let hot = &self.servers.hot[server.index()];
-        let cores = &self.servers.kinds[hot.clock.kind()].cores;
-        hot.clock.used(cores, &self.servers.slow[server.index()], now.as_nanos())
+        self.servers.used(server.0, now.as_nanos()).0
     }
 
     /// Of this, CPU spent on attempts whose answer nobody got, in vCPU-seconds, counted when the attempt ends.

@@ -27,11 +27,13 @@ mod balancer;
 mod calls;
 mod client;
 mod control;
+mod credits;
 mod curve;
 mod faults;
 mod front;
 mod histogram;
 mod jobs;
+mod node;
 mod path;
 mod pins;
 mod plan;
@@ -48,10 +50,12 @@ use std::hash::Hash;
 use crate::kernel::{EventQueue, Phase, SimTime, Stream};
 
 pub use balancer::TargetState;
+pub use credits::{BurstMode, BurstSpec};
 pub use histogram::Histogram;
+pub use node::{NodeSpec, NodeTotals};
 pub use plan::TrafficError;
 pub use queue::{QueueGauges, QueueTotals};
-pub use server::{RevisionEffect, ServerSpec};
+pub use server::{NodeShare, NodeSlot, RevisionEffect, ServerSpec};
 pub use totals::{CallTotals, DependencyTotals, Failure, Failures, Notice, Queueing, ServiceTotals};
 
 use arrivals::Process;
@@ -164,6 +168,13 @@ pub enum TrafficEvent {
         dependency: u32,
         /// Which of its changes.
         change: u32,
+    },
+    /// The CPU credits of a node may be spent.
+    Credits {
+        /// The node's slot.
+        node: u32,
+        /// The generation of what is in the slot.
+        generation: u32,
     },
 }
 

@@ -128,6 +128,7 @@ impl DataPlane {
             TrafficEvent::ConnectTimeout { request, generation } => self.connect_timeout(q, request, generation),
             TrafficEvent::Sweep { edge, server } => self.sweep_pool(q, edge, server),
             TrafficEvent::Speed { dependency, change } => self.change_speed(q, dependency, change),
+            TrafficEvent::Credits { node, generation } => self.credits_due(q, node, generation),
         }
         self.pump(q);
     }
@@ -403,6 +404,10 @@ impl DataPlane {
     /// Sets the next completion of a server whose time is accounted until now.
     #[inline]
     pub(super) fn reschedule(&mut self, q: &mut impl Agenda, server: u32) {
+        if self.servers.hot[server as usize].clock.shared() {
+            self.reshare(q, server);
+            return;
+        }
         let due = self.servers.share(server);
         let hot = &mut self.servers.hot[server as usize];
         if due != hot.due {
@@ -421,6 +426,10 @@ impl DataPlane {
         self.servers.advance(server, now);
         let hot = &mut self.servers.hot[server as usize];
         hot.due = u64::MAX;
+        if hot.clock.shared() && self.servers.seats[server as usize].turn {
+            self.reshare(q, server);
+            return;
+        }
         let Some((mark, at)) = hot.jobs.pop(&mut self.servers.further, server, &self.requests) else { return };
         hot.clock.reached(mark);
         hot.clock.running -= 1;

@@ -274,6 +274,7 @@ impl DataPlane {
             accept_queue: dependency.queue,
             effect: RevisionEffect::default(),
             group: 0,
+            node: None,
         };
         let server = self.servers.add(&spec, 0);
         self.servers.cold[server as usize].ready = true;
