@@ -11,6 +11,7 @@ pub mod axis;
 pub mod check;
 mod describe;
 pub mod diagnostic;
+pub mod expression;
 pub mod fargate;
 mod inputs;
 pub mod lang;

@@ -73,19 +73,23 @@ pub(super) struct TaskRuntime {
     pub(super) waits_for: Option<TroubleKind>,
 }
 
+/// Launch settings where tasks share instances. A plan with such a capacity is refused before it runs.
+static FARGATE: std::sync::LazyLock<Fargate> = std::sync::LazyLock::new(Fargate::default);
+
 impl Capacity {
     /// The launch settings, whichever market it is.
     pub(super) fn launch(&self) -> &Fargate {
         match self {
             Self::Fargate(f) => f,
             Self::FargateSpot(f) => &f.launch,
+            Self::Ec2(_) | Self::ManagedInstances(_) => &FARGATE,
         }
     }
 
     pub(super) fn spot(&self) -> Option<&FargateSpot> {
         match self {
-            Self::Fargate(_) => None,
             Self::FargateSpot(f) => Some(f),
+            Self::Fargate(_) | Self::Ec2(_) | Self::ManagedInstances(_) => None,
         }
     }
 }

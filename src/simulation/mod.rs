@@ -31,7 +31,7 @@ use crate::billing::{BillingError, Meter};
 use crate::capacity::bucket::TokenBucket;
 use crate::capacity::strategy::StrategyError;
 use crate::catalog::Catalog;
-use crate::cluster::{Cluster, Command, Fact};
+use crate::cluster::{Cluster, Command, Fact, Made};
 use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
 use crate::scenario::model::{Inputs, Plan};
@@ -263,7 +263,10 @@ impl Simulation<'_> {
                     self.follow(fact);
                     self.after(fact);
                 }
-                made
+                match made {
+                    Made::Task(task) => Some(task),
+                    Made::Nothing | Made::Node(_) => None,
+                }
             }
             Err(refusal) => {
                 debug_assert!(false, "the cluster refused a command at {now:?}: {refusal}");

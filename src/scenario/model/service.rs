@@ -2,7 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::{ByteLaw, Call, Connections, EcsService, Scaling, Sessions, Stickiness, Switch, TimeLaw, Worker};
+use super::{
+    ByteLaw, Call, Connections, EcsService, NetworkMode, PortMapping, Scaling, Sessions, Stickiness, Switch, TimeLaw,
+    Worker,
+};
 use crate::kernel::SimDuration;
 use crate::units::{Bytes, Cpu};
 
@@ -75,6 +78,16 @@ table! {
         pub cpu: Cpu,
         /// Memory of the task: the hard limit.
         pub memory: Bytes as TaskMemory,
+        /// Whether `cpu` is a limit (the task-level value of a task definition; always so on Fargate). Otherwise it is reserved, and beyond it the task uses what its neighbours leave, in proportion to their shares.
+        pub cpu_hard_limit: bool = true,
+        /// What placement on a container instance reserves instead of `memory` (the soft limit), at least 6 MiB and below `memory`.
+        pub memory_reservation: Option<Bytes> as TaskMemory = None,
+        /// GPUs, whole ones.
+        pub gpus: u32 = 0,
+        /// How the containers are wired.
+        pub network_mode: NetworkMode = NetworkMode::Awsvpc,
+        /// Ports of the containers. Required behind a load balancer with `bridge` and `host`.
+        pub port_mappings: Vec<PortMapping> = Vec::new(),
         /// Processor architecture.
         pub architecture: Architecture = Architecture::X86,
         /// Ephemeral storage; 20 GiB are included in the price.
