@@ -416,3 +416,109 @@ proptest! {
         kept(&second);
     }
 }
+
+/// What is said about a scenario with a group `nodes` and Managed Instances `own`.
+fn said(changes: &[(&str, &str)]) -> String {
+    let mut text = r#"
+        [simulation]
+        duration = "1h"
+        [capacity.nodes]
+        type = "ec2"
+        instance_types = ["m7g.large", "m6g.large"]
+        max_size = 10
+        [capacity.own]
+        type = "managed_instances"
+        [services.web]
+        capacity.nodes = { weight = 1 }
+        task = { cpu = 1024, memory = "2 GB", architecture = "ARM64" }
+        [services.own]
+        capacity.own = { weight = 1 }
+        task = { cpu = 1024, memory = "2 GB" }
+        "#
+    .to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    match simctl::scenario::from_text("capacity", &text) {
+        Ok(_) => String::new(),
+        Err(found) => found.render(false),
+    }
+}
+
+#[test]
+fn what_is_refused() {
+    let group = "max_size = 10";
+    let own = "type = \"managed_instances\"";
+    for (from, to, message) in [
+        ("m6g.large", "m6g.lrage", "there is no instance type `m6g.lrage`"),
+        ("m6g.large", "m7g.large", "`m7g.large` is named twice"),
+        ("\"m7g.large\", \"m6g.large\"", "", "the group has no instance type"),
+        ("m6g.large", "m6i.large", "no task that runs here has the processor of `m6i.large`"),
+        (group, "max_size = 0", "from 1 to"),
+        (group, "max_size = 10\nmin_size = 11", "`min_size` is above `max_size`"),
+        (group, "max_size = 10\ndesired_capacity = 11", "`desired_capacity` from 0 to 10, not 11"),
+        (group, "max_size = 10\nzones = [3]", "there is no zone 3"),
+        (group, "max_size = 10\nmanaged_scaling.target_capacity = 0", "`target_capacity` from 1 to 100"),
+        (group, "max_size = 10\nmanaged_scaling.maximum_scaling_step_size = 0", "from 1 to 10000, not 0"),
+        (group, "max_size = 10\nmixed_instances.spot_instance_pools = 3", "this strategy has no number of pools"),
+        (
+            group,
+            "max_size = 10\nwarm_pool.instance_reuse_policy.reuse_on_scale_in = true",
+            "does not support the reuse",
+        ),
+        (group, "max_size = 10\nwarm_pool.min_size = 11", "the pool would hold more"),
+        (
+            group,
+            "max_size = 10\nwarm_pool = {}\nmixed_instances.on_demand_percentage_above_base_capacity = 0",
+            "a warm pool cannot hold Spot instances",
+        ),
+        (
+            group,
+            "max_size = 10\nvolume.size = 4\nwarm_pool.pool_state = \"Hibernated\"",
+            "the root volume cannot take the memory",
+        ),
+        (
+            group,
+            "max_size = 10\nmanaged_termination_protection = \"ENABLED\"\nmanaged_scaling.status = \"DISABLED\"",
+            "protects instances from termination only with managed scaling",
+        ),
+        (group, "max_size = 10\ncpu_speed_of.m99 = 2", "there is no instance type or family `m99`"),
+        (
+            group,
+            "max_size = 10\noutages = [{ at = \"1m\", duration = \"1m\", types = [\"c7g.large\"] }]",
+            "`c7g.large`",
+        ),
+        (
+            "capacity.nodes = { weight = 1 }",
+            "capacity = { nodes = { weight = 1 }, own = { weight = 1 } }",
+            "cannot mix",
+        ),
+        (
+            "capacity.own = { weight = 1 }",
+            "capacity = { own = { weight = 1 }, nodes = { weight = 0 } }",
+            "Managed Instances and an Auto Scaling group",
+        ),
+        (own, "type = \"managed_instances\"\ninstance_requirements.allowed_instance_types = [\"q*\"]", "is like `q*`"),
+        (own, "type = \"managed_instances\"\ninstance_requirements.vcpu_count = { max = 1 }", "no instance type"),
+        (
+            own,
+            "type = \"managed_instances\"\ninstance_requirements.allowed_instance_types = [\"m7g.*\"]",
+            "no instance type that is allowed takes a task of `own`",
+        ),
+        (own, "type = \"managed_instances\"\ninfrastructure_optimization.scale_in_after = 3601", "not 3601"),
+        (own, "type = \"managed_instances\"\ncapacity_option_type = \"RESERVED\"", "RESERVED"),
+    ] {
+        let said = said(&[(from, to)]);
+        assert!(said.contains(message), "for {to}\nexpected: {message}\n{said}");
+    }
+}
+
+#[test]
+fn a_region_that_does_not_sell_a_type_says_so() {
+    let said = said(&[
+        ("[simulation]", "[cluster]\nregion = \"eu-west-1\"\n[simulation]"),
+        ("m6g.large", "u7in-32tb.224xlarge"),
+    ]);
+    assert!(said.contains("eu-west-1 does not offer `u7in-32tb.224xlarge`"), "{said}");
+}

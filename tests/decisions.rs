@@ -13,8 +13,8 @@ use simctl::kernel::{SimDuration, SimTime};
 use simctl::placement::zones::{balanced, moves};
 use simctl::rollout::rolling::bounds;
 use simctl::rollout::scheduler::{
-    DeploymentView, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation, SchedulerSpec, TaskEvent,
-    TaskEventKind, TaskView, decide, note,
+    DeploymentView, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation, SchedulerSpec, StopReason,
+    TaskEvent, TaskEventKind, TaskView, decide, note,
 };
 use simctl::scaling::schedule::Schedule;
 use simctl::scaling::service::{self, PolicyAlarms, PolicyView, ScalingMemory, ScalingObservation, SuspendedKinds};
@@ -44,6 +44,10 @@ enum Step {
     Tokens(u32),
     /// So many seconds pass.
     Wait(u64),
+    /// The instance of the n-th task begins or ceases to drain.
+    Drain(usize, bool),
+    /// The n-th task is protected, or no longer.
+    Protect(usize, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -57,6 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Alarm),
         1 => (0_u32..6).prop_map(Step::Tokens),
         2 => (1_u64..400).prop_map(Step::Wait),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(i, on)| Step::Drain(i, on)),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(i, on)| Step::Protect(i, on)),
     ]
 }
 
@@ -176,6 +182,16 @@ impl World {
             Step::Alarm(on) => self.alarm = if *on { AlarmState::Alarm } else { AlarmState::Ok },
             Step::Tokens(n) => self.tokens = *n,
             Step::Wait(secs) => self.now += secs,
+            Step::Drain(i, on) => {
+                if let Some(i) = at(*i, self.tasks.len()) {
+                    self.tasks[i].draining = *on;
+                }
+            }
+            Step::Protect(i, on) => {
+                if let Some(i) = at(*i, self.tasks.len()) {
+                    self.tasks[i].protected = *on;
+                }
+            }
         }
     }
 
@@ -222,9 +238,12 @@ impl World {
                     });
                     assert!(self.total() <= bounds.max_total, "{commands:?}");
                 }
-                SchedulerCommand::Stop { task, .. } => {
+                SchedulerCommand::Stop { task, reason } => {
                     acted = true;
                     let t = &mut self.tasks[task.index()];
+                    let good = t.status == TaskStatus::Running && t.health == Health::Healthy;
+                    assert!(!(t.protected && good), "{command:?}: {t:?}");
+                    assert!(t.draining || reason != StopReason::Draining, "{command:?}: {t:?}");
                     assert!(!t.stopping && t.status <= TaskStatus::Running, "{command:?}: {t:?}");
                     t.stopping = true;
                 }

@@ -274,11 +274,14 @@ proptest! {
     fn jobs_end_as_in_the_slow_simulator(
         cores in 4u64..40,
         speed in prop_oneof![Just(1.0), 0.5f64..1.5],
+        burst in any::<bool>(),
         servers in prop::collection::vec(drawn(), 1..7),
         jobs in prop::collection::vec((any::<prop::sample::Index>(), 0u64..2_000_000_000, 1_000_000u64..300_000_000), 1..60),
     ) {
         let mut w = world("");
-        let node = w.node(Cpu::from_parts(cores * EIGHTH), speed, None);
+        // Credits that never run out change nothing, but the node is kept up with from the beginning.
+        let unlimited = BurstSpec { baseline: 0.2, launch_credits: 0.0, mode: BurstMode::Unlimited };
+        let node = w.node(Cpu::from_parts(cores * EIGHTH), speed, burst.then_some(unlimited));
         let mut slow = Slow { cores: cores as f64 / 8.0, speed, servers: Vec::new(), now: 0.0, done: Vec::new() };
         let mut ids = Vec::new();
         for d in &servers {
@@ -337,6 +340,10 @@ proptest! {
         let used: f64 = ids.iter().map(|id| w.used(*id)).sum();
         prop_assert!((totals.busy - used).abs() < 1e-9);
         prop_assert!(totals.busy <= cores as f64 / 8.0 * 3.0 + 1e-6);
+        if burst {
+            let owed = used - 0.2 * cores as f64 / 8.0 * 3.0;
+            prop_assert!((totals.surplus * 60.0 - owed.max(0.0)).abs() < 1e-3 || owed < 0.3, "{:?}", totals);
+        }
     }
 
     /// Nodes go while requests are under way: every request is answered, lost, or still there.
@@ -550,7 +557,8 @@ fn two_services_of_equal_weight_pool_their_cores_as_one_would() {
 #[test]
 fn a_node_without_credits_falls_to_its_baseline() {
     let mut w = world("");
-    let spec = BurstSpec::of_type("t3.micro", BurstMode::Standard).expect("a burstable type");
+    // A t3.micro.
+    let spec = BurstSpec { baseline: 0.1, launch_credits: 0.0, mode: BurstMode::Standard };
     let node = w.node(Cpu::from_vcpus(2), 1.0, Some(spec));
     let server = w.open(node, 1_024);
     // An hour idle earns twelve credits; then two busy threads spend two a minute and earn 0.2.
@@ -576,7 +584,8 @@ fn a_node_without_credits_falls_to_its_baseline() {
 #[test]
 fn an_unlimited_node_owes_and_pays() {
     let mut w = world("");
-    let spec = BurstSpec::of_type("t4g.nano", BurstMode::Unlimited).expect("a burstable type");
+    // A t4g.nano.
+    let spec = BurstSpec { baseline: 0.05, launch_credits: 0.0, mode: BurstMode::Unlimited };
     let node = w.node(Cpu::from_vcpus(2), 1.0, Some(spec));
     let server = w.open(node, 1_024);
     let hour = 3_600 * SECOND;

@@ -105,6 +105,24 @@ pub struct SpotLevel {
     pub on_demand: PricePoint,
     /// Where the discount is from; absent when a price file gives the price.
     pub nearness: Option<Nearness>,
+    /// Key of the source of the discount or price.
+    pub source: String,
+}
+
+impl SpotLevel {
+    /// The level as a price of service [`EC2_SPOT`], with where it is from.
+    #[must_use]
+    pub fn point(&self) -> PricePoint {
+        let given = self.nearness.is_none();
+        PricePoint {
+            service: EC2_SPOT.to_string(),
+            price: self.price,
+            source: self.source.clone(),
+            as_of: if given { None } else { AsOf::parse("2025-06-28") },
+            confidence: if given { Confidence::Given } else { Confidence::Derived },
+            ..self.on_demand.clone()
+        }
+    }
 }
 
 /// A table with one row for each type and one column for each region.
@@ -280,10 +298,10 @@ impl Catalog {
         let advice = self.spot_advice(region, name)?;
         let on_demand = self.on_demand(region, name)?;
         if let Some(given) = self.price(region, EC2_SPOT, name) {
-            return Some(SpotLevel { price: given.price, on_demand, nearness: None });
+            return Some(SpotLevel { price: given.price, on_demand, nearness: None, source: given.source });
         }
         let price = on_demand.price.less_millionths(advice.saving_percent * 10_000);
-        Some(SpotLevel { price, on_demand, nearness: Some(advice.nearness) })
+        Some(SpotLevel { price, on_demand, nearness: Some(advice.nearness), source: "spot-advisor".to_string() })
     }
 
     /// How often a type is interrupted, as [`Catalog::spot_advice`] tells it.

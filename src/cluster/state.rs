@@ -25,8 +25,8 @@ pub enum StopCode {
     SpotInterruption,
     /// Its instance was terminated.
     TerminationNotice,
-    /// Its instance failed.
-    InfrastructureHealth,
+    /// The machine under it was lost.
+    HostLost,
 }
 
 impl StopCode {
@@ -41,7 +41,7 @@ impl StopCode {
             Self::Unhealthy => "ServiceSchedulerInitiated (unhealthy)",
             Self::SpotInterruption => "SpotInterruption",
             Self::TerminationNotice => "TerminationNotice",
-            Self::InfrastructureHealth => "InfrastructureHealth",
+            Self::HostLost => "TerminationNotice (host lost)",
         }
     }
 }

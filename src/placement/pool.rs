@@ -616,12 +616,9 @@ impl NodePool {
 
     /// A task of `group` came or went, and `before` was left: plays where that matters.
     fn changed(&mut self, cell: usize, slot: usize, before: Resources, group: GroupId) {
-        let mut changes = std::mem::take(&mut self.changes);
-        let Some(entry) = &self.cells[cell].slots[slot] else { return };
-        if !entry.active {
-            return;
-        }
+        let Some(entry) = self.cells[cell].slots[slot].as_ref().filter(|e| e.active) else { return };
         let (left, id, class) = (entry.left, entry.id.0, entry.class.0 as usize);
+        let mut changes = std::mem::take(&mut self.changes);
         for word in 0..self.admitted[class].len() {
             let mut bits = self.admitted[class][word];
             while bits != 0 {

@@ -711,4 +711,7 @@ fn moves(counts: &[u32]) -> u32 {
 mod daemon;
 
 #[cfg(test)]
+mod instance_tests;
+
+#[cfg(test)]
 mod tests;

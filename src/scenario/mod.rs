@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod expression;
 pub mod fargate;
 mod inputs;
+pub mod instances;
 pub mod lang;
 mod load;
 mod locate;

@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 
-use super::trouble::TroubleKind;
 use super::{ControlEvent, RunError, Simulation, Timer};
 use crate::cluster::{Command, Fact, StopCode, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
@@ -400,7 +399,8 @@ impl Simulation<'_> {
                 j.figures.interrupted += u64::from(counted);
             }
             Fact::TaskStops(_, StopCode::TaskFailedToStart) => {
-                self.services[j.service.index()].trouble.note(TroubleKind::FailedStart, self.queue.now());
+                let now = self.queue.now();
+                self.services[j.service.index()].trouble.note(super::trouble::TroubleKind::FailedStart, now);
             }
             Fact::TaskStatus(_, TaskStatus::Deprovisioning) => {
                 j.running -= 1;

@@ -589,7 +589,7 @@ impl Simulation<'_> {
             self.services[service.index()].trouble.note(TroubleKind::LostMachine, now);
             if t.stop_code.is_none() {
                 self.tasks[task.index()].stop_reason = "The machine under the task was lost".into();
-                self.end_task(task, StopCode::InfrastructureHealth);
+                self.end_task(task, StopCode::HostLost);
             } else {
                 self.abandon_stop(task);
             }

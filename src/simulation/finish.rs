@@ -2,6 +2,7 @@
 
 use super::recorder::{LATENCY_KEYS, ServiceRecord, availability, holds, latency_s};
 use super::{RunError, RunOutcome, Simulation};
+use crate::billing::Owner;
 use crate::cluster::DeploymentOutcome as Ended;
 use crate::kernel::SimTime;
 use crate::output::{
@@ -11,7 +12,7 @@ use crate::output::{
 use crate::scaling::target_tracking;
 use crate::scenario::model::{Bound, Metric, Objectives, ScalingPolicy, Sense, Service};
 use crate::traffic::{Histogram, ServiceTotals};
-use crate::units::{ServiceId, TaskId};
+use crate::units::{NodeId, ServiceId, TaskId};
 
 /// Version of the results: part of each run's id. Raise it when a release alters numbers.
 pub const RESULT_VERSION: u32 = 1;
@@ -84,6 +85,11 @@ impl Simulation<'_> {
         for task in alive {
             self.record_task(task);
         }
+        let nodes: Vec<_> =
+            (0..self.nodes.len()).map(NodeId::from).filter(|n| self.cluster.node(*n).is_alive()).collect();
+        for node in nodes {
+            self.record_node(node);
+        }
         if let Some(failure) = self.recorder.failure.take() {
             return Err(failure.into());
         }
@@ -125,6 +131,7 @@ impl Simulation<'_> {
         for index in 0..self.services.len() {
             self.diagnose(index, &mut diagnoses);
         }
+        self.diagnose_groups(&mut diagnoses);
         let mut notes = vec!["single replication: no interval".to_string(), "uncalibrated: direction only".to_string()];
         for refusal in &self.recorder.refusals {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
@@ -226,10 +233,14 @@ impl Simulation<'_> {
             })
             .collect();
         let by_service = totals
-            .by_service
+            .by_owner
             .iter()
-            .map(|(service, usd)| {
-                let name = service.map_or("cluster", |s| self.services[s.index()].name);
+            .map(|(owner, usd)| {
+                let name = match owner {
+                    Owner::Service(service) => self.services[service.index()].name,
+                    Owner::Idle => "idle",
+                    Owner::Cluster => "cluster",
+                };
                 (name.to_string(), usd.dollars())
             })
             .collect();

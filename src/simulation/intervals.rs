@@ -6,7 +6,7 @@ use super::life::TaskRuntime;
 use super::recorder::{first_broken, latency_s};
 use super::trouble::TroubleKind;
 use super::{ControlEvent, RunError, Simulation};
-use crate::billing::UsageKind;
+use crate::billing::{Owner, UsageKind};
 use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
@@ -66,6 +66,9 @@ impl Simulation<'_> {
         s.cpu.used += used - cpu_seen;
         if runs {
             s.cpu.reserved += cpu * now.since(reserved_from).as_secs_f64();
+        }
+        if let Some(node) = t.node {
+            self.nodes[node.index()].cpu_used += used - cpu_seen;
         }
         let runtime = &mut self.tasks[task.index()];
         runtime.cpu_total += used - cpu_seen;
@@ -153,8 +156,12 @@ impl Simulation<'_> {
                 self.recorder.services[index].interval.reset();
             }
         }
+        self.close_capacity_interval(start, length);
         self.close_queue_interval(start, now);
         self.recorder.interval_start = now;
+        if let Some(unpriced) = self.unpriced.take() {
+            return Err(unpriced.into());
+        }
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
@@ -169,10 +176,14 @@ impl Simulation<'_> {
         let mut total = crate::units::Usd::ZERO;
         for line in &lines {
             total += line.usd;
-            if let Some(service) = line.service {
+            if let Some(service) = line.owner.service() {
                 of_service[service.index()] += line.usd;
             }
-            let owner = line.service.map_or("cluster", |s| self.services[s.index()].name);
+            let owner = match line.owner {
+                Owner::Service(service) => self.services[service.index()].name,
+                Owner::Idle => "idle",
+                Owner::Cluster => "cluster",
+            };
             let written = self.recorder.sink.cost(&CostRow {
                 time_s: start.into(),
                 interval_s: length.into(),
@@ -465,7 +476,7 @@ impl Simulation<'_> {
                     StopCode::EssentialContainerExited
                         | StopCode::OutOfMemory
                         | StopCode::SpotInterruption
-                        | StopCode::InfrastructureHealth
+                        | StopCode::HostLost
                 );
                 if by_world {
                     self.faults.losses[service.index()].found(now);
@@ -519,6 +530,7 @@ impl Simulation<'_> {
         let runtime = &self.tasks[task.index()];
         let s = &self.services[t.service.index()];
         let capacity = &self.capacities[t.capacity.index()];
+        let on_fargate = !self.cluster.has_nodes(t.capacity);
         let zone = zone_letter(t.zone.0);
         let cost = self.meter.task_cost(task);
         let times = &t.times;
@@ -528,7 +540,7 @@ impl Simulation<'_> {
                 task: task.0,
                 service: s.name.into(),
                 revision: t.revision + 1,
-                node: task.0,
+                node: if on_fargate { Some(task.0) } else { t.node.map(|n| n.0) },
                 capacity: capacity.name.into(),
                 zone: zone.as_str().into(),
                 started_by: runtime.started_by.into(),
@@ -552,6 +564,8 @@ impl Simulation<'_> {
                 cost_usd: cost.into(),
             });
             self.recorder.keep_failure(written);
+        }
+        if self.recorder.sink.writes() && on_fargate {
             let spec = &s.plan.task;
             let mib = Bytes::get(spec.memory) >> 20;
             let node_type = format!("fargate {}/{mib}", spec.cpu.units());
@@ -565,14 +579,24 @@ impl Simulation<'_> {
                 zone: zone.as_str().into(),
                 market: if capacity.plan.spot().is_some() { "spot".into() } else { "on_demand".into() },
                 price_usd_per_hour: self.meter.task_price_per_hour(t.service, t.capacity).into(),
+                vcpus: Fixed(spec.cpu.vcpus()),
+                memory_mib: mib,
                 launched_s: secs(times.launched),
                 ready_s: secs(times.started),
                 launch_to_ready_s: times.launched.and_then(|from| times.started.map(|to| Secs::from(to.since(from)))),
                 billed_from_s: secs(times.pull_started),
                 billed_until_s: secs(times.execution_stopped.filter(|_| times.pull_started.is_some())),
+                terminating_s: secs(times.stopping),
+                terminated_s: secs(times.execution_stopped),
+                tasks: 1,
                 cpu_used_pct: cpu.map(Fixed),
+                // The whole micro-VM is the task's.
+                cpu_reserved_pct: ran.map(|_| Fixed(100.0)),
+                cpu_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
+                memory_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
                 end_reason: stop_code.into(),
                 cost_usd: cost.into(),
+                ..NodeRow::default()
             });
             self.recorder.keep_failure(written);
         }

@@ -1,6 +1,7 @@
 //! The ECS service scheduler at work: what it sees, and what its commands do.
 
 use super::{RunError, Simulation, Timer};
+use crate::capacity::managed_scaling::{TaskGroup, per_instance};
 use crate::cluster::nodes::NodeStatus;
 use crate::cluster::{Command, DeploymentOutcome, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimTime};
@@ -12,12 +13,13 @@ use crate::rollout::scheduler::{
     self, DeploymentView, FailReason, Hold, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation,
     SchedulerSpec, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
 };
+use crate::rollout::scheduler::{NodeView, ZoneRoom};
 use crate::rollout::stages::ShiftMemory;
 use crate::scenario::model::{
     DeploymentController, EcsService, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service, Switch,
 };
 use crate::telemetry::alarm::{AlarmSpec, AlarmState};
-use crate::units::{ServiceId, TaskId};
+use crate::units::{NodeId, ServiceId, TaskId, ZoneId};
 
 use super::scale::to_json;
 use super::shift::{hook_name, percent, stage_name, step_name, wait_text};
@@ -81,15 +83,75 @@ impl Simulation<'_> {
                     health: t.health,
                     node: t.node,
                     draining: t.node.is_some_and(|n| self.cluster.node(n).status == NodeStatus::Draining),
-                    protected: false,
+                    protected: self.is_protected(t.id),
                 })
                 .collect(),
             provisioning_slots: quotas.provisioning_tasks.saturating_sub(provisioning).min(room),
             launch_tokens: runtime.launch_rate.available(now),
             alarms: self.deployment_alarms(service),
-            nodes: Vec::new(),
-            room: Vec::new(),
+            nodes: self.nodes_seen(service),
+            room: self.room_seen(service),
         }
+    }
+
+    /// The instances that matter to a service.
+    fn nodes_seen(&self, service: ServiceId) -> Vec<NodeView> {
+        let s = &self.services[service.index()];
+        if !s.strategy.shares().iter().any(|share| self.cluster.has_nodes(share.capacity)) {
+            return Vec::new();
+        }
+        let mut ids: Vec<NodeId> = self.cluster.tasks_of(service).filter_map(|t| t.node).collect();
+        if self.is_daemon(service) {
+            ids.extend(self.daemon_nodes(service));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter()
+            .map(|id| {
+                let n = self.cluster.node(id);
+                let left = n.remaining();
+                let others = self.cluster.tasks_on(id).filter(|t| t.service != service).count() as u32;
+                NodeView {
+                    id,
+                    capacity: n.spec.capacity,
+                    zone: n.spec.zone,
+                    active: n.takes_tasks(),
+                    others,
+                    cpu_left: left.cpu.parts(),
+                    memory_left: left.memory.get(),
+                }
+            })
+            .collect()
+    }
+
+    /// Room for more tasks of a service, which only the balance of zones asks for.
+    fn room_seen(&self, service: ServiceId) -> Vec<ZoneRoom> {
+        let zones = self.plan.cluster.zones;
+        let mut counts = vec![0_u32; zones as usize];
+        for t in self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()) {
+            counts[t.zone.index()] += 1;
+        }
+        let s = &self.services[service.index()];
+        let balanced = crate::cluster::spread::zones_balanced(&counts);
+        if balanced || s.plan.ecs.availability_zone_rebalancing != Switch::Enabled {
+            return Vec::new();
+        }
+        let needs = &self.cluster.service(service).needs;
+        let mut room = Vec::new();
+        for share in s.strategy.shares().iter().filter(|share| self.cluster.has_nodes(share.capacity)) {
+            for zone in (0..zones).map(ZoneId) {
+                let fits = |n: &&crate::cluster::Node| {
+                    n.spec.zone == zone && n.takes_tasks() && self.pool.obstacle(n.id, s.shape).is_none()
+                };
+                let each = |n: &crate::cluster::Node| {
+                    let one = needs.distinct || !needs.ports.is_empty();
+                    per_instance(&TaskGroup { needs: needs.resources, one_each: one, tasks: 1 }, n.remaining())
+                };
+                let tasks = self.cluster.nodes_of(share.capacity).filter(fits).map(each).fold(0, u32::saturating_add);
+                room.push(ZoneRoom { capacity: share.capacity, zone, tasks });
+            }
+        }
+        room
     }
 
     /// One pass of the scheduler over a service.
@@ -99,6 +161,7 @@ impl Simulation<'_> {
             return Ok(());
         }
         let now = self.queue.now();
+        self.refresh_work(service);
         let observation = self.observe_service(service);
         let plan = self.services[service.index()].plan;
         let (commands, before) = if self.in_stages(service) {
@@ -198,7 +261,7 @@ impl Simulation<'_> {
             d.stalled = None; // it goes on after all
         }
         match *command {
-            SchedulerCommand::Start { deployment, capacity, zone, reason, .. } => {
+            SchedulerCommand::Start { deployment, capacity, zone, node, reason, .. } => {
                 if let Some(task) = self.try_apply(Command::StartTask { service, deployment, capacity, zone }) {
                     let s = &self.services[service.index()];
                     let cause = (reason == StartReason::BelowDesired && !s.scale_outs.is_empty())
@@ -213,6 +276,7 @@ impl Simulation<'_> {
                         StartReason::Daemon => "new instance",
                     };
                     runtime.cause = cause;
+                    runtime.pinned = node;
                     self.enqueue_launch(task);
                 }
             }

@@ -32,45 +32,10 @@ pub struct BurstSpec {
     /// The baseline: what may be used for ever, as a share of each vCPU, above 0 to 1. An hour earns 60 credits times
     /// this for each vCPU.
     pub baseline: f64,
-    /// Credits at launch: spent first, beside the day's maximum (T2 in standard mode: 30 a vCPU).
+    /// Credits at launch: spent first, beside the day's maximum. Only T2 in standard mode gets any: 30 for each vCPU.
     pub launch_credits: f64,
     /// What happens when they are spent.
     pub mode: BurstMode,
-}
-
-impl BurstSpec {
-    /// The credits of an EC2 instance type (`t3.medium`); `None` when it is not a burstable one. T2 gets its launch
-    /// credits in standard mode only.
-    ///
-    /// Figures: credits an hour and vCPUs of the table in the EC2 user guide, key concepts for burstable instances.
-    #[must_use]
-    pub fn of_type(name: &str, mode: BurstMode) -> Option<Self> {
-        let (family, size) = name.split_once('.')?;
-        let (vcpus, hourly) = match (family, size) {
-            ("t2", "nano") => (1.0, 3.0),
-            ("t2", "micro") => (1.0, 6.0),
-            ("t2", "small") => (1.0, 12.0),
-            ("t2", "medium") => (2.0, 24.0),
-            ("t2", "large") => (2.0, 36.0),
-            ("t2", "xlarge") => (4.0, 54.0),
-            ("t2", "2xlarge") => (8.0, 81.6),
-            ("t3" | "t3a" | "t4g", "nano") => (2.0, 6.0),
-            ("t3" | "t3a" | "t4g", "micro") => (2.0, 12.0),
-            ("t3" | "t3a" | "t4g", "small" | "medium") => (2.0, 24.0),
-            ("t3" | "t3a" | "t4g", "large") => (2.0, 36.0),
-            ("t3" | "t3a" | "t4g", "xlarge") => (4.0, 96.0),
-            ("t3" | "t3a" | "t4g", "2xlarge") => (8.0, 192.0),
-            _ => return None,
-        };
-        let launch = family == "t2" && mode == BurstMode::Standard;
-        Some(Self { baseline: hourly / 60.0 / vcpus, launch_credits: if launch { 30.0 * vcpus } else { 0.0 }, mode })
-    }
-
-    /// The mode in which a family launches when nothing is said.
-    #[must_use]
-    pub fn default_mode(family: &str) -> BurstMode {
-        if family == "t2" { BurstMode::Standard } else { BurstMode::Unlimited }
-    }
 }
 
 /// The account of one node, settled whenever its use of CPU changes. Amounts in vCPU-nanoseconds.
@@ -217,16 +182,17 @@ mod tests {
     const HOUR: u64 = 3_600_000_000_000;
     const MINUTE: u64 = HOUR / 60;
 
-    fn credits(name: &str, mode: BurstMode) -> Credits {
-        let spec = BurstSpec::of_type(name, mode).unwrap();
-        let vcpus = if name.ends_with("xlarge") {
-            4
-        } else if name == "t2.micro" {
-            1
-        } else {
-            2
-        };
-        Credits::new(&spec, Cpu::from_vcpus(vcpus), 0)
+    /// An instance with a baseline and launch credits.
+    fn credits(vcpus: u64, baseline: f64, launch_credits: f64, mode: BurstMode) -> Credits {
+        Credits::new(&BurstSpec { baseline, launch_credits, mode }, Cpu::from_vcpus(vcpus), 0)
+    }
+
+    fn t3_nano() -> Credits {
+        credits(2, 0.05, 0.0, BurstMode::Unlimited)
+    }
+
+    fn t2_micro() -> Credits {
+        credits(1, 0.1, 30.0, BurstMode::Standard)
     }
 
     fn close(a: f64, b: f64) {
@@ -234,36 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn baselines_are_those_of_the_guide() {
-        let of = |name| (BurstSpec::of_type(name, BurstMode::Standard).unwrap().baseline * 1000.0).round() / 10.0;
-        let want = [
-            ("t2.nano", 5.0),
-            ("t2.micro", 10.0),
-            ("t2.small", 20.0),
-            ("t2.medium", 20.0),
-            ("t2.large", 30.0),
-            ("t2.xlarge", 22.5),
-            ("t2.2xlarge", 17.0),
-            ("t3.nano", 5.0),
-            ("t3a.micro", 10.0),
-            ("t4g.small", 20.0),
-            ("t3.medium", 20.0),
-            ("t3.large", 30.0),
-            ("t4g.xlarge", 40.0),
-            ("t3.2xlarge", 40.0),
-        ];
-        for (name, baseline) in want {
-            assert_eq!(of(name), baseline, "{name}");
-        }
-        assert_eq!(BurstSpec::of_type("m5.large", BurstMode::Standard), None);
-        assert_eq!(BurstSpec::of_type("t3", BurstMode::Standard), None);
-        assert_eq!(BurstSpec::default_mode("t2"), BurstMode::Standard);
-        assert_eq!(BurstSpec::default_mode("t4g"), BurstMode::Unlimited);
-    }
-
-    #[test]
     fn an_idle_instance_keeps_a_days_credits() {
-        let mut c = credits("t3.nano", BurstMode::Unlimited);
+        let mut c = t3_nano();
         c.settle(10 * HOUR);
         close(c.balance(), 60.0);
         c.settle(100 * HOUR);
@@ -280,7 +218,7 @@ mod tests {
 
     #[test]
     fn surplus_beyond_a_day_is_charged_and_the_rest_at_the_end() {
-        let mut c = credits("t3.nano", BurstMode::Unlimited);
+        let mut c = t3_nano();
         // Both vCPUs: 114 credits an hour net; a day's 144 may be owed.
         c.set_busy(2.0, false);
         c.settle(HOUR);
@@ -301,7 +239,7 @@ mod tests {
 
     #[test]
     fn standard_falls_to_the_baseline_and_rises_again() {
-        let mut c = credits("t2.micro", BurstMode::Standard);
+        let mut c = t2_micro();
         close(c.balance(), 30.0);
         close(c.capacity(), 1.0);
         c.set_busy(1.0, false);
@@ -329,7 +267,7 @@ mod tests {
 
     #[test]
     fn launch_credits_are_spent_first_and_beside_the_maximum() {
-        let mut c = credits("t2.micro", BurstMode::Standard);
+        let mut c = t2_micro();
         c.settle(48 * HOUR);
         close(c.balance(), 144.0 + 30.0);
         c.set_busy(0.5, false);
@@ -338,7 +276,5 @@ mod tests {
         close(c.balance(), 144.0);
         c.settle(50 * HOUR);
         close(c.balance(), 144.0 - 30.0 + 6.0);
-        // Unlimited T2 has none.
-        close(credits("t2.micro", BurstMode::Unlimited).balance(), 0.0);
     }
 }

@@ -705,3 +705,60 @@ impl DataPlane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn given(level: f64, demand: &[f64], weight: &[f64]) -> Vec<f64> {
+        demand.iter().zip(weight).map(|(d, w)| if *d > w * level { w * level } else { *d }).collect()
+    }
+
+    proptest! {
+        /// All that is there is given, nobody gets more than is wanted, all that are short get the same for their
+        /// weight, and who gets all would not be short at it; wherever the search begins.
+        #[test]
+        fn shares_are_max_min_fair(
+            servers in prop::collection::vec((0u32..4_000_000, 2u32..10_000), 1..40),
+            capacity in 1u32..8_000_000,
+            from in prop_oneof![Just(f64::INFINITY), -1.0..1e6f64],
+        ) {
+            let demand: Vec<f64> = servers.iter().map(|s| f64::from(s.0)).collect();
+            let weight: Vec<f64> = servers.iter().map(|s| f64::from(s.1)).collect();
+            let capacity = f64::from(capacity);
+            let wanted: f64 = demand.iter().sum();
+            prop_assume!(wanted > capacity);
+            let none = vec![0.0; demand.len()];
+            let (found, moved) = level(capacity, &demand, &weight, &none, from);
+            let given = given(found, &demand, &weight);
+            let all: f64 = given.iter().sum();
+            prop_assert!((all - capacity).abs() < 1e-6 * capacity, "{all} of {capacity} given");
+            let mut short = vec![0.0; demand.len()];
+            for (at, (g, d)) in given.iter().zip(&demand).enumerate() {
+                prop_assert!(g <= d);
+                if g < d {
+                    prop_assert!((g / weight[at] - found).abs() <= 1e-9 * found);
+                    short[at] = weight[at];
+                }
+            }
+            // Those that are short are counted, and found again from there.
+            prop_assert_eq!(moved, short.iter().sum::<f64>());
+            let (again, moved) = level(capacity, &demand, &weight, &short, found);
+            prop_assert!((again - found).abs() <= 1e-12 * found);
+            prop_assert_eq!(moved, 0.0);
+        }
+
+        #[test]
+        fn the_smallest_is_found(of in prop::collection::vec(0.0f64..10.0, 0..30)) {
+            let (at, least) = smallest(&of);
+            match of.iter().copied().min_by(f64::total_cmp) {
+                Some(want) => {
+                    prop_assert_eq!(least, want);
+                    prop_assert_eq!(of[at], want);
+                }
+                None => prop_assert_eq!(least, f64::INFINITY),
+            }
+        }
+    }
+}

@@ -561,7 +561,7 @@ impl DataPlane {
                 self.queues[queue as usize].totals.duplicates += 1;
                 why = Some(Failure::Timeout);
             } else if failed {
-                self.let_go(q, queue, id, u32::from(r.service));
+                self.hand_back(q, queue, id, u32::from(r.service));
             } else {
                 let state = &mut self.queues[queue as usize];
                 state.totals.deleted += 1;
@@ -601,7 +601,7 @@ impl DataPlane {
         {
             let (queue, id) = (worker.queue, r.caller & !OWN);
             if self.queues[queue as usize].holds(id, r.seed, u32::from(r.attempt) + 1) {
-                self.let_go(q, queue, id, u32::from(r.service));
+                self.hand_back(q, queue, id, u32::from(r.service));
             }
         }
         let service = &mut self.services[r.service as usize];
@@ -612,7 +612,7 @@ impl DataPlane {
     }
 
     /// Nobody works on a message any more: no heartbeat extends its visibility.
-    fn let_go(&mut self, q: &mut impl Agenda, queue: u32, id: u32, service: u32) {
+    fn hand_back(&mut self, q: &mut impl Agenda, queue: u32, id: u32, service: u32) {
         let now = q.now().as_nanos();
         let heartbeat = self.services[service as usize].worker.as_ref().and_then(|w| w.heartbeat);
         let state = &mut self.queues[queue as usize];

@@ -2,6 +2,7 @@
 //! the defaults, the reader, `plan.toml` and the JSON Schema. Field names and defaults are the real
 //! API's, in snake case.
 
+mod billing;
 mod calls;
 mod capacity;
 mod control;
@@ -14,6 +15,7 @@ mod service;
 mod shift;
 mod work;
 
+pub use billing::*;
 pub use calls::*;
 pub use capacity::*;
 pub use control::*;
@@ -29,7 +31,7 @@ pub use work::*;
 use indexmap::IndexMap;
 
 use crate::kernel::SimDuration;
-use crate::units::{Bytes, Usd};
+use crate::units::Bytes;
 
 table! {
     /// A scenario with every default filled in: what one run does.
@@ -187,38 +189,6 @@ pub struct Bound {
     pub sense: Sense,
     /// The limit, in the unit of the key.
     pub value: f64,
-}
-
-table! {
-    /// What the account pays beside the list price, and what traffic leaves by.
-    pub struct Billing {
-        /// How tasks in private subnets reach ECR, CloudWatch and the internet.
-        pub egress: Egress = Egress::NatGateway,
-        /// CSV file of prices that override the catalog: columns region, service, item, usd.
-        pub prices: Option<String> = None,
-        /// Share off every list price, in percent.
-        pub discount_percent: f64 as Percent = 0.0,
-        /// Compute Savings Plan: dollars an hour committed.
-        pub savings_plan_commitment: Usd = Usd::ZERO,
-        /// Savings Plan: share off the Fargate on-demand price for covered use, in percent. The catalog's value when absent.
-        pub savings_plan_discount_percent: Option<f64> as Percent = None,
-        /// How long logs are kept; 0 for not at all.
-        pub log_retention: SimDuration = SimDuration::from_secs(30 * 86_400),
-        /// Share of the traffic between load balancer and tasks that crosses zones; the even share (1 - 1/zones) when absent.
-        pub cross_zone_share: Option<f64> as Share = None,
-    }
-}
-
-words! {
-    /// How tasks reach what is outside of their subnet.
-    pub enum Egress {
-        /// Through one NAT gateway a zone.
-        NatGateway = "nat_gateway",
-        /// Through interface endpoints for ECR and logs, one set a zone, and a gateway endpoint for S3.
-        VpcEndpoints = "vpc_endpoints",
-        /// Directly, with a public IPv4 address each.
-        PublicIp = "public_ip",
-    }
 }
 
 tagged! {

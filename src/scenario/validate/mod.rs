@@ -2,6 +2,7 @@
 //!
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
+mod billing;
 mod calls;
 mod capacity;
 mod faults;
@@ -28,6 +29,7 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
     check.simulation();
     check.cluster();
     check.capacities();
+    check.billing();
     for (name, service) in &plan.services {
         check.path = vec!["services".to_owned(), name.clone()];
         check.service(name, service);

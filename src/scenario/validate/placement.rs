@@ -55,13 +55,13 @@ impl Instance for Empty<'_> {
 
 impl Check<'_> {
     /// The kind of capacity that a service runs on, if it names any that is there.
-    fn capacity_kind(&self, capacity: &IndexMap<String, StrategyItem>) -> Option<CapacityKind> {
-        capacity.keys().filter_map(|name| self.plan.capacity.get(name)).map(Capacity::kind).min()
+    fn capacity_kind(&self, strategy: &IndexMap<String, StrategyItem>) -> Option<CapacityKind> {
+        strategy.keys().filter_map(|name| self.plan.capacity.get(name)).map(Capacity::kind).min()
     }
 
-    /// Whether the rules of Fargate hold for a service.
-    pub(super) fn on_fargate(&self, capacity: &IndexMap<String, StrategyItem>) -> bool {
-        self.capacity_kind(capacity).is_none_or(|k| k == CapacityKind::Fargate)
+    /// Whether the rules of Fargate hold for a service or job with this capacity provider strategy.
+    pub(super) fn on_fargate(&self, strategy: &IndexMap<String, StrategyItem>) -> bool {
+        self.capacity_kind(strategy).is_none_or(|k| k == CapacityKind::Fargate)
     }
 
     pub(super) fn placement(&mut self, name: &str, service: &Service) {

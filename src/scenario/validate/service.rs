@@ -66,6 +66,7 @@ impl Check<'_> {
             self.report(&["capacity"], d);
             return;
         }
+        self.one_kind(capacity);
         if capacity.len() > 20 {
             self.error("S1012", &["capacity"], "ECS takes at most 20 capacity providers in a strategy", "too many");
         }
