@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::error::csv_cause;
 use super::{
-    CostRow, DecisionDetail, DecisionRow, DeploymentRow, JobRow, NodeRow, OutputError, QueueRow, ServiceRow, Summary,
-    TaskRow, tidy,
+    CapacityRow, CostRow, DecisionDetail, DecisionRow, DeploymentRow, JobRow, NodeRow, OutputError, QueueRow,
+    ServiceRow, Summary, TaskRow, tidy,
 };
 
 /// Per service and interval.
@@ -17,6 +17,8 @@ pub const SERVICES_FILE: &str = "services.csv";
 pub const TASKS_FILE: &str = "tasks.csv";
 /// One row per node.
 pub const NODES_FILE: &str = "nodes.csv";
+/// Per capacity with instances and interval.
+pub const CAPACITY_FILE: &str = "capacity.csv";
 /// One row per decision.
 pub const DECISIONS_FILE: &str = "decisions.csv";
 /// One line per decision, with the complete observation and memory.
@@ -77,6 +79,7 @@ struct Files {
     services: Table,
     tasks: Table,
     nodes: Table,
+    capacity: Table,
     decisions: Table,
     deployments: Table,
     costs: Table,
@@ -125,6 +128,7 @@ impl RowSink {
                 services: Table::open::<ServiceRow<'_>>(folder, SERVICES_FILE, open)?,
                 tasks: Table::open::<TaskRow<'_>>(folder, TASKS_FILE, open)?,
                 nodes: Table::open::<NodeRow<'_>>(folder, NODES_FILE, open)?,
+                capacity: Table::open::<CapacityRow<'_>>(folder, CAPACITY_FILE, open)?,
                 decisions: Table::open::<DecisionRow<'_>>(folder, DECISIONS_FILE, open)?,
                 deployments: Table::open::<DeploymentRow<'_>>(folder, DEPLOYMENTS_FILE, open)?,
                 costs: Table::open::<CostRow<'_>>(folder, COSTS_FILE, open)?,
@@ -166,6 +170,14 @@ impl RowSink {
     /// [`OutputError::Io`].
     pub fn node(&mut self, row: &NodeRow<'_>) -> Result<(), OutputError> {
         self.files.as_mut().map_or(Ok(()), |f| f.nodes.row(row))
+    }
+
+    /// Writes a row of `capacity.csv`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn capacity(&mut self, row: &CapacityRow<'_>) -> Result<(), OutputError> {
+        self.files.as_mut().map_or(Ok(()), |f| f.capacity.row(row))
     }
 
     /// Writes a row of `decisions.csv` and its line of `decisions.jsonl`.
@@ -242,6 +254,7 @@ impl RowSink {
             &mut files.services,
             &mut files.tasks,
             &mut files.nodes,
+            &mut files.capacity,
             &mut files.decisions,
             &mut files.deployments,
             &mut files.costs,

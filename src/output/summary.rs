@@ -39,6 +39,9 @@ pub struct Summary {
     pub jobs: IndexMap<String, JobSummary>,
     /// Times in which an objective did not hold, in order.
     pub incidents: Vec<Incident>,
+    /// The faults that struck, in order; a random process may have more than the first 200 that are listed.
+    #[serde(default)]
+    pub faults: Vec<FaultSummary>,
     /// What it cost.
     pub cost: CostSummary,
     /// Number of decisions by controller.
@@ -377,7 +380,8 @@ pub struct DeploymentSummary {
 /// Seconds of an incident by the link of the loop that they were spent in. The sum is the whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecoveryLinks {
-    /// From the start of the incident to the end of the first metric period that shows it.
+    /// From the start of the incident to the end of the first metric period that shows it, or to the moment at which a
+    /// health check or the control plane found tasks lost.
     pub detection_s: f64,
     /// Until that point could be seen.
     pub publication_s: f64,
@@ -385,16 +389,40 @@ pub struct RecoveryLinks {
     pub alarm_s: f64,
     /// Until the scaler had decided and acted.
     pub decision_s: f64,
+    /// Earlier launches for the same loss that failed, and the waits of the scheduler between them.
+    #[serde(default)]
+    pub relaunch_s: f64,
     /// Waiting for launch quotas and rates.
     pub quota_s: f64,
+    /// Waiting for capacity that was not to be had.
+    #[serde(default)]
+    pub capacity_s: f64,
+    /// Waiting for an address in a subnet.
+    #[serde(default)]
+    pub address_s: f64,
     /// Finding capacity and attaching the network.
     pub node_s: f64,
+    /// Tries to pull the image that failed.
+    #[serde(default)]
+    pub pull_retry_s: f64,
     /// Pulling the image.
     pub pull_s: f64,
     /// Starting containers and the application.
     pub start_s: f64,
     /// Until the task counted as healthy and had its share of the traffic.
     pub health_s: f64,
+    /// While a fault lasted, and nothing above was under way.
+    #[serde(default)]
+    pub fault_s: f64,
+    /// While a deployment was in progress, and nothing above.
+    #[serde(default)]
+    pub deployment_s: f64,
+    /// While more than half of all attempts were retries, and nothing above.
+    #[serde(default)]
+    pub retries_s: f64,
+    /// While the tasks were saturated, and nothing above.
+    #[serde(default)]
+    pub overload_s: f64,
     /// Without a cause among these.
     pub unattributed_s: f64,
 }
@@ -402,17 +430,25 @@ pub struct RecoveryLinks {
 impl RecoveryLinks {
     /// The links in their order, with their names.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, f64); 10] {
+    pub fn named(&self) -> [(&'static str, f64); 18] {
         [
             ("detection", self.detection_s),
             ("publication", self.publication_s),
             ("alarm", self.alarm_s),
             ("decision", self.decision_s),
+            ("relaunch", self.relaunch_s),
             ("quota", self.quota_s),
+            ("capacity", self.capacity_s),
+            ("address", self.address_s),
             ("node", self.node_s),
+            ("pull retries", self.pull_retry_s),
             ("pull", self.pull_s),
             ("start", self.start_s),
             ("health", self.health_s),
+            ("fault", self.fault_s),
+            ("deployment", self.deployment_s),
+            ("retries", self.retries_s),
+            ("overload", self.overload_s),
             ("unattributed", self.unattributed_s),
         ]
     }
@@ -439,6 +475,21 @@ pub struct Incident {
     pub duration_s: f64,
     /// The same by link.
     pub links: RecoveryLinks,
+}
+
+/// A fault that struck.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FaultSummary {
+    /// Its name in the plan.
+    pub name: String,
+    /// Its type, for example `zone_outage`.
+    pub kind: String,
+    /// When it struck.
+    pub start_s: f64,
+    /// When it was over; absent when it lasted until the end of the run.
+    pub end_s: Option<f64>,
+    /// What it did, in a sentence.
+    pub text: String,
 }
 
 /// What the run cost after the warm-up.
@@ -492,27 +543,49 @@ pub struct CostItem {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiagnosisKind {
-    /// Tasks of a service start and fail again and again.
+    /// Essential containers of a service exit again and again.
     #[default]
     RepeatedRestarts,
-    /// Images could not be pulled, or tasks did not start.
+    /// An essential container exited by itself, once or twice.
+    EssentialExit,
+    /// The scheduler waits longer and longer between launches that fail.
+    RestartThrottle,
+    /// Images could not be pulled.
+    FailedPulls,
+    /// Tasks stopped before they were RUNNING, for another reason than their image.
     FailedStarts,
-    /// Tasks stayed unhealthy.
+    /// Tasks were replaced for failed health checks before their application answered.
+    KilledWhileStarting,
+    /// Tasks were replaced for failed health checks.
     UnhealthyService,
-    /// Capacity was not to be had.
-    CapacityUnavailable,
     /// Tasks were killed for memory.
     OutOfMemory,
+    /// Tasks were lost with the machines under them.
+    MachinesLost,
+    /// Capacity was not to be had.
+    CapacityUnavailable,
+    /// Spot capacity was not to be had.
+    SpotUnavailable,
+    /// The subnets had no address for a task's network interface.
+    AddressesExhausted,
+    /// A service quota of the account held launches back.
+    QuotaReached,
+    /// Tasks found no place on any node.
+    TasksUnplaceable,
+    /// A capacity provider wanted more nodes than it may have.
+    ProviderAtMaximum,
     /// A deployment does not go on.
     DeploymentStuck,
     /// Scaling wanted more than it was allowed.
     ScalingBlocked,
+    /// An alarm of a scaling policy had no data.
+    ScalingWithoutData,
+    /// An objective failed for long and no alarm of a scaling policy rang.
+    ScalingSilent,
     /// The desired count stayed at the maximum while objectives failed.
     AtMaximumCapacity,
     /// More than half of all attempts were retries.
     RetryStorm,
-    /// A service quota of the account held launches back.
-    QuotaReached,
     /// The load was more than the tasks can serve until the end.
     Overload,
 }
@@ -523,15 +596,26 @@ impl DiagnosisKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RepeatedRestarts => "repeated restarts",
+            Self::EssentialExit => "essential container exited",
+            Self::RestartThrottle => "restart throttle",
+            Self::FailedPulls => "failed pulls",
             Self::FailedStarts => "failed starts",
+            Self::KilledWhileStarting => "killed while starting",
             Self::UnhealthyService => "unhealthy service",
-            Self::CapacityUnavailable => "capacity unavailable",
             Self::OutOfMemory => "out of memory",
+            Self::MachinesLost => "machines lost",
+            Self::CapacityUnavailable => "capacity unavailable",
+            Self::SpotUnavailable => "Spot capacity unavailable",
+            Self::AddressesExhausted => "addresses exhausted",
+            Self::QuotaReached => "quota reached",
+            Self::TasksUnplaceable => "tasks unplaceable",
+            Self::ProviderAtMaximum => "capacity provider at its maximum",
             Self::DeploymentStuck => "deployment stuck",
             Self::ScalingBlocked => "scaling blocked",
+            Self::ScalingWithoutData => "scaling without data",
+            Self::ScalingSilent => "scaling does not see it",
             Self::AtMaximumCapacity => "at maximum capacity",
             Self::RetryStorm => "retry storm",
-            Self::QuotaReached => "quota reached",
             Self::Overload => "overload",
         }
     }
@@ -544,12 +628,15 @@ pub struct Diagnosis {
     pub kind: DiagnosisKind,
     /// The service, or the capacity.
     pub subject: String,
-    /// What happened, in a sentence with its figures.
-    pub text: String,
     /// When it was first seen.
-    pub first_s: Option<f64>,
+    pub since_s: Option<f64>,
     /// How often.
     pub count: u64,
+    /// What happened, in a sentence with its figures.
+    pub evidence: String,
+    /// What would help, in a sentence.
+    #[serde(default)]
+    pub advice: String,
 }
 
 /// A price that the result depends on and that is old or uncertain.

@@ -42,6 +42,7 @@ fn as_service(job: &Job) -> Service {
         weight: 1.0,
         cpu_time: job.work.cpu_time.clone(),
         wait: job.work.runs_for.clone(),
+        cpu_before_calls: 1.0,
         memory: job.work.memory.clone(),
         request_bytes: Bytes::ZERO,
         response_bytes: Bytes::ZERO,
@@ -53,6 +54,7 @@ fn as_service(job: &Job) -> Service {
         task: Task { concurrency: Some(1), ..job.task.clone() },
         requests: IndexMap::from_iter([("work".to_owned(), work)]),
         client: Client::default(),
+        calls: IndexMap::new(),
         traffic: Traffic::default(),
         load_balancer: None,
         worker: None,
@@ -397,7 +399,8 @@ impl Simulation<'_> {
                 j.figures.interrupted += u64::from(counted);
             }
             Fact::TaskStops(_, StopCode::TaskFailedToStart) => {
-                self.services[j.service.index()].trouble.failed_starts += 1;
+                let now = self.queue.now();
+                self.services[j.service.index()].trouble.note(super::trouble::TroubleKind::FailedStart, now);
             }
             Fact::TaskStatus(_, TaskStatus::Deprovisioning) => {
                 j.running -= 1;

@@ -6,37 +6,52 @@ mod build;
 mod checks;
 mod deploy;
 mod event;
+mod faults;
 mod finish;
 mod forecast;
+mod groups;
+mod images;
 mod incident;
 mod intervals;
 mod life;
+mod managed;
+mod node_bill;
+mod node_rows;
+mod nodes;
+mod place;
 mod queues;
 mod recorder;
+mod reserve;
 mod scale;
 mod schedule;
 mod shift;
+mod spot;
 mod start;
+mod trouble;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use event::{ControlEvent, Event, Timer};
+pub use faults::FaultStep;
 pub use finish::{RESULT_VERSION, run_id};
 
 use crate::billing::{BillingError, Meter};
 use crate::capacity::bucket::TokenBucket;
 use crate::capacity::strategy::StrategyError;
 use crate::catalog::Catalog;
-use crate::cluster::{Cluster, Command, Fact};
+use crate::cluster::{Cluster, Command, Fact, Made};
 use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
+use crate::placement::pool::NodePool;
 use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Histogram, Notice, ServiceTotals, TrafficError};
 use crate::units::{Cpu, TaskId};
 use batch::JobRuntime;
 use build::{CapacityRuntime, ServiceRuntime};
+use groups::Group;
 use life::TaskRuntime;
+use nodes::NodeRuntime;
 use queues::QueueRuntime;
 use recorder::Recorder;
 use scale::AlarmRuntime;
@@ -86,6 +101,14 @@ pub enum RunError {
         service: String,
         /// Why.
         why: StrategyError,
+    },
+    /// The placement constraints of a service cannot be read.
+    #[error("services.{service}.ecs.placement_constraints: {why}")]
+    Placement {
+        /// The service.
+        service: String,
+        /// Why.
+        why: String,
     },
     /// Somebody asked the run to end.
     #[error("interrupted at {:.0} s of simulated time", .0.as_secs_f64())]
@@ -137,6 +160,13 @@ pub(crate) struct Simulation<'p> {
     services: Vec<ServiceRuntime<'p>>,
     capacities: Vec<CapacityRuntime<'p>>,
     tasks: Vec<TaskRuntime>,
+    /// By capacity; none on Fargate.
+    groups: Vec<Option<Group>>,
+    nodes: Vec<NodeRuntime>,
+    /// Instances as placement sees them.
+    pool: NodePool,
+    /// A price that could not be had.
+    unpriced: Option<BillingError>,
     task_of_server: Vec<Option<TaskId>>,
     alarms: Vec<AlarmRuntime>,
     queues: Vec<QueueRuntime<'p>>,
@@ -144,6 +174,7 @@ pub(crate) struct Simulation<'p> {
     account_queues: [VecDeque<TaskId>; 2],
     account_rates: [TokenBucket; 2],
     vcpus_in_use: [Cpu; 2],
+    faults: faults::Faults<'p>,
     recorder: Recorder<'p>,
     /// Totals on their way from the data plane; kept for their memory.
     drained: ServiceTotals,
@@ -209,6 +240,15 @@ impl Simulation<'_> {
             ControlEvent::Reclaim(capacity, which) => {
                 self.on_reclaim(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
             }
+            ControlEvent::Reservation => self.on_reservation(),
+            ControlEvent::SpotEvent(capacity, which) => {
+                self.on_spot_event(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
+            }
+            ControlEvent::ManagedScaling(capacity) => {
+                self.on_managed_scaling(crate::units::CapacityId(u32::from(capacity)));
+            }
+            ControlEvent::Fault(index, step) => self.on_fault(usize::from(index), step),
+            ControlEvent::Autoshift(fault, service) => self.on_autoshift(usize::from(fault), usize::from(service)),
             ControlEvent::Registered(task) => self.on_registered(task),
             ControlEvent::Deregistered(task) => self.on_deregistered(task),
             ControlEvent::JobFires(job, schedule) => self.on_job_fires(usize::from(job), usize::from(schedule)),
@@ -232,6 +272,13 @@ impl Simulation<'_> {
             Timer::Alarm(alarm) => self.on_alarm(alarm as usize),
             Timer::Scheduled(service, action) => self.on_scheduled(service, usize::from(action))?,
             Timer::DeploymentAlarms(service) => self.on_deployment_alarms(service),
+            Timer::Node(node) => self.on_node(node),
+            Timer::Agent(node) => self.on_agent(node),
+            Timer::Notice(node) => self.spot_notice(node),
+            Timer::Reclaimed(node) => self.on_reclaimed(node),
+            Timer::SpotPool(capacity, pool) => self.on_spot_pool(capacity, usize::from(pool)),
+            Timer::Group(capacity) => self.on_group(capacity),
+            Timer::Place(capacity) => self.on_place(capacity),
             Timer::Hour(service) => self.on_hour(service),
             Timer::Forecast(service) => self.on_forecast(service),
             Timer::JobSchedule(job, schedule) => self.on_job_schedule(usize::from(job), usize::from(schedule)),
@@ -248,6 +295,14 @@ impl Simulation<'_> {
     }
 
     fn try_apply(&mut self, command: Command) -> Option<TaskId> {
+        match self.carry_through(command)? {
+            Made::Task(task) => Some(task),
+            Made::Nothing | Made::Node(_) => None,
+        }
+    }
+
+    /// [`Simulation::apply`], and what it made; `None` for a refusal.
+    fn carry_through(&mut self, command: Command) -> Option<Made> {
         let now = self.queue.now();
         let mut facts = Vec::new();
         match self.cluster.apply(now, command, &mut facts) {
@@ -257,7 +312,7 @@ impl Simulation<'_> {
                     self.follow(fact);
                     self.after(fact);
                 }
-                made
+                Some(made)
             }
             Err(refusal) => {
                 debug_assert!(false, "the cluster refused a command at {now:?}: {refusal}");

@@ -264,12 +264,13 @@ impl Simulation<'_> {
             self.drain(service);
         }
         let s = &mut self.services[service.index()];
+        let hidden = self.faults.hidden(s.name);
         for watch in s.watches.iter_mut().filter(|w| w.is_ecs()) {
             if let Some(value) = if watch.is_cpu() { cpu } else { memory } {
                 watch.mean.add(value);
             }
             if due(watch.series.period())
-                && let Some(value) = watch.mean.take()
+                && let Some(value) = watch.mean.take().filter(|_| !hidden.hides(watch.metric))
             {
                 watch.series.publish(now, value);
             }
@@ -290,7 +291,7 @@ impl Simulation<'_> {
             let own = |w: &&mut Watch| w.custom.is_none() && !w.is_ecs() && w.series.period() == window.period;
             for watch in s.watches.iter_mut().filter(own) {
                 let value = balancer_metric(watch.metric, watch.statistic, &window.totals, healthy, unhealthy);
-                if let Some(value) = value {
+                if let Some(value) = value.filter(|_| !hidden.hides(watch.metric)) {
                     watch.series.publish(now, value);
                 }
             }
@@ -324,7 +325,18 @@ impl Simulation<'_> {
         if changed {
             self.record_alarm(index, before);
         }
+        self.note_missing_data(index);
         self.schedule_timer_if_due(Timer::Alarm(index as u32), now + interval, Phase::Decision);
+    }
+
+    /// A scaling alarm that has had time to see points and sees none is a trouble.
+    fn note_missing_data(&mut self, index: usize) {
+        let now = self.queue.now();
+        let alarm = &self.alarms[index];
+        let settled = SimTime::ZERO + SimDuration::from_secs(600);
+        if alarm.state == AlarmState::InsufficientData && alarm.role != Role::Deployment && now >= settled {
+            self.services[alarm.service.index()].trouble.note(super::trouble::TroubleKind::NoData, now);
+        }
     }
 
     fn record_alarm(&mut self, index: usize, before: AlarmState) {
@@ -468,6 +480,7 @@ impl Simulation<'_> {
         if now >= self.warm_up {
             for bound in &bounds {
                 *record.held_back.entry((*bound).to_string()).or_insert(0) += 1;
+                s.trouble.scaling_held(bound, now);
             }
             record.scale_outs += u64::from(result > before);
             record.scale_ins += u64::from(result < before);
@@ -599,6 +612,8 @@ pub(super) fn balancer_metric(
     unhealthy: u32,
 ) -> Option<f64> {
     let nanos = |h: Option<u64>| h.map(|n| n as f64 / 1e9);
+    // What callers send past the balancer it does not see.
+    let seen = t.attempts - t.direct;
     match metric {
         Metric::CpuUtilization | Metric::MemoryUtilization => None,
         // Not the balancer's.
@@ -610,9 +625,9 @@ pub(super) fn balancer_metric(
         | Metric::RunningTaskCount
         | Metric::Expression => None,
         // Divided by the healthy targets at the end of the period.
-        Metric::RequestCountPerTarget if t.attempts == 0 && healthy == 0 => None,
-        Metric::RequestCountPerTarget => Some(t.attempts as f64 / f64::from(healthy.max(1))),
-        Metric::RequestCount => (t.attempts > 0).then_some(t.attempts as f64),
+        Metric::RequestCountPerTarget if seen == 0 && healthy == 0 => None,
+        Metric::RequestCountPerTarget => Some(seen as f64 / f64::from(healthy.max(1))),
+        Metric::RequestCount => (seen > 0).then_some(seen as f64),
         Metric::HttpCodeTarget5xxCount => (t.target_5xx > 0).then_some(t.target_5xx as f64),
         Metric::HttpCodeElb5xxCount => (t.elb_5xx() > 0).then_some(t.elb_5xx() as f64),
         Metric::TargetResponseTime => match statistic {

@@ -428,7 +428,7 @@ fn tracking(plan: &Plan) -> Result<TargetTracking, Stop> {
     let scaling = plan.services["web"].scaling.as_ref().ok_or_else(|| fails("no scaling in the scenario"))?;
     match &scaling.policies["track"] {
         ScalingPolicy::TargetTracking(policy) => Ok(policy.clone()),
-        ScalingPolicy::Step(_) | ScalingPolicy::Predictive(_) => Err(fails("the policy does not track a target")),
+        _ => Err(fails("the policy is of another type")),
     }
 }
 
@@ -506,7 +506,7 @@ fn defaults(input: &Value, expect: &Value) -> Check {
         "elbv2.alb.idleTimeoutSeconds" => seconds(balancer.idle_timeout),
         "ec2.spot.noticeSeconds" => match &plan.capacity["spot"] {
             simctl::scenario::model::Capacity::FargateSpot(spot) => seconds(spot.notice),
-            simctl::scenario::model::Capacity::Fargate(_) => return Err(missing()),
+            _ => return Err(missing()),
         },
         "ecs.canary.canaryPercent" => shifting(&shifting_plan()?).0.canary_percent.into(),
         "ecs.linear.stepPercent" => LinearConfiguration::default().step_percent.into(),

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::metric::{CustomizedMetric, MetricQuery, PredictiveScaling};
+use super::placement::{PlacementConstraint, PlacementStrategy, SchedulingStrategy, TaskProtection};
 use super::shift::{
     CanaryConfiguration, CodeDeploy, DeploymentController, DeploymentStrategy, LifecycleHook, LinearConfiguration,
 };
@@ -29,6 +30,14 @@ table! {
         pub restart_throttle: RestartThrottle = RestartThrottle::default(),
         /// How often the service scheduler looks at the service when nothing happens.
         pub scheduler_period: SimDuration = SimDuration::from_secs(5),
+        /// How many tasks there are: the desired count, or one on each instance.
+        pub scheduling_strategy: SchedulingStrategy = SchedulingStrategy::Replica,
+        /// Where tasks are preferred on container instances, at most 5. Absent: zones with the fewest tasks, then instances with the fewest.
+        pub placement_strategy: Vec<PlacementStrategy> = Vec::new(),
+        /// Where tasks may stand on container instances, at most 10.
+        pub placement_constraints: Vec<PlacementConstraint> = Vec::new(),
+        /// Scale-in protection that tasks give themselves; absent for none.
+        pub task_protection: Option<TaskProtection> = None,
     }
 }
 

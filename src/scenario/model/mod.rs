@@ -2,17 +2,27 @@
 //! the defaults, the reader, `plan.toml` and the JSON Schema. Field names and defaults are the real
 //! API's, in snake case.
 
+mod billing;
+mod calls;
+mod capacity;
 mod control;
+mod faults;
 mod law;
 mod metric;
+mod placement;
 mod search;
 mod service;
 mod shift;
 mod work;
 
+pub use billing::*;
+pub use calls::*;
+pub use capacity::*;
 pub use control::*;
+pub use faults::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use metric::*;
+pub use placement::*;
 pub use search::{Search, SpaceValues};
 pub use service::*;
 pub use shift::*;
@@ -21,7 +31,7 @@ pub use work::*;
 use indexmap::IndexMap;
 
 use crate::kernel::SimDuration;
-use crate::units::{Bytes, Usd};
+use crate::units::Bytes;
 
 table! {
     /// A scenario with every default filled in: what one run does.
@@ -34,6 +44,8 @@ table! {
         pub capacity: IndexMap<String, Capacity> = IndexMap::new(),
         /// The services, by name.
         pub services: IndexMap<String, Service> = IndexMap::new(),
+        /// What services depend on beside each other, by name: databases, caches.
+        pub dependencies: IndexMap<String, Dependency> = IndexMap::new(),
         /// Queues of messages that services work on, by name.
         pub queues: IndexMap<String, Queue> = IndexMap::new(),
         /// Standalone and scheduled tasks, by name.
@@ -42,6 +54,8 @@ table! {
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.
         pub actions: IndexMap<String, Action> = IndexMap::new(),
+        /// What goes wrong, at given times or at random, by name.
+        pub faults: IndexMap<String, Fault> = IndexMap::new(),
         /// What the account pays beside the list price, and for what traffic leaves by.
         pub billing: Billing = Billing::default(),
     }
@@ -84,6 +98,8 @@ table! {
         pub quotas: Quotas = Quotas::default(),
         /// How metrics reach CloudWatch and alarms are evaluated.
         pub telemetry: Telemetry = Telemetry::default(),
+        /// The subnets that tasks get their addresses from.
+        pub subnets: Subnets = Subnets::default(),
     }
 }
 
@@ -125,79 +141,6 @@ table! {
         pub action_delay: SimDuration = SimDuration::from_secs(1),
         /// How often ECS looks at deployment alarms.
         pub deployment_alarm_poll: SimDuration = SimDuration::from_secs(15),
-    }
-}
-
-tagged! {
-    /// What tasks run on.
-    by "type"
-    pub enum Capacity {
-        /// AWS Fargate, on demand.
-        Fargate(Fargate) = "fargate",
-        /// AWS Fargate Spot: cheaper, taken back with a notice of two minutes.
-        FargateSpot(FargateSpot) = "fargate_spot",
-    }
-}
-
-table! {
-    /// AWS Fargate on demand. AWS publishes no launch latencies: these are settings.
-    pub struct Fargate {
-        /// Time to find a micro-VM for a task.
-        pub provisioning: TimeLaw = TimeLaw::uniform_secs(6.0, 12.0),
-        /// Time to attach the network interface.
-        pub eni_attach: TimeLaw = TimeLaw::uniform_secs(3.0, 7.0),
-        /// Download rate of image layers, compressed bytes a second.
-        pub pull_bandwidth: Bytes as ByteRate = Bytes::from_mb(80),
-        /// Unpacking rate of image layers, compressed bytes a second.
-        pub unpack_bandwidth: Bytes as ByteRate = Bytes::from_mb(120),
-        /// Time from the image being there until the containers run.
-        pub container_start: TimeLaw = TimeLaw::uniform_secs(1.0, 3.0),
-        /// Time to detach the network interface and take the micro-VM away.
-        pub deprovisioning: TimeLaw = TimeLaw::uniform_secs(2.0, 6.0),
-        /// Share of launches that find no capacity and are tried again, 0 to 1.
-        pub unavailable: f64 as Share = 0.0,
-        /// Times at which no capacity is to be had at all.
-        pub outages: Vec<Outage> = Vec::new(),
-        /// Wait before a launch that found no capacity is tried again.
-        pub retry_delay: SimDuration = SimDuration::from_secs(30),
-    }
-}
-
-table! {
-    /// AWS Fargate Spot. The launch keys are those of `fargate`.
-    pub struct FargateSpot {
-        /// Launch latencies and availability.
-        pub launch: Fargate = Fargate::default(),
-        /// Mean interruptions of one running task an hour; 0 for none.
-        pub interruptions_per_hour: f64 = 0.0,
-        /// Instants at which a share of the running Spot tasks of a zone is taken back.
-        pub reclaims: Vec<Reclaim> = Vec::new(),
-        /// Time between the notice (with SIGTERM) and the end of the micro-VM.
-        pub notice: SimDuration = SimDuration::from_secs(120),
-    }
-}
-
-table! {
-    /// A time without capacity.
-    pub struct Outage {
-        /// Start, from the start of the simulation.
-        pub at: SimDuration,
-        /// Length.
-        pub duration: SimDuration,
-        /// Zones concerned, by number from 0; empty for all.
-        pub zones: Vec<u32> = Vec::new(),
-    }
-}
-
-table! {
-    /// An instant at which Spot capacity is taken back.
-    pub struct Reclaim {
-        /// When the notices go out, from the start of the simulation.
-        pub at: SimDuration,
-        /// Share of the running Spot tasks that get one, 0 to 1.
-        pub share: f64 as Share = 1.0,
-        /// Zones concerned, by number from 0; empty for all.
-        pub zones: Vec<u32> = Vec::new(),
     }
 }
 
@@ -246,38 +189,6 @@ pub struct Bound {
     pub sense: Sense,
     /// The limit, in the unit of the key.
     pub value: f64,
-}
-
-table! {
-    /// What the account pays beside the list price, and what traffic leaves by.
-    pub struct Billing {
-        /// How tasks in private subnets reach ECR, CloudWatch and the internet.
-        pub egress: Egress = Egress::NatGateway,
-        /// CSV file of prices that override the catalog: columns region, service, item, usd.
-        pub prices: Option<String> = None,
-        /// Share off every list price, in percent.
-        pub discount_percent: f64 as Percent = 0.0,
-        /// Compute Savings Plan: dollars an hour committed.
-        pub savings_plan_commitment: Usd = Usd::ZERO,
-        /// Savings Plan: share off the Fargate on-demand price for covered use, in percent. The catalog's value when absent.
-        pub savings_plan_discount_percent: Option<f64> as Percent = None,
-        /// How long logs are kept; 0 for not at all.
-        pub log_retention: SimDuration = SimDuration::from_secs(30 * 86_400),
-        /// Share of the traffic between load balancer and tasks that crosses zones; the even share (1 - 1/zones) when absent.
-        pub cross_zone_share: Option<f64> as Share = None,
-    }
-}
-
-words! {
-    /// How tasks reach what is outside of their subnet.
-    pub enum Egress {
-        /// Through one NAT gateway a zone.
-        NatGateway = "nat_gateway",
-        /// Through interface endpoints for ECR and logs, one set a zone, and a gateway endpoint for S3.
-        VpcEndpoints = "vpc_endpoints",
-        /// Directly, with a public IPv4 address each.
-        PublicIp = "public_ip",
-    }
 }
 
 tagged! {

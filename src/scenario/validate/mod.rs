@@ -2,7 +2,12 @@
 //!
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
+mod billing;
+mod calls;
+mod capacity;
+mod faults;
 mod network;
+mod placement;
 mod scaling;
 mod service;
 mod shifts;
@@ -12,7 +17,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
 use super::load::{LoadOptions, has_traffic};
 use super::locate;
-use super::model::{Action, Capacity, DeploymentController, Fargate, Objectives, Plan, Service};
+use super::model::{Action, DeploymentController, Objectives, Plan, Service};
 use super::tree::Node;
 use crate::catalog::Catalog;
 use crate::kernel::SimDuration;
@@ -24,14 +29,17 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
     check.simulation();
     check.cluster();
     check.capacities();
+    check.billing();
     for (name, service) in &plan.services {
         check.path = vec!["services".to_owned(), name.clone()];
         check.service(name, service);
     }
     check.path.clear();
+    check.call_graph();
     check.work();
     check.objectives();
     check.actions();
+    check.faults();
     if plan.services.is_empty() && plan.jobs.is_empty() {
         check.error("S1003", &["services"], "a scenario needs at least one service or job", "nothing would run");
     }
@@ -239,49 +247,6 @@ impl Check<'_> {
         });
     }
 
-    fn capacities(&mut self) {
-        for (name, capacity) in &self.plan.capacity {
-            self.within(&["capacity", name], |c| match capacity {
-                Capacity::Fargate(fargate) => c.fargate(fargate),
-                Capacity::FargateSpot(spot) => {
-                    c.within(&["launch"], |c| c.fargate(&spot.launch));
-                    c.at_least(&["interruptions_per_hour"], spot.interruptions_per_hour, 0.0);
-                    for (i, reclaim) in spot.reclaims.iter().enumerate() {
-                        c.within(&["reclaims", &format!("[{i}]")], |c| {
-                            c.happens(&["at"], reclaim.at);
-                            c.zones(&["zones"], &reclaim.zones);
-                        });
-                    }
-                }
-            });
-            let jobs = self.plan.jobs.values().any(|j| j.capacity.contains_key(name));
-            if !jobs && !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
-                let d = Diagnostic::warning("W0020", format!("no service and no job uses the capacity `{name}`"))
-                    .at(self.key(&["capacity", name]))
-                    .label("has no effect");
-                self.report(&["capacity", name], d);
-            }
-        }
-    }
-
-    fn fargate(&mut self, fargate: &Fargate) {
-        self.above_zero(&["pull_bandwidth"], fargate.pull_bandwidth.get() as f64);
-        self.above_zero(&["unpack_bandwidth"], fargate.unpack_bandwidth.get() as f64);
-        if fargate.unavailable > 0.0 || !fargate.outages.is_empty() {
-            self.not_zero(&["retry_delay"], fargate.retry_delay);
-        }
-        if fargate.unavailable >= 1.0 {
-            self.warn("W0021", &["unavailable"], "no launch ever finds capacity", "every launch is refused");
-        }
-        for (i, outage) in fargate.outages.iter().enumerate() {
-            self.within(&["outages", &format!("[{i}]")], |c| {
-                c.happens(&["at"], outage.at);
-                c.not_zero(&["duration"], outage.duration);
-                c.zones(&["zones"], &outage.zones);
-            });
-        }
-    }
-
     fn objectives(&mut self) {
         let mut names: Vec<&str> = self.plan.services.keys().map(String::as_str).collect();
         if names.contains(&"cluster") {
@@ -325,7 +290,11 @@ impl Check<'_> {
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
         self.job_objective(name, o, asks);
-        let silent = self.plan.services.get(name).is_some_and(|s| !has_traffic(s) && s.worker.is_none());
+        let silent = self
+            .plan
+            .services
+            .get(name)
+            .is_some_and(|s| !has_traffic(s) && !super::is_called(self.plan, name) && s.worker.is_none());
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }

@@ -151,8 +151,9 @@ impl Check<'_> {
 
     fn job(&mut self, job: &Job) {
         self.strategy(&job.capacity);
+        let on_fargate = self.on_fargate(&job.capacity);
         self.within(&["task"], |c| {
-            c.task(&job.task);
+            c.task(&job.task, on_fargate);
             for key in ["concurrency", "accept_queue"] {
                 if c.is_written(&[key]) {
                     c.error("S1012", &[key], "the task of a job serves no requests", "has no meaning here");
