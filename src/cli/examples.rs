@@ -45,6 +45,8 @@ pub(crate) const ALL: &[Example] =
         example!("retry-storm"),
         example!("scheduled"),
         example!("fargate-spot"),
+        example!("queue-workers"),
+        example!("nightly-batch"),
         example!(
             "policy-shootout",
             &[

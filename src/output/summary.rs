@@ -207,6 +207,9 @@ pub struct ServiceSummary {
     pub availability_pct: Option<f64>,
     /// CPU utilisation in truth, mean over the run.
     pub cpu_used_pct: Option<f64>,
+    /// The queue that it works on; its requests are then deliveries of messages, its latency counts from sending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// Target of a CPU target tracking policy, in percent, for charts; absent without one.
     pub cpu_target_pct: Option<f64>,
     /// CPU that was burned for requests whose client had gone, in vCPU-seconds.

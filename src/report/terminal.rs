@@ -1,5 +1,7 @@
 //! The summary as text: verdicts first, one sentence in words at the end.
 
+mod work;
+
 use std::io::{self, Write};
 
 use super::closing::{closing_sentence, worst_incident};
@@ -23,7 +25,9 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary, style: Style) -> io
     for (name, service) in &summary.services {
         service_block(&mut page, &summary.meta, name, service)?;
     }
+    work::work(&mut page, summary)?;
     deployments(&mut page, summary)?;
+    faults(&mut page, summary)?;
     recovery(&mut page, summary)?;
     cost(&mut page, &summary.cost, &summary.weak_prices)?;
     diagnoses(&mut page, summary)?;
@@ -114,7 +118,8 @@ fn service_block(page: &mut Page<'_>, meta: &Meta, name: &str, s: &ServiceSummar
     if s.requests.started > 0 || !s.trends.load_rps.values.is_empty() {
         let mean = if seconds > 0.0 { sig3(s.requests.started as f64 / seconds) } else { none() };
         let cells = [mean, none(), none(), none(), largest(&s.trends.load_rps)];
-        row(page, "requests/s", cells, Some(&s.trends.load_rps), false)?;
+        let title = if s.queue.is_some() { "messages/s" } else { "requests/s" };
+        row(page, title, cells, Some(&s.trends.load_rps), false)?;
     }
     if let Some(l) = &s.latency {
         let cells = [l.mean_ms, l.p50_ms, l.p95_ms, l.p99_ms, l.max_ms].map(sig3);
@@ -122,7 +127,8 @@ fn service_block(page: &mut Page<'_>, meta: &Meta, name: &str, s: &ServiceSummar
     }
     if let Some(l) = &s.attempt_latency {
         let cells = [l.mean_ms, l.p50_ms, l.p95_ms, l.p99_ms, l.max_ms].map(sig3);
-        row(page, "all attempts ms", cells, None, true)?;
+        let title = if s.queue.is_some() { "failed ones too" } else { "all attempts ms" };
+        row(page, title, cells, None, true)?;
     }
     if s.requests.failed > 0 {
         let mean = if seconds > 0.0 { sig3(s.requests.failed as f64 / seconds) } else { none() };
@@ -148,7 +154,10 @@ fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     if r.started == 0 {
         return Ok(());
     }
-    let mut text = format!("{}: {} succeeded", counted(r.started, "request"), count(r.succeeded));
+    let mut text = match s.queue {
+        Some(_) => format!("{} messages delivered: {} done", count(r.started), count(r.succeeded)),
+        None => format!("{}: {} succeeded", counted(r.started, "request"), count(r.succeeded)),
+    };
     if let Some(availability) = s.availability_pct {
         text += &format!(" ({} %)", percent(availability));
     }
@@ -156,7 +165,9 @@ fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     if r.unfinished > 0 {
         text += &format!(", {} unfinished at the end", count(r.unfinished));
     }
-    if r.retries > 0 {
+    if r.retries > 0 && s.queue.is_some() {
+        text += &format!("; {} of them not for the first time", count(r.retries));
+    } else if r.retries > 0 {
         text += &format!("; {}, {} of them retries", counted(r.attempts, "attempt"), count(r.retries));
     }
     page.paragraph(2, 4, &text)?;
@@ -180,9 +191,10 @@ fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     }
     if s.wasted_cpu_s > 0.0 {
         let text = format!(
-            "wasted CPU: {} vCPU-seconds ({} % of all) for requests whose client had gone",
+            "wasted CPU: {} vCPU-seconds ({} % of all) for {}",
             sig3(s.wasted_cpu_s),
-            sig3(s.wasted_cpu_pct)
+            sig3(s.wasted_cpu_pct),
+            if s.queue.is_some() { "work that has to be done again, or was" } else { "requests whose client had gone" }
         );
         page.paragraph(2, 4, &text)?;
     }
@@ -249,6 +261,25 @@ fn deployments(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
             let text = format!("{name} revision {} at {}: {outcome}{failed}", d.revision, duration(d.started_s));
             page.marked(mark, paint, &text)?;
         }
+    }
+    Ok(())
+}
+
+/// Most faults that are listed one by one.
+const LISTED_FAULTS: usize = 8;
+
+fn faults(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
+    if summary.faults.is_empty() {
+        return Ok(());
+    }
+    page.heading("Faults", "")?;
+    for f in summary.faults.iter().take(LISTED_FAULTS) {
+        let lasts =
+            f.end_s.map_or_else(|| "until the end".to_owned(), |end| format!("for {}", duration(end - f.start_s)));
+        page.marked("!", Paint::Warn, &format!("{} from {} {lasts}: {}", f.name, duration(f.start_s), f.text))?;
+    }
+    if summary.faults.len() > LISTED_FAULTS {
+        page.paragraph(2, 4, &format!("and {} more", summary.faults.len() - LISTED_FAULTS))?;
     }
     Ok(())
 }
@@ -370,6 +401,9 @@ fn diagnoses(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
     for d in &summary.diagnoses {
         let first = d.since_s.map_or(String::new(), |t| format!(" (first at {})", duration(t)));
         page.marked("!", Paint::Warn, &format!("{}, {}: {}{first}", d.kind.name(), d.subject, d.evidence))?;
+        if !d.advice.is_empty() {
+            page.paragraph(4, 6, &page.style.text(&format!("→ {}", d.advice)))?;
+        }
     }
     Ok(())
 }

@@ -28,7 +28,9 @@ pub mod written;
 
 pub use describe::{reference, schema, starter};
 pub use inputs::InputFile;
-pub use load::{BASE, CheckSchedule, LoadOptions, Loaded, from_text, has_traffic, load, load_text, plan_hash, resolve};
+pub use load::{
+    BASE, CheckSchedule, LoadOptions, Loaded, from_text, has_traffic, is_called, load, load_text, plan_hash, resolve,
+};
 pub use patch::{Segment, parse_address};
 pub use render::SHOWN;
 

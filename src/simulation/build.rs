@@ -289,6 +289,7 @@ impl<'p> Simulation<'p> {
         self.take_address(task);
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
+        self.publish(task, true);
         self.tasks[task.index()].sick = false;
         self.apply(Command::Ready { task });
         self.serve(task);

@@ -114,7 +114,12 @@ impl Simulation<'_> {
             }
         } else if let Some(check) = &plan.task.health_check {
             let since = now.since(runtime.container.checks_from);
+            let before = runtime.container.memory.health;
             runtime.container.memory = container_check(check, runtime.container.memory, since, ok);
+            let after = runtime.container.memory.health;
+            if after != before && self.cluster.task(task).stop_code.is_none() {
+                self.publish(task, after == Health::Healthy);
+            }
         }
         self.refresh_health(task);
     }

@@ -205,6 +205,7 @@ impl Simulation<'_> {
             requests: requests(t),
             availability_pct: availability(t),
             cpu_used_pct: crate::telemetry::utilization::percent(r.cpu_used, r.cpu_reserved),
+            queue: self.services[index].plan.worker.as_ref().map(|w| w.queue.clone()),
             cpu_target_pct: cpu_target(self.services[index].plan),
             wasted_cpu_s: t.cpu_wasted,
             wasted_cpu_pct: wasted_pct,

@@ -108,17 +108,21 @@ impl Simulation<'_> {
     /// Hands what costs money to the meter.
     fn charge(&mut self, service: ServiceId, t: &ServiceTotals) {
         let s = &mut self.services[service.index()];
-        let through = t.request_bytes + t.response_bytes;
+        // What callers send past the load balancer does not pay for it.
+        let balanced = t.attempts - t.direct;
+        let through = t.request_bytes + t.response_bytes - t.direct_bytes;
         let zones = f64::from(self.plan.cluster.zones);
         let cross = self.plan.billing.cross_zone_share.unwrap_or(1.0 - 1.0 / zones);
         let logs = s.plan.task.log_bytes_per_request.get() * t.routed;
         let image = std::mem::take(&mut s.image_bytes).get();
         let meter = &mut self.meter;
-        meter.add(service, UsageKind::LoadBalancerRequests, t.attempts);
+        meter.add(service, UsageKind::LoadBalancerRequests, balanced);
         meter.add(service, UsageKind::LoadBalancerNewConnections, t.new_connections);
         meter.add(service, UsageKind::LoadBalancerBytes, through);
-        meter.add(service, UsageKind::CrossZoneBytes, (through as f64 * cross) as u64);
-        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes);
+        let all = t.request_bytes + t.response_bytes;
+        meter.add(service, UsageKind::CrossZoneBytes, (all as f64 * cross) as u64);
+        // Answers to other services stay inside.
+        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes - t.inner_response_bytes);
         meter.add(service, UsageKind::LogBytes, logs);
         meter.add(service, UsageKind::ImagePullBytes, image);
     }

@@ -312,6 +312,7 @@ impl Simulation<'_> {
         let now = self.queue.now();
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
+        self.publish(task, self.services[self.cluster.task(task).service.index()].plan.task.health_check.is_none());
         let runtime = &mut self.tasks[task.index()];
         if let Some(after) = runtime.exits_after {
             self.queue.set_timer(Timer::Exit(task), now + after, Phase::State);
@@ -372,6 +373,17 @@ impl Simulation<'_> {
         }
         self.task_of_server[server.index()] = Some(task);
         self.fault_new_server(task);
+    }
+
+    /// Lets those who look for a task by themselves (service discovery, a mesh) find it, or no longer. ECS registers a task
+    /// that runs; one with a container health check once that has passed.
+    pub(super) fn publish(&mut self, task: TaskId, found: bool) {
+        if let Some(server) = self.tasks[task.index()].server {
+            match found {
+                true => self.data.publish(&mut self.queue, server),
+                false => self.data.unpublish(&mut self.queue, server),
+            }
+        }
     }
 
     fn on_ready(&mut self, task: TaskId) {
@@ -455,6 +467,7 @@ impl Simulation<'_> {
             self.queue.cancel_timer(timer);
         }
         self.queue.cancel_timer(Timer::ContainerCheck(task));
+        self.publish(task, false);
         let status = self.cluster.task(task).status;
         if status < TaskStatus::Running {
             self.execution_ends(task);

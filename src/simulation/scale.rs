@@ -612,6 +612,8 @@ pub(super) fn balancer_metric(
     unhealthy: u32,
 ) -> Option<f64> {
     let nanos = |h: Option<u64>| h.map(|n| n as f64 / 1e9);
+    // What callers send past the balancer it does not see.
+    let seen = t.attempts - t.direct;
     match metric {
         Metric::CpuUtilization | Metric::MemoryUtilization => None,
         // Not the balancer's.
@@ -623,9 +625,9 @@ pub(super) fn balancer_metric(
         | Metric::RunningTaskCount
         | Metric::Expression => None,
         // Divided by the healthy targets at the end of the period.
-        Metric::RequestCountPerTarget if t.attempts == 0 && healthy == 0 => None,
-        Metric::RequestCountPerTarget => Some(t.attempts as f64 / f64::from(healthy.max(1))),
-        Metric::RequestCount => (t.attempts > 0).then_some(t.attempts as f64),
+        Metric::RequestCountPerTarget if seen == 0 && healthy == 0 => None,
+        Metric::RequestCountPerTarget => Some(seen as f64 / f64::from(healthy.max(1))),
+        Metric::RequestCount => (seen > 0).then_some(seen as f64),
         Metric::HttpCodeTarget5xxCount => (t.target_5xx > 0).then_some(t.target_5xx as f64),
         Metric::HttpCodeElb5xxCount => (t.elb_5xx() > 0).then_some(t.elb_5xx() as f64),
         Metric::TargetResponseTime => match statistic {

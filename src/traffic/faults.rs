@@ -5,10 +5,11 @@
 //! "Troubleshoot your Application Load Balancers", HTTP 504.
 
 use super::request::{NONE, Request, Stage};
+use super::routes::AttemptEnd;
 use super::server::{RevisionEffect, ServerSpec};
 use super::totals::Failure;
 use super::{Agenda, DataPlane, TrafficEvent};
-use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::kernel::{Phase, SimDuration};
 use crate::units::{ServerId, ServiceId};
 
 /// Time after which the balancer gives up a connection that is not taken.
@@ -39,7 +40,7 @@ impl DataPlane {
     /// Sets the factor on the waiting of a request class, by its position in the service, and the share of its requests
     /// that fail in the application beside the class's own.
     pub fn set_dependency(&mut self, service: ServiceId, class: usize, wait_factor: f64, errors: f64) {
-        let first = self.services[service.index()].first_class as usize;
+        let first = self.fronts[service.index()].first_class as usize;
         if let Some(class) = self.classes.get_mut(first + class) {
             class.wait_factor = wait_factor;
             class.fault_errors = errors;
@@ -60,26 +61,34 @@ impl DataPlane {
         let now = q.now();
         let r = &mut self.requests[at];
         r.stage = Stage::Hanging;
-        let (id, server) = (r.service, r.server);
-        let service = &mut self.services[id as usize];
-        service.balancer(&self.targets, server).more(&mut self.targets, server);
-        service.watch(q, now.as_nanos(), at, id, &self.requests);
+        let (id, front, server) = (r.service, usize::from(r.front), r.server);
+        if self.fronts[front].balanced {
+            let service = &mut self.services[usize::from(id)];
+            service.balancer(&self.targets, server).more(&mut self.targets, server);
+        }
+        self.fronts[front].watch(q, now.as_nanos(), at, front as u16, &self.requests);
         let event = TrafficEvent::WaitEnd { request: at, generation: self.requests.generation(at) };
         q.schedule(now + CONNECT_TIMEOUT, Phase::State, event);
     }
 
     /// The balancer gives up a connection that nobody takes.
-    pub(super) fn no_connection(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
-        self.let_go(r.server);
-        let service = &mut self.services[r.service as usize];
-        service.totals.elb_504 += 1;
-        let seen: SimTime = q.now();
-        let seen = seen.as_nanos().saturating_add(service.travel(r.seed, r.attempt));
-        self.failed(q, at, Failure::GatewayTimeout, seen, false);
+    pub(super) fn not_taken(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+        let front = &self.fronts[usize::from(r.front)];
+        let (balanced, called) = (front.balanced, front.is_call());
+        let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));
+        if balanced {
+            self.one_less(r.server);
+            self.services[usize::from(r.service)].totals.elb_504 += 1;
+        }
+        if called {
+            self.attempt_over(q, &r, AttemptEnd::Broken);
+        }
+        let why = if balanced { Failure::GatewayTimeout } else { Failure::NoConnection };
+        self.failed(q, at, why, seen, false);
     }
 
     /// One attempt less is under way at a server that nobody reaches.
-    pub(super) fn let_go(&mut self, server: u32) {
+    pub(super) fn one_less(&mut self, server: u32) {
         if server != NONE {
             let service = self.servers.kind(server).service as usize;
             self.services[service].balancer(&self.targets, server).less(&mut self.targets, server);

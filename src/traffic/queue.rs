@@ -21,25 +21,25 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::path::{drawn_class, error_draw};
-use super::request::{NONE, Request, Stage};
+use super::path::{drawn, error_draw, purpose};
+use super::request::{CALL, Request, Stage};
 use super::sampler::Sampler;
 use super::totals::Failure;
 use super::{Agenda, DataPlane, Notice, TrafficEvent};
 use crate::kernel::{Draw, Phase, SimTime};
 use crate::units::ServerId;
 
-/// Callers from here on are no users: messages by their number, and the work of a job.
-const OWN: u32 = 1 << 31;
+/// Callers from here on, below those of calls, are no users: messages by their number, and the work of a job.
+const OWN: u32 = 1 << 30;
 /// The work of a job.
-const WORK: u32 = NONE - 1;
+const WORK: u32 = CALL - 1;
 /// The longest time that one receive can hold a message.
 const LONGEST_HOLD: u64 = 12 * 3_600 * 1_000_000_000;
 
 /// Whether nobody but the task itself waits for this record: a message or the work of a job.
 #[inline]
 pub(super) fn own(caller: u32) -> bool {
-    caller.wrapping_add(1) > OWN
+    caller & CALL == 0 && caller >= OWN
 }
 
 /// What happened to the messages of a queue over some time.
@@ -455,7 +455,7 @@ impl DataPlane {
                 Some(Next::Dead { queue: to, seed, sent }) => self.bury(q, to, seed, sent),
                 Some(Next::Message { id, seed, sent, receives }) => {
                     got += 1;
-                    self.deliver(q, server, seed, sent, OWN | id, receives - 1);
+                    self.take_up(q, server, seed, sent, OWN | id, receives - 1);
                     if self.servers.hot[server as usize].limit == 0 {
                         break; // It ran out of memory.
                     }
@@ -500,11 +500,11 @@ impl DataPlane {
     }
 
     /// A server gets something to do that nobody waits for.
-    fn deliver(&mut self, q: &mut impl Agenda, server: u32, seed: u64, born: u64, caller: u32, attempt: u32) {
+    fn take_up(&mut self, q: &mut impl Agenda, server: u32, seed: u64, born: u64, caller: u32, attempt: u32) {
         let now = q.now().as_nanos();
         let id = self.servers.kind(server).service;
         let service = &mut self.services[id as usize];
-        let class = service.first_class + drawn_class(&service.class_shares, seed);
+        let class = self.fronts[id as usize].class(|| drawn(seed, purpose::CLASS).unit());
         service.totals.started += 1;
         service.totals.attempts += 1;
         service.totals.routed += 1;
@@ -519,7 +519,8 @@ impl DataPlane {
             server,
             caller,
             class,
-            service: id,
+            service: id as u16,
+            front: id as u16,
             attempt: u16::try_from(attempt).unwrap_or(u16::MAX),
             stage: Stage::Backoff,
             orphan: false,
@@ -539,18 +540,18 @@ impl DataPlane {
     /// nothing does. The same seed does the same work whatever the attempt; only its errors differ.
     pub fn run(&mut self, q: &mut impl Agenda, server: ServerId, seed: u64, attempt: u32) {
         let now = q.now().as_nanos();
-        self.deliver(q, server.0, seed, now, WORK, attempt);
+        self.take_up(q, server.0, seed, now, WORK, attempt);
     }
 
-    /// A server has done its own work, or a message's.
-    pub(super) fn own_done(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request) {
+    /// A server has done its own work, or a message's; `broken` when a call that it needs failed.
+    pub(super) fn own_done(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request, broken: bool) {
         let now = q.now().as_nanos();
         let errors = {
             let own = self.servers.kind(server).spec.effect.error_rate;
             let class = self.classes[r.class as usize].error_rate;
             class + own - class * own
         };
-        let failed = errors > 0.0 && error_draw(r.seed, r.attempt).unit() < errors;
+        let failed = broken || errors > 0.0 && error_draw(r.seed, r.attempt).unit() < errors;
         let mut why = failed.then_some(Failure::ServerError);
         if r.caller == WORK {
             self.notices.push(Notice::Done { server: ServerId(server), ok: !failed });
@@ -560,7 +561,7 @@ impl DataPlane {
                 self.queues[queue as usize].totals.duplicates += 1;
                 why = Some(Failure::Timeout);
             } else if failed {
-                self.hand_back(q, queue, id, r.service);
+                self.hand_back(q, queue, id, u32::from(r.service));
             } else {
                 let state = &mut self.queues[queue as usize];
                 state.totals.deleted += 1;
@@ -584,7 +585,6 @@ impl DataPlane {
                 service.totals.latency.record(now - r.born);
             }
             Some(why) => {
-                service.totals.target_5xx += u64::from(failed);
                 service.totals.failed.count(why);
                 service.totals.latency_all.record(now - r.born);
             }
@@ -600,7 +600,7 @@ impl DataPlane {
         {
             let (queue, id) = (worker.queue, r.caller & !OWN);
             if self.queues[queue as usize].holds(id, r.seed, u32::from(r.attempt) + 1) {
-                self.hand_back(q, queue, id, r.service);
+                self.hand_back(q, queue, id, u32::from(r.service));
             }
         }
         let service = &mut self.services[r.service as usize];

@@ -428,7 +428,7 @@ fn tracking(plan: &Plan) -> Result<TargetTracking, Stop> {
     let scaling = plan.services["web"].scaling.as_ref().ok_or_else(|| fails("no scaling in the scenario"))?;
     match &scaling.policies["track"] {
         ScalingPolicy::TargetTracking(policy) => Ok(policy.clone()),
-        ScalingPolicy::Step(_) => Err(fails("the policy is a step policy")),
+        _ => Err(fails("the policy is of another type")),
     }
 }
 

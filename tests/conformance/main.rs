@@ -16,6 +16,7 @@ mod autoscaling;
 mod capacity;
 mod ecs;
 mod launches;
+mod measured;
 mod placement;
 mod pricing;
 mod published;

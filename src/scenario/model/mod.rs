@@ -3,6 +3,7 @@
 //! API's, in snake case.
 
 mod billing;
+mod calls;
 mod capacity;
 mod control;
 mod faults;
@@ -15,6 +16,7 @@ mod shift;
 mod work;
 
 pub use billing::*;
+pub use calls::*;
 pub use capacity::*;
 pub use control::*;
 pub use faults::*;
@@ -42,6 +44,8 @@ table! {
         pub capacity: IndexMap<String, Capacity> = IndexMap::new(),
         /// The services, by name.
         pub services: IndexMap<String, Service> = IndexMap::new(),
+        /// What services depend on beside each other, by name: databases, caches.
+        pub dependencies: IndexMap<String, Dependency> = IndexMap::new(),
         /// Queues of messages that services work on, by name.
         pub queues: IndexMap<String, Queue> = IndexMap::new(),
         /// Standalone and scheduled tasks, by name.

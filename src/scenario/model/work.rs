@@ -44,7 +44,7 @@ table! {
         pub max_number_of_messages: u32 = 1,
         /// Long polling: how long an empty receive waits for a message, 0 to 20 s; 0 for short polling.
         pub wait_time_seconds: SimDuration as Seconds = SimDuration::from_secs(20),
-        /// Pause of a loop after an empty receive.
+        /// With short polling: pause of a loop after an empty receive.
         pub poll_interval: SimDuration = SimDuration::ZERO,
         /// Time from asking for messages until they are there, when there are some.
         pub receive_latency: TimeLaw = TimeLaw::constant_secs(0.01),

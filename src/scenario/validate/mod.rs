@@ -3,6 +3,7 @@
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
 mod billing;
+mod calls;
 mod capacity;
 mod faults;
 mod network;
@@ -34,6 +35,7 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
         check.service(name, service);
     }
     check.path.clear();
+    check.call_graph();
     check.work();
     check.objectives();
     check.actions();
@@ -288,7 +290,11 @@ impl Check<'_> {
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
         self.job_objective(name, o, asks);
-        let silent = self.plan.services.get(name).is_some_and(|s| !has_traffic(s) && s.worker.is_none());
+        let silent = self
+            .plan
+            .services
+            .get(name)
+            .is_some_and(|s| !has_traffic(s) && !super::is_called(self.plan, name) && s.worker.is_none());
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }

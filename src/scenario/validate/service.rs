@@ -40,6 +40,7 @@ impl Check<'_> {
         self.placement(name, service);
         self.requests(service);
         self.client(service);
+        self.calls(name, service);
         self.within(&["traffic"], |c| c.traffic(&service.traffic));
         if let Some(balancer) = &service.load_balancer {
             self.within(&["load_balancer"], |c| c.load_balancer(balancer));

@@ -127,6 +127,14 @@ impl Check<'_> {
                 "pause for a while, or poll long (`wait_time_seconds`)",
             );
         }
+        if !worker.wait_time_seconds.is_zero() && !worker.poll_interval.is_zero() {
+            self.error(
+                "S1012",
+                &["poll_interval"],
+                "a loop that polls long waits for a message, and has no empty answer to pause after",
+                "for short polling (`wait_time_seconds = 0`)",
+            );
+        }
         let Some(beat) = worker.heartbeat else { return };
         self.not_zero(&["heartbeat"], beat);
         if let Some(queue) = self.plan.queues.get(&worker.queue)
@@ -142,8 +150,8 @@ impl Check<'_> {
     }
 
     fn job(&mut self, job: &Job) {
-        let on_fargate = self.on_fargate(&job.capacity);
         self.strategy(&job.capacity);
+        let on_fargate = self.on_fargate(&job.capacity);
         self.within(&["task"], |c| {
             c.task(&job.task, on_fargate);
             for key in ["concurrency", "accept_queue"] {
