@@ -119,7 +119,7 @@ const SPOT: &str = "min_size = 6\nmax_size = 20\nmixed_instances = { on_demand_p
 
 fn traffic() -> &'static str {
     "[services.web.requests.page]\ncpu_time = \"5ms\"\n[services.web.traffic]\nrate = [{ at = \"0s\", rps = 40 }]\n\
-     [services.web.load_balancer]\nderegistration_delay = \"20s\"\nhealth_check = { interval = \"5s\" }\n"
+     [services.web.load_balancer]\nderegistration_delay = \"20s\"\nhealth_check = { interval = \"5s\", timeout = \"2s\" }\n"
 }
 
 #[test]
