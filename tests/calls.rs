@@ -57,6 +57,7 @@ impl World {
             accept_queue: task.accept_queue,
             effect: Default::default(),
             group: 0,
+            node: None,
         };
         let server = self.plane.add_server(&mut self.events, spec);
         self.plane.set_ready(server, true);

@@ -47,6 +47,8 @@ pub(crate) const ALL: &[Example] =
         example!("scheduled"),
         example!("fargate-spot"),
         example!("zone-loss"),
+        example!("queue-workers"),
+        example!("nightly-batch"),
         example!(
             "policy-shootout",
             &[

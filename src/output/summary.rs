@@ -37,6 +37,12 @@ pub struct Summary {
     /// What services depend on beside each other.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub dependencies: IndexMap<String, DependencySummary>,
+    /// Figures of the queues.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub queues: IndexMap<String, QueueSummary>,
+    /// Figures of the jobs.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub jobs: IndexMap<String, JobSummary>,
     /// Times in which an objective did not hold, in order.
     pub incidents: Vec<Incident>,
     /// The faults that struck, in order; a random process may have more than the first 200 that are listed.
@@ -207,6 +213,9 @@ pub struct ServiceSummary {
     pub availability_pct: Option<f64>,
     /// CPU utilisation in truth, mean over the run.
     pub cpu_used_pct: Option<f64>,
+    /// The queue that it works on; its requests are then deliveries of messages, its latency counts from sending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// Target of a CPU target tracking policy, in percent, for charts; absent without one.
     pub cpu_target_pct: Option<f64>,
     /// CPU that was burned for requests whose client had gone, in vCPU-seconds.
@@ -313,6 +322,95 @@ pub struct SlowdownSummary {
     pub end_s: f64,
     /// Speed, 1 being normal.
     pub speed: f64,
+}
+
+/// Figures of one queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueSummary {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that came from another queue, as to a dead-letter queue.
+    pub moved_in: u64,
+    /// Deliveries.
+    pub received: u64,
+    /// Deliveries beyond the first of a message.
+    pub redelivered: u64,
+    /// Messages worked on and deleted.
+    pub deleted: u64,
+    /// Deliveries whose work ended after somebody else had received the message.
+    pub duplicates: u64,
+    /// Messages that appeared again because they were not deleted in time.
+    pub returned: u64,
+    /// Messages moved to the dead-letter queue.
+    pub dead_lettered: u64,
+    /// Messages older than the retention period.
+    pub expired: u64,
+    /// Receives that got nothing.
+    pub empty_receives: u64,
+    /// Messages that could be received at the end.
+    pub visible_at_end: u64,
+    /// Messages received and not deleted at the end.
+    pub in_flight_at_end: u64,
+    /// Messages that could not be received yet at the end.
+    pub delayed_at_end: u64,
+    /// Most messages that could be received, at the ends of intervals.
+    pub max_visible: u64,
+    /// Largest age of the oldest message, at the ends of intervals.
+    pub max_age_s: f64,
+    /// Messages that can be received.
+    pub visible: Trend,
+    /// Age of the oldest message.
+    pub age_s: Trend,
+}
+
+/// How long something took, in seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// How many were measured.
+    pub count: u64,
+    /// Mean.
+    pub mean_s: f64,
+    /// Median.
+    pub p50_s: f64,
+    /// 99th percentile.
+    pub p99_s: f64,
+    /// Largest.
+    pub max_s: f64,
+}
+
+/// Figures of one job. Its cost is in `cost.by_service` under its name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Firings of its schedules.
+    pub firings: u64,
+    /// Pieces of work that were asked for.
+    pub due: u64,
+    /// Tasks that reached RUNNING.
+    pub tasks_started: u64,
+    /// Pieces of work that were done.
+    pub succeeded: u64,
+    /// Pieces of work that were given up.
+    pub failed: u64,
+    /// Pieces of work that had not ended at the end.
+    pub unfinished: u64,
+    /// Tasks that ended without their work done.
+    pub attempts_failed: u64,
+    /// Tasks interrupted by Spot.
+    pub interrupted: u64,
+    /// Most tasks at once, starting ones included.
+    pub max_running: u32,
+    /// From the firing until a task was RUNNING.
+    pub wait: Option<Spread>,
+    /// From RUNNING to the end of the work, of the attempts that succeeded.
+    pub duration: Option<Spread>,
+    /// From the firing to the end of the work.
+    pub turnaround: Option<Spread>,
+    /// When the last piece of work was done.
+    pub last_done_s: Option<f64>,
+    /// The deadline, from the firing.
+    pub deadline_s: Option<f64>,
+    /// Work done by its deadline, of what was due by then; absent without a deadline.
+    pub done_by_deadline_pct: Option<f64>,
 }
 
 /// Scaling and churn of one service.
@@ -505,11 +603,25 @@ pub struct CostSummary {
     pub warm_up_usd: f64,
     /// By item, in the order of the bill.
     pub items: Vec<CostItem>,
-    /// By service; what belongs to none is `cluster`.
+    /// By service; instances that nobody reserves are `idle`, what belongs to the whole account is `cluster`.
     pub by_service: IndexMap<String, f64>,
+    /// What the nodes of each capacity of instances cost, commitments aside; empty without nodes.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub by_capacity: IndexMap<String, NodeCosts>,
     /// Dollars an hour by phase of the run, if it has phases: the lowest, the mean and the highest interval.
     pub rate_usd_per_hour: Option<CostRate>,
     /// Dollars of CPU burned for requests whose client had gone.
+    pub wasted_usd: f64,
+}
+
+/// What the nodes of a capacity cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeCosts {
+    /// Instances, fees, volumes, addresses and credits.
+    pub nodes_usd: f64,
+    /// The part that no task reserved.
+    pub idle_usd: f64,
+    /// The part that tasks reserved and did not use.
     pub wasted_usd: f64,
 }
 

@@ -1,12 +1,15 @@
 //! The charts of a result folder, drawn from its files alone.
 
+mod work;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::chart::palette::{BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION};
 use super::chart::{Band, Dash, Figure, Layer, Mark, Panel, Scale, Shape};
 use super::closing::closing_sentence;
-use super::pen::write_drawing;
+use super::pen::{Drawing, write_drawing};
+use super::plot::Plot;
 use super::series::{DeploymentStep, ResultData, Series, ServiceSeries};
 use super::style::{count, counted, dollars, duration, key_words, sig3, value, value_beside};
 use crate::output::{BoundSense, OutputError, ServiceSummary, Summary};
@@ -28,8 +31,9 @@ pub enum LatencyScale {
 
 /// Draws the charts of a result folder into its folder `charts`, each as SVG and as PNG, and returns the
 /// names of the charts. The first service has the plain names (`overview`, `load`, `latency`, `capacity`,
-/// `utilisation`, `errors`, `deployments`); a further one has `overview-NAME`, a dependency `dependency-NAME`. `cost` is of
-/// the whole.
+/// `utilisation`, `errors`, `deployments`, `waits`); a further one has `overview-NAME` and, if there are any,
+/// `deployments-NAME` and `waits-NAME`. Dependencies, queues and jobs have one each, `dependency-NAME`, `queue-NAME` and
+/// `job-NAME`; without any service the first job has the name `overview`. `cost` is of the whole.
 ///
 /// Reads the files back, so that what is drawn is what is on disk; memory does not grow with the run.
 ///
@@ -45,31 +49,39 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         .tempdir_in(folder)
         .map_err(|e| OutputError::io("create a folder in", folder, e))?;
     let mut names = Vec::new();
-    let mut draw = |name: String, figure: Option<Figure>| {
-        let Some(figure) = figure else { return Ok(()) };
-        write_drawing(aside.path(), &name, &figure)?;
-        names.push(name);
-        Ok(())
-    };
     for (i, (service, series)) in data.services.iter().enumerate() {
         let Some(summary) = data.summary.services.get(service) else { continue };
         let page = Page { data: &data, service, series, summary, latency };
         if i > 0 {
-            draw(format!("overview-{}", file_name(service)), Some(page.overview()))?;
+            let of = file_name(service);
+            draw(aside.path(), &mut names, &format!("overview-{of}"), Some(&page.overview()))?;
+            draw(aside.path(), &mut names, &format!("deployments-{of}"), page.deployments().as_ref())?;
+            draw(aside.path(), &mut names, &format!("waits-{of}"), page.waits().as_ref())?;
             continue;
         }
-        draw("overview".into(), Some(page.overview()))?;
-        draw("load".into(), Some(page.load()))?;
-        draw("latency".into(), page.latency_chart())?;
-        draw("capacity".into(), Some(page.capacity()))?;
-        draw("utilisation".into(), Some(page.utilisation()))?;
-        draw("errors".into(), page.errors())?;
-        draw("deployments".into(), page.deployments())?;
+        draw(aside.path(), &mut names, "overview", Some(&page.overview()))?;
+        draw(aside.path(), &mut names, "load", Some(&page.load()))?;
+        draw(aside.path(), &mut names, "latency", page.latency_chart().as_ref())?;
+        draw(aside.path(), &mut names, "capacity", Some(&page.capacity()))?;
+        draw(aside.path(), &mut names, "utilisation", Some(&page.utilisation()))?;
+        draw(aside.path(), &mut names, "errors", page.errors().as_ref())?;
+        draw(aside.path(), &mut names, "deployments", page.deployments().as_ref())?;
+        draw(aside.path(), &mut names, "waits", page.waits().as_ref())?;
     }
     for name in data.dependencies.keys() {
-        draw(format!("dependency-{}", file_name(name)), super::dependency_chart::dependency_chart(&data, name))?;
+        let chart = super::dependency_chart::dependency_chart(&data, name);
+        draw(aside.path(), &mut names, &format!("dependency-{}", file_name(name)), chart.as_ref())?;
     }
-    draw("cost".into(), cost_chart(&data))?;
+    for name in data.queues.keys() {
+        let chart = work::queue_chart(&data, name);
+        draw(aside.path(), &mut names, &format!("queue-{}", file_name(name)), Some(&chart))?;
+    }
+    for (i, name) in data.jobs.keys().enumerate() {
+        let first = i == 0 && data.services.is_empty();
+        let file = if first { "overview".to_owned() } else { format!("job-{}", file_name(name)) };
+        draw(aside.path(), &mut names, &file, Some(&work::job_chart(&data, name, first)))?;
+    }
+    draw(aside.path(), &mut names, "cost", cost_chart(&data).as_ref())?;
     for name in &names {
         for extension in ["svg", "png"] {
             let file = format!("{name}.{extension}");
@@ -78,6 +90,14 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         }
     }
     Ok(names)
+}
+
+fn draw(folder: &Path, names: &mut Vec<String>, name: &str, drawing: Option<&impl Drawing>) -> Result<(), OutputError> {
+    if let Some(drawing) = drawing {
+        write_drawing(folder, name, drawing)?;
+        names.push(name.to_owned());
+    }
+    Ok(())
 }
 
 /// The overview of a result: what a person looks at first.
@@ -178,13 +198,14 @@ impl Page<'_> {
     fn overview(&self) -> Figure {
         let meta = &self.data.summary.meta;
         let subtitle = closing_sentence(&self.data.summary).unwrap_or_else(|| self.verdicts(""));
-        let panels = vec![
-            self.load_panel(110.0),
+        let mut panels = vec![self.load_panel(110.0)];
+        panels.extend(self.backlog_panels(100.0));
+        panels.extend([
             self.latency_panel(130.0),
             self.capacity_panel(120.0, false),
             self.utilisation_panel(100.0),
             cost_panel(self.data, 100.0),
-        ];
+        ]);
         let title = format!("{}/{}, service {}: from load to dollars", meta.name, meta.variant, self.service);
         self.figure(title, subtitle, panels)
     }
@@ -204,18 +225,24 @@ impl Page<'_> {
     fn load_panel(&self, height: f64) -> Panel {
         let s = self.series;
         let mut layers = vec![
-            self.line("answered", &s.answered, BLUE, Dash::Solid).note(largest(&s.answered, "/s")).weight(1.2),
+            self.line(if self.summary.queue.is_some() { "done" } else { "answered" }, &s.answered, BLUE, Dash::Solid)
+                .note(largest(&s.answered, "/s"))
+                .weight(1.2),
             self.line("offered", &s.offered, BLACK, Dash::Dashed).note(largest(&s.offered, "/s")).weight(1.1).bare(),
         ];
         if s.failed.any() {
             layers.push(self.line("failed", &s.failed, VERMILION, Dash::Mixed).note(largest(&s.failed, "/s")));
         }
-        panel("Load", "requests a second", height, layers)
+        let unit = if self.summary.queue.is_some() { "messages a second" } else { "requests a second" };
+        panel("Load", unit, height, layers)
     }
 
     fn latency_chart(&self) -> Option<Figure> {
         self.summary.latency.as_ref()?;
-        let title = format!("{}: latency at the client", self.service);
+        let title = match self.summary.queue {
+            Some(_) => format!("{}: from sending a message to the end of its work", self.service),
+            None => format!("{}: latency at the client", self.service),
+        };
         Some(self.figure(title, self.verdicts("latency"), vec![self.latency_panel(330.0)]))
     }
 
@@ -238,7 +265,10 @@ impl Page<'_> {
             LatencyScale::Linear => false,
             LatencyScale::Log => true,
         };
-        let panel = panel("Latency of answered requests", "ms at the client", height, layers);
+        let panel = match self.summary.queue {
+            Some(_) => panel("Age of messages when their work is done", "ms since they were sent", height, layers),
+            None => panel("Latency of answered requests", "ms at the client", height, layers),
+        };
         Panel { scale: if log { Scale::Log } else { Scale::Zero }, ..panel }
     }
 
@@ -357,6 +387,8 @@ impl Page<'_> {
             layers.push(failed.note(largest(&s.failed_tasks, "")).weight(1.2));
         }
         let mut panels = vec![panel("Tasks by revision", "tasks", 200.0, layers)];
+        let weight = self.held("to the revision that comes", &s.weight, PURPLE, Dash::Solid).weight(2.0);
+        panels.push(Panel { at_least: 100.0, ..panel("Production traffic", "%", 80.0, vec![weight]) });
         if s.failed.any() {
             panels.push(self.load_panel(120.0));
         }
@@ -373,6 +405,10 @@ impl Page<'_> {
         let (from, to) = ((first - margin).max(0.0), (last + margin).min(self.end()));
         let part = ended && to - from < 0.6 * self.end();
         Some(if part { figure.within(from, to) } else { figure })
+    }
+
+    fn waits(&self) -> Option<Plot> {
+        self.series.waits.waterfall(self.service, self.end(), footer(&self.data.summary))
     }
 
     /// The verdicts of this service's objectives whose key starts so, in words.

@@ -9,9 +9,11 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
 use super::chart::{PLOT_WIDTH, Shape};
+use super::waits::Waits;
 use crate::output::{
     COSTS_FILE, CostRow, DECISIONS_FILE, DEPENDENCIES_FILE, DEPLOYMENTS_FILE, DecisionRow, DependencyRow,
-    DeploymentRow, Fixed, Millis, OutputError, SERVICES_FILE, ServiceRow, Summary, read_summary,
+    DeploymentRow, Fixed, JOBS_FILE, JobRow, Millis, OutputError, QUEUES_FILE, QueueRow, SERVICES_FILE, Secs,
+    ServiceRow, Summary, TASKS_FILE, TaskRow, read_summary,
 };
 
 /// Most buckets of a run that does not fit interval by interval.
@@ -162,6 +164,76 @@ pub(crate) struct ServiceSeries {
     /// Tasks of the revision that comes and of the one that goes, running, healthy.
     pub(crate) revisions: [Series; 4],
     pub(crate) failed_tasks: Series,
+    /// Share of production traffic that the revision that comes gets, percent.
+    pub(crate) weight: Series,
+    /// What deployments waited for.
+    pub(super) waits: Waits,
+}
+
+/// The series of one queue.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QueueSeries {
+    pub(crate) sent: Series,
+    pub(crate) done: Series,
+    pub(crate) redelivered: Series,
+    pub(crate) dead: Series,
+    pub(crate) visible: Series,
+    pub(crate) in_flight: Series,
+    pub(crate) age: Series,
+}
+
+/// The series of one job, and its firings with their deadlines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobSeries {
+    pub(crate) waiting: Series,
+    pub(crate) running: Series,
+    pub(crate) done: Series,
+    pub(crate) failed: Series,
+    pub(crate) firings: Vec<(f64, Option<f64>)>,
+}
+
+impl QueueSeries {
+    fn add(&mut self, row: &QueueRow<'_>, b: usize, t: f64) {
+        let seconds = row.interval_s.value();
+        let rate = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { f64::NAN };
+        self.sent.add(b, t, rate(row.sent + row.moved_in));
+        self.done.add(b, t, rate(row.deleted));
+        self.redelivered.add(b, t, rate(row.redelivered));
+        self.dead.add(b, t, rate(row.dead_lettered));
+        let end = t + seconds;
+        self.visible.add(b, end, (row.visible + row.delayed) as f64);
+        self.in_flight.add(b, end, row.in_flight as f64);
+        self.age.add(b, end, row.oldest_age_s.value());
+    }
+}
+
+/// A change of a job: in open work, in tasks at work, in what is done and what is given up.
+type JobChange = (f64, [i64; 4]);
+
+/// What the changes of a job come to.
+fn job_series(mut changes: Vec<JobChange>, bucket: impl Fn(f64) -> usize) -> JobSeries {
+    changes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut series = JobSeries::default();
+    let mut now = [0_i64; 4];
+    let mut add = |t: f64, [open, running, done, failed]: [i64; 4]| {
+        for (s, n) in [
+            (&mut series.waiting, (open - running).max(0)),
+            (&mut series.running, running),
+            (&mut series.done, done),
+            (&mut series.failed, failed),
+        ] {
+            s.add(bucket(t), t, n as f64);
+        }
+    };
+    add(0.0, now);
+    for (i, (t, change)) in changes.iter().enumerate() {
+        now.iter_mut().zip(change).for_each(|(n, c)| *n += c);
+        // What happens at one instant is one step.
+        if changes.get(i + 1).is_none_or(|next| next.0 > *t) {
+            add(*t, now);
+        }
+    }
+    series
 }
 
 /// The series of one dependency.
@@ -193,6 +265,8 @@ pub(crate) struct ResultData {
     pub(crate) summary: Summary,
     pub(crate) services: IndexMap<String, ServiceSeries>,
     pub(crate) dependencies: IndexMap<String, DependencySeries>,
+    pub(crate) queues: IndexMap<String, QueueSeries>,
+    pub(crate) jobs: IndexMap<String, JobSeries>,
     /// Dollars by item and bucket.
     pub(crate) costs: IndexMap<String, Vec<f64>>,
     /// Length of a bucket.
@@ -224,8 +298,9 @@ impl ResultData {
             }
         })?;
         Table::open(&folder.join(DECISIONS_FILE))?.each(|row: DecisionRow<'static>| {
-            let scaling =
-                ["target_tracking", "step_scaling", "scheduled"].iter().any(|c| row.controller.starts_with(c));
+            let scaling = ["target_tracking", "step_scaling", "scheduled", "predictive_scaling"]
+                .iter()
+                .any(|c| row.controller.starts_with(c));
             if let (true, Some(from), Some(to)) = (scaling, row.from, row.result)
                 && from != to
                 && let Some(s) = services.get_mut(row.service.as_ref())
@@ -247,6 +322,8 @@ impl ResultData {
                     series.add(b, t, f64::from(n));
                 }
                 s.failed_tasks.add(b, t, f64::from(row.failed_tasks));
+                s.weight.add(b, t, row.new_weight_pct.0);
+                s.waits.see(&row);
                 // A stall that ends by itself was no more than waiting.
                 if s.deployments.last().is_some_and(|d| d.step == "stalled" && d.deployment == row.deployment) {
                     s.deployments.pop();
@@ -272,6 +349,17 @@ impl ResultData {
                 }
             })?;
         }
+        let mut queues: IndexMap<String, QueueSeries> =
+            summary.queues.keys().map(|name| (name.clone(), QueueSeries::default())).collect();
+        if !queues.is_empty() {
+            Table::open(&folder.join(QUEUES_FILE))?.each(|row: QueueRow<'static>| {
+                if let Some(q) = queues.get_mut(row.queue.as_ref()) {
+                    let t = row.time_s.value();
+                    q.add(&row, bucket(t), t);
+                }
+            })?;
+        }
+        let jobs = read_jobs(folder, &summary, bucket)?;
         let mut costs: IndexMap<String, Vec<f64>> = IndexMap::new();
         Table::open(&folder.join(COSTS_FILE))?.each(|row: CostRow<'static>| {
             if !costs.contains_key(row.item.as_ref()) {
@@ -284,8 +372,46 @@ impl ResultData {
         for item in costs.values_mut() {
             item.truncate(buckets);
         }
-        Ok(Self { summary, services, dependencies, costs, bucket_s })
+        Ok(Self { summary, services, dependencies, queues, jobs, costs, bucket_s })
     }
+}
+
+fn read_jobs(
+    folder: &Path,
+    summary: &Summary,
+    bucket: impl Fn(f64) -> usize,
+) -> Result<IndexMap<String, JobSeries>, OutputError> {
+    type Rows = (Vec<JobChange>, Vec<(f64, Option<f64>)>);
+    let mut jobs: IndexMap<String, Rows> = summary.jobs.keys().map(|name| (name.clone(), Rows::default())).collect();
+    let path = folder.join(JOBS_FILE);
+    // A job whose schedule never fired has no rows.
+    if jobs.is_empty() || !path.exists() {
+        return Ok(jobs.into_keys().map(|name| (name, JobSeries::default())).collect());
+    }
+    Table::open(&path)?.each(|row: JobRow<'static>| {
+        let Some((changes, firings)) = jobs.get_mut(row.job.as_ref()) else { return };
+        let due = row.due_s.value();
+        if !firings.iter().any(|f| f.0 == due) {
+            firings.push((due, row.deadline_s.map(Secs::value)));
+        }
+        changes.push((due, [1, 0, 0, 0]));
+        if let Some(ended) = row.ended_s {
+            let good = i64::from(row.outcome == "succeeded");
+            changes.push((ended.value(), [-1, 0, good, 1 - good]));
+        }
+    })?;
+    Table::open(&folder.join(TASKS_FILE))?.each(|row: TaskRow<'static>| {
+        let Some((changes, _)) = jobs.get_mut(row.service.as_ref()) else { return };
+        if let Some(running) = row.running_s {
+            changes.push((running.value(), [0, 1, 0, 0]));
+            changes.extend(row.execution_stopped_s.map(|end| (end.value(), [0, -1, 0, 0])));
+        }
+    })?;
+    let made = |(name, (changes, mut firings)): (String, Rows)| {
+        firings.sort_by(|a, b| a.0.total_cmp(&b.0));
+        (name, JobSeries { firings, ..job_series(changes, &bucket) })
+    };
+    Ok(jobs.into_iter().map(made).collect())
 }
 
 impl ServiceSeries {

@@ -1,5 +1,7 @@
 //! The summary as text: verdicts first, one sentence in words at the end.
 
+mod work;
+
 use std::io::{self, Write};
 
 use super::closing::{closing_sentence, worst_incident};
@@ -25,6 +27,7 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary, style: Style) -> io
     }
     calls(&mut page, summary)?;
     dependencies(&mut page, summary)?;
+    work::work(&mut page, summary)?;
     deployments(&mut page, summary)?;
     faults(&mut page, summary)?;
     recovery(&mut page, summary)?;
@@ -117,7 +120,8 @@ fn service_block(page: &mut Page<'_>, meta: &Meta, name: &str, s: &ServiceSummar
     if s.requests.started > 0 || !s.trends.load_rps.values.is_empty() {
         let mean = if seconds > 0.0 { sig3(s.requests.started as f64 / seconds) } else { none() };
         let cells = [mean, none(), none(), none(), largest(&s.trends.load_rps)];
-        row(page, "requests/s", cells, Some(&s.trends.load_rps), false)?;
+        let title = if s.queue.is_some() { "messages/s" } else { "requests/s" };
+        row(page, title, cells, Some(&s.trends.load_rps), false)?;
     }
     if let Some(l) = &s.latency {
         let cells = [l.mean_ms, l.p50_ms, l.p95_ms, l.p99_ms, l.max_ms].map(sig3);
@@ -125,7 +129,8 @@ fn service_block(page: &mut Page<'_>, meta: &Meta, name: &str, s: &ServiceSummar
     }
     if let Some(l) = &s.attempt_latency {
         let cells = [l.mean_ms, l.p50_ms, l.p95_ms, l.p99_ms, l.max_ms].map(sig3);
-        row(page, "all attempts ms", cells, None, true)?;
+        let title = if s.queue.is_some() { "failed ones too" } else { "all attempts ms" };
+        row(page, title, cells, None, true)?;
     }
     if s.requests.failed > 0 {
         let mean = if seconds > 0.0 { sig3(s.requests.failed as f64 / seconds) } else { none() };
@@ -151,7 +156,10 @@ fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     if r.started == 0 {
         return Ok(());
     }
-    let mut text = format!("{}: {} succeeded", counted(r.started, "request"), count(r.succeeded));
+    let mut text = match s.queue {
+        Some(_) => format!("{} messages delivered: {} done", count(r.started), count(r.succeeded)),
+        None => format!("{}: {} succeeded", counted(r.started, "request"), count(r.succeeded)),
+    };
     if let Some(availability) = s.availability_pct {
         text += &format!(" ({} %)", percent(availability));
     }
@@ -159,7 +167,9 @@ fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     if r.unfinished > 0 {
         text += &format!(", {} unfinished at the end", count(r.unfinished));
     }
-    if r.retries > 0 {
+    if r.retries > 0 && s.queue.is_some() {
+        text += &format!("; {} of them not for the first time", count(r.retries));
+    } else if r.retries > 0 {
         text += &format!("; {}, {} of them retries", counted(r.attempts, "attempt"), count(r.retries));
     }
     page.paragraph(2, 4, &text)?;
@@ -183,9 +193,10 @@ fn requests(page: &mut Page<'_>, s: &ServiceSummary) -> io::Result<()> {
     }
     if s.wasted_cpu_s > 0.0 {
         let text = format!(
-            "wasted CPU: {} vCPU-seconds ({} % of all) for requests whose client had gone",
+            "wasted CPU: {} vCPU-seconds ({} % of all) for {}",
             sig3(s.wasted_cpu_s),
-            sig3(s.wasted_cpu_pct)
+            sig3(s.wasted_cpu_pct),
+            if s.queue.is_some() { "work that has to be done again, or was" } else { "requests whose client had gone" }
         );
         page.paragraph(2, 4, &text)?;
     }
@@ -413,6 +424,15 @@ fn cost(page: &mut Page<'_>, cost: &CostSummary, weak: &[WeakPrice]) -> io::Resu
     if cost.by_service.len() > 1 {
         let parts: Vec<String> = cost.by_service.iter().map(|(s, usd)| format!("{s} {}", dollars(*usd))).collect();
         aside.push(format!("by service: {}", parts.join(", ")));
+    }
+    for (capacity, nodes) in &cost.by_capacity {
+        let wasted = if nodes.wasted_usd > 0.0 {
+            format!(" and {} reserved but not used", dollars(nodes.wasted_usd))
+        } else {
+            String::new()
+        };
+        let (all, idle) = (dollars(nodes.nodes_usd), dollars(nodes.idle_usd));
+        aside.push(format!("instances of {capacity} {all}, of it {idle} idle{wasted}"));
     }
     if let Some(rate) = &cost.rate_usd_per_hour {
         aside.push(format!("by interval between {} and {} an hour", dollars(rate.min), dollars(rate.max)));

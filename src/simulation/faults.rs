@@ -14,7 +14,7 @@ use crate::scenario::model::{
     DependencySlowdown, Fault, Metric, NetworkMode, Plan, PullFailure, Switch, ZoneLoss, ZoneOutage,
 };
 use crate::traffic::TargetState;
-use crate::units::{Cpu, ServiceId, TaskId, ZoneId};
+use crate::units::{Cpu, NodeId, ServiceId, TaskId, ZoneId};
 
 /// What a scheduled event of a fault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,13 @@ pub(super) struct Faults<'p> {
     addresses: Vec<u32>,
     /// What is remembered of losses, by service.
     pub(super) losses: Vec<Loss>,
+}
+
+/// What can fail: the micro-VM of a task on Fargate, or an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Machine {
+    Task(TaskId),
+    Node(NodeId),
 }
 
 /// Why a launch has to wait.
@@ -154,7 +161,7 @@ impl<'p> Faults<'p> {
     }
 
     /// Share of launches on a capacity in a zone that find none, because of faults.
-    fn shortage(&self, capacity: &str, zone: u32) -> f64 {
+    pub(super) fn shortage(&self, capacity: &str, zone: u32) -> f64 {
         if self.is_out(zone) {
             return 1.0;
         }
@@ -359,6 +366,12 @@ impl Simulation<'_> {
         match plan {
             Fault::ZoneOutage(o) => {
                 let mut hit = 0;
+                if o.loss == ZoneLoss::Power {
+                    // Their tasks are among those below.
+                    for node in self.running_nodes(|spec| o.zones.contains(&spec.zone.0)) {
+                        self.lose_node(node, o.noticed_after);
+                    }
+                }
                 for task in self.tasks_where(|t| o.zones.contains(&t.zone.0)) {
                     let starting = self.cluster.task(task).status < TaskStatus::Running;
                     match o.loss {
@@ -430,18 +443,23 @@ impl Simulation<'_> {
                 )
             }
             Fault::NodeFailure(n) => {
-                let mut machines: Vec<(u64, TaskId)> = self
-                    .tasks_where(|t| concerns(&n.zones, t.zone.0))
+                let named = |capacity: crate::units::CapacityId| {
+                    let name = self.capacities[capacity.index()].name;
+                    n.capacities.is_empty() || n.capacities.iter().any(|c| c == name)
+                };
+                let micro_vms = self
+                    .tasks_where(|t| concerns(&n.zones, t.zone.0) && t.node.is_none())
                     .into_iter()
                     .filter(|&id| {
                         let t = self.cluster.task(id);
-                        let capacity = self.capacities[t.capacity.index()].name;
-                        t.status >= TaskStatus::Pending
-                            && !self.tasks[id.index()].machine_lost
-                            && (n.capacities.is_empty() || n.capacities.iter().any(|c| c == capacity))
+                        t.status >= TaskStatus::Pending && !self.tasks[id.index()].machine_lost && named(t.capacity)
                     })
-                    .map(|id| (draw.of(purpose::MACHINE).of(self.tasks[id.index()].draw).bits(), id))
-                    .collect();
+                    .map(|id| (draw.of(purpose::MACHINE).of(self.tasks[id.index()].draw).bits(), Machine::Task(id)));
+                let instances = self
+                    .running_nodes(|spec| concerns(&n.zones, spec.zone.0) && named(spec.capacity))
+                    .into_iter()
+                    .map(|id| (draw.of(purpose::MACHINE).of(self.nodes[id.index()].draw).bits(), Machine::Node(id)));
+                let mut machines: Vec<(u64, Machine)> = micro_vms.chain(instances).collect();
                 match n.share {
                     Some(share) => machines.retain(|m| crate::kernel::unit_f64(m.0) < share),
                     None => {
@@ -449,7 +467,17 @@ impl Simulation<'_> {
                         machines.truncate(n.count.unwrap_or(1) as usize);
                     }
                 }
-                let hit = machines.iter().filter(|m| self.lose_machine(index, m.1, n.noticed_after)).count();
+                let mut hit = 0;
+                for (_, machine) in machines {
+                    match machine {
+                        Machine::Task(task) => hit += usize::from(self.lose_machine(index, task, n.noticed_after)),
+                        Machine::Node(node) => {
+                            for task in self.lose_node(node, n.noticed_after) {
+                                hit += usize::from(self.lose_machine(index, task, n.noticed_after));
+                            }
+                        }
+                    }
+                }
                 self.schedule_fault(index, now + n.noticed_after, FaultStep::Noticed);
                 (hit, format!("the machines under {} fail", tasks(hit)))
             }
@@ -614,7 +642,7 @@ impl Simulation<'_> {
             self.services[service.index()].trouble.note(TroubleKind::LostMachine, now);
             if t.stop_code.is_none() {
                 self.tasks[task.index()].stop_reason = "The machine under the task was lost".into();
-                self.end_task(task, StopCode::InfrastructureHealth);
+                self.end_task(task, StopCode::HostLost);
             } else {
                 self.abandon_stop(task);
             }

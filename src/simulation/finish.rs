@@ -4,16 +4,17 @@ use indexmap::IndexMap;
 
 use super::recorder::{LATENCY_KEYS, ServiceRecord, availability, holds, latency_s};
 use super::{RunError, RunOutcome, Simulation};
+use crate::billing::Owner;
 use crate::cluster::DeploymentOutcome as Ended;
 use crate::kernel::SimTime;
 use crate::output::{
-    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary, Latency, Meta, ObjectiveResult,
-    RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends, WeakPrice,
+    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary, Latency, Meta, NodeCosts,
+    ObjectiveResult, RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends, WeakPrice,
 };
 use crate::scaling::target_tracking;
 use crate::scenario::model::{Bound, Metric, Objectives, ScalingPolicy, Sense, Service};
 use crate::traffic::{Histogram, ServiceTotals};
-use crate::units::{ServiceId, TaskId};
+use crate::units::{NodeId, ServiceId, TaskId};
 
 /// Version of the results: part of each run's id. Raise it when a release alters numbers.
 pub const RESULT_VERSION: u32 = 1;
@@ -86,9 +87,15 @@ impl Simulation<'_> {
                 self.close_incident(service, &closed);
             }
         }
+        self.close_jobs();
         let alive: Vec<TaskId> = self.cluster.services().iter().flat_map(|s| s.tasks.iter().copied()).collect();
         for task in alive {
             self.record_task(task);
+        }
+        let nodes: Vec<_> =
+            (0..self.nodes.len()).map(NodeId::from).filter(|n| self.cluster.node(*n).is_alive()).collect();
+        for node in nodes {
+            self.record_node(node);
         }
         if let Some(failure) = self.recorder.failure.take() {
             return Err(failure.into());
@@ -98,6 +105,7 @@ impl Simulation<'_> {
             .services
             .iter()
             .zip(&mut self.recorder.services)
+            .filter(|(s, _)| s.job.is_none())
             .map(|(s, r)| (s.name.to_string(), std::mem::take(&mut r.whole.latency)))
             .collect();
         Ok(RunOutcome { summary, latency, minute_hashes: self.recorder.minute_hashes, events: self.events })
@@ -108,8 +116,14 @@ impl Simulation<'_> {
     }
 
     fn summary(&mut self) -> Summary {
-        let services: Vec<(String, ServiceSummary)> =
-            (0..self.services.len()).map(|i| (self.services[i].name.to_string(), self.service_summary(i))).collect();
+        let services: Vec<(String, ServiceSummary)> = (0..self.services.len())
+            .filter(|&i| self.services[i].job.is_none())
+            .map(|i| (i, self.services[i].name.to_string()))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(i, name)| (name, self.service_summary(i)))
+            .collect();
+        let (queues, jobs) = (self.queue_summaries(), self.job_summaries());
         let cost = self.cost_summary();
         let objectives = self.objectives(&cost);
         let breach_minutes = self
@@ -125,6 +139,7 @@ impl Simulation<'_> {
             self.diagnose(index, &mut diagnoses);
         }
         self.diagnose_calls(&mut diagnoses);
+        self.diagnose_groups(&mut diagnoses);
         let mut notes = vec!["single replication: no interval".to_string(), "uncalibrated: direction only".to_string()];
         for refusal in &self.recorder.refusals {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
@@ -145,6 +160,8 @@ impl Simulation<'_> {
             services: services.into_iter().collect(),
             calls: self.calls_summary(),
             dependencies: self.dependencies_summary().into_iter().collect(),
+            queues,
+            jobs,
             incidents,
             faults: self.faults.occurrences.clone(),
             weak_prices,
@@ -198,6 +215,7 @@ impl Simulation<'_> {
             requests: requests(t),
             availability_pct: availability(t),
             cpu_used_pct: crate::telemetry::utilization::percent(r.cpu_used, r.cpu_reserved),
+            queue: self.services[index].plan.worker.as_ref().map(|w| w.queue.clone()),
             cpu_target_pct: cpu_target(self.services[index].plan),
             wasted_cpu_s: t.cpu_wasted,
             wasted_cpu_pct: wasted_pct,
@@ -226,10 +244,14 @@ impl Simulation<'_> {
             })
             .collect();
         let by_service = totals
-            .by_service
+            .by_owner
             .iter()
-            .map(|(service, usd)| {
-                let name = service.map_or("cluster", |s| self.services[s.index()].name);
+            .map(|(owner, usd)| {
+                let name = match owner {
+                    Owner::Service(service) => self.services[service.index()].name,
+                    Owner::Idle => "idle",
+                    Owner::Cluster => "cluster",
+                };
                 (name.to_string(), usd.dollars())
             })
             .collect();
@@ -247,6 +269,19 @@ impl Simulation<'_> {
             warm_up_usd: totals.before_counting.dollars(),
             items,
             by_service,
+            by_capacity: totals
+                .by_capacity
+                .iter()
+                .filter_map(|(capacity, cost)| {
+                    let (name, _) = self.plan.capacity.get_index(capacity.index())?;
+                    let costs = NodeCosts {
+                        nodes_usd: cost.usd.dollars(),
+                        idle_usd: cost.idle.dollars(),
+                        wasted_usd: cost.wasted.dollars(),
+                    };
+                    Some((name.clone(), costs))
+                })
+                .collect(),
             rate_usd_per_hour: self.recorder.cost_min.map(|min| CostRate { min, max: self.recorder.cost_max }),
             wasted_usd: wasted,
         }
@@ -316,6 +351,7 @@ impl Simulation<'_> {
             }
             add("availability", "%", 1.0, o.availability, availability(&r.whole), None);
             add("breach_minutes", "min", 1.0, o.breach_minutes, Some(r.breach_minutes as f64), None);
+            add("done_by_deadline", "%", 1.0, o.done_by_deadline, self.done_by_deadline(subject), None);
         } else {
             let mut all = ServiceTotals::default();
             for r in &self.recorder.services {
@@ -338,7 +374,7 @@ impl Simulation<'_> {
 fn cpu_target(service: &Service) -> Option<f64> {
     service.scaling.iter().flat_map(|s| s.policies.values()).find_map(|policy| match policy {
         ScalingPolicy::TargetTracking(t)
-            if target_tracking::metric(t.predefined_metric_type) == Metric::CpuUtilization =>
+            if t.predefined_metric_type.map(target_tracking::metric) == Some(Metric::CpuUtilization) =>
         {
             Some(t.target_value)
         }

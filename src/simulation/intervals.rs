@@ -6,7 +6,7 @@ use super::life::TaskRuntime;
 use super::recorder::{first_broken, latency_s};
 use super::trouble::TroubleKind;
 use super::{ControlEvent, RunError, Simulation};
-use crate::billing::UsageKind;
+use crate::billing::{Owner, UsageKind};
 use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
@@ -67,6 +67,9 @@ impl Simulation<'_> {
         if runs {
             s.cpu.reserved += cpu * now.since(reserved_from).as_secs_f64();
         }
+        if let Some(node) = t.node {
+            self.nodes[node.index()].cpu_used += used - cpu_seen;
+        }
         let runtime = &mut self.tasks[task.index()];
         runtime.cpu_total += used - cpu_seen;
         runtime.cpu_seen = used;
@@ -91,8 +94,12 @@ impl Simulation<'_> {
         record.interval.merge(&fresh);
         record.minute.merge(&fresh);
         record.whole.merge(&fresh);
-        for window in &mut self.services[index].windows {
+        let s = &mut self.services[index];
+        for window in &mut s.windows {
             window.totals.merge(&fresh);
+        }
+        if let Some(predictive) = &mut s.predictive {
+            predictive.add(&fresh);
         }
         self.charge(service, &fresh);
         self.drained = fresh;
@@ -143,10 +150,19 @@ impl Simulation<'_> {
         }
         let cost_of = self.close_cost_interval(start, now);
         for (index, cost) in cost_of.iter().enumerate() {
-            self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            if self.services[index].job.is_none() {
+                self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            } else {
+                self.recorder.services[index].interval.reset();
+            }
         }
         self.close_calls_interval(start, length)?;
+        self.close_capacity_interval(start, length);
+        self.close_queue_interval(start, now);
         self.recorder.interval_start = now;
+        if let Some(unpriced) = self.unpriced.take() {
+            return Err(unpriced.into());
+        }
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
@@ -161,10 +177,14 @@ impl Simulation<'_> {
         let mut total = crate::units::Usd::ZERO;
         for line in &lines {
             total += line.usd;
-            if let Some(service) = line.service {
+            if let Some(service) = line.owner.service() {
                 of_service[service.index()] += line.usd;
             }
-            let owner = line.service.map_or("cluster", |s| self.services[s.index()].name);
+            let owner = match line.owner {
+                Owner::Service(service) => self.services[service.index()].name,
+                Owner::Idle => "idle",
+                Owner::Cluster => "cluster",
+            };
             let written = self.recorder.sink.cost(&CostRow {
                 time_s: start.into(),
                 interval_s: length.into(),
@@ -198,6 +218,7 @@ impl Simulation<'_> {
         let desired = self.cluster.service(service).desired;
         let queued = self.data.queued(service);
         let offered = self.data.offered_rate(service, start, now);
+        let reserved_pct = self.cpu_reserved_pct(service);
         let index = service.index();
         let s = &mut self.services[index];
         let CpuAccount { used, reserved } = s.cpu;
@@ -245,8 +266,7 @@ impl Simulation<'_> {
             healthy: c.healthy,
             draining: c.draining,
             cpu_used_pct: cpu_used_pct.map(Fixed),
-            // On Fargate a task is its own node: all that can be reserved is reserved.
-            cpu_reserved_pct: (c.running > 0).then_some(Fixed(100.0)),
+            cpu_reserved_pct: (c.running > 0).then_some(Fixed(reserved_pct)),
             cpu_seen_pct: seen.map(Fixed),
             memory_used_pct: memory.map(Fixed),
             wasted_cpu_s: Fixed(t.cpu_wasted),
@@ -386,6 +406,8 @@ impl Simulation<'_> {
             }
         }
         self.forget_calls();
+        self.forget_queues();
+        self.forget_jobs();
         self.meter.start_counting(now);
         Ok(())
     }
@@ -394,6 +416,10 @@ impl Simulation<'_> {
     pub(super) fn note_outcome(&mut self, task: TaskId, fact: &Fact) {
         let t = self.cluster.task(task);
         let service = t.service;
+        if let Some(job) = self.job_of(service) {
+            self.note_job(job, task, fact);
+            return;
+        }
         match *fact {
             Fact::TaskHealth(_, Health::Healthy) if t.times.healthy == Some(self.queue.now()) => {
                 if t.times.requested > SimTime::ZERO {
@@ -455,7 +481,7 @@ impl Simulation<'_> {
                     StopCode::EssentialContainerExited
                         | StopCode::OutOfMemory
                         | StopCode::SpotInterruption
-                        | StopCode::InfrastructureHealth
+                        | StopCode::HostLost
                 );
                 if by_world {
                     self.faults.losses[service.index()].found(now);
@@ -509,6 +535,7 @@ impl Simulation<'_> {
         let runtime = &self.tasks[task.index()];
         let s = &self.services[t.service.index()];
         let capacity = &self.capacities[t.capacity.index()];
+        let on_fargate = !self.cluster.has_nodes(t.capacity);
         let zone = zone_letter(t.zone.0);
         let cost = self.meter.task_cost(task);
         let times = &t.times;
@@ -518,7 +545,7 @@ impl Simulation<'_> {
                 task: task.0,
                 service: s.name.into(),
                 revision: t.revision + 1,
-                node: task.0,
+                node: if on_fargate { Some(task.0) } else { t.node.map(|n| n.0) },
                 capacity: capacity.name.into(),
                 zone: zone.as_str().into(),
                 started_by: runtime.started_by.into(),
@@ -542,6 +569,8 @@ impl Simulation<'_> {
                 cost_usd: cost.into(),
             });
             self.recorder.keep_failure(written);
+        }
+        if self.recorder.sink.writes() && on_fargate {
             let spec = &s.plan.task;
             let mib = Bytes::get(spec.memory) >> 20;
             let node_type = format!("fargate {}/{mib}", spec.cpu.units());
@@ -555,14 +584,24 @@ impl Simulation<'_> {
                 zone: zone.as_str().into(),
                 market: if capacity.plan.spot().is_some() { "spot".into() } else { "on_demand".into() },
                 price_usd_per_hour: self.meter.task_price_per_hour(t.service, t.capacity).into(),
+                vcpus: Fixed(spec.cpu.vcpus()),
+                memory_mib: mib,
                 launched_s: secs(times.launched),
                 ready_s: secs(times.started),
                 launch_to_ready_s: times.launched.and_then(|from| times.started.map(|to| Secs::from(to.since(from)))),
                 billed_from_s: secs(times.pull_started),
                 billed_until_s: secs(times.execution_stopped.filter(|_| times.pull_started.is_some())),
+                terminating_s: secs(times.stopping),
+                terminated_s: secs(times.execution_stopped),
+                tasks: 1,
                 cpu_used_pct: cpu.map(Fixed),
+                // The whole micro-VM is the task's.
+                cpu_reserved_pct: ran.map(|_| Fixed(100.0)),
+                cpu_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
+                memory_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
                 end_reason: stop_code.into(),
                 cost_usd: cost.into(),
+                ..NodeRow::default()
             });
             self.recorder.keep_failure(written);
         }

@@ -6,10 +6,10 @@ use super::start::{draw_time, plan_start, pull_time, purpose};
 use super::trouble::TroubleKind;
 use super::{ControlEvent, Simulation, Timer};
 use crate::cluster::{Command, Fact, StopCode, TaskStatus};
-use crate::kernel::{Draw, Phase, SimDuration, SimTime};
-use crate::scenario::model::{Capacity, Fargate, FargateSpot, Outage, Reclaim};
-use crate::traffic::{ServerSpec, TargetState};
-use crate::units::{CapacityId, Cpu, ServerId, ServiceId, TaskId};
+use crate::kernel::{Draw, Law, Phase, SimDuration, SimTime};
+use crate::scenario::model::{Capacity, FargateSpot, Outage, Reclaim};
+use crate::traffic::{NodeShare, ServerSpec, TargetState};
+use crate::units::{CapacityId, Cpu, NodeId, ServerId, ServiceId, TaskId};
 
 /// What [`Timer::Start`] does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -17,6 +17,8 @@ pub(super) enum StartStep {
     #[default]
     None,
     FindCapacity,
+    /// No instance has had room for too long.
+    GiveUp,
     Pending,
     Pulled,
     Running,
@@ -61,6 +63,15 @@ pub(super) struct TaskRuntime {
     pub(super) stop_reason: String,
     pub(super) deactivating: Option<SimTime>,
     pub(super) stopping: Option<SimTime>,
+    /// It has been noted as one that found no room.
+    pub(super) waited: bool,
+    /// The instance that it is for: a daemon's.
+    pub(super) pinned: Option<NodeId>,
+    /// Since when it has been at work without a pause, as far as the scheduler has looked.
+    pub(super) working_since: Option<SimTime>,
+    /// The piece of a job's work that it is for, and how that went.
+    pub(super) work: Option<u32>,
+    pub(super) work_done: Option<bool>,
     /// The machine under it is lost, whether or not the control plane knows.
     pub(super) machine_lost: bool,
     /// It holds an address of its zone's subnet.
@@ -70,16 +81,24 @@ pub(super) struct TaskRuntime {
     pub(super) waits_for: Option<TroubleKind>,
 }
 
-/// Launch settings where tasks share instances. A plan with such a capacity is refused before it runs.
-static FARGATE: std::sync::LazyLock<Fargate> = std::sync::LazyLock::new(Fargate::default);
-
 impl Capacity {
-    /// The launch settings, whichever market it is.
-    pub(super) fn launch(&self) -> &Fargate {
+    /// From the image being there until the containers run.
+    fn container_start(&self) -> &Law {
         match self {
-            Self::Fargate(f) => f,
-            Self::FargateSpot(f) => &f.launch,
-            Self::Ec2(_) | Self::ManagedInstances(_) => &FARGATE,
+            Self::Fargate(f) => f.container_start.law(),
+            Self::FargateSpot(f) => f.launch.container_start.law(),
+            Self::Ec2(e) => e.tasks.container_start.law(),
+            Self::ManagedInstances(m) => m.tasks.container_start.law(),
+        }
+    }
+
+    /// From the end of the containers until nothing is left of the task.
+    fn deprovisioning(&self) -> &Law {
+        match self {
+            Self::Fargate(f) => f.deprovisioning.law(),
+            Self::FargateSpot(f) => f.launch.deprovisioning.law(),
+            Self::Ec2(e) => e.tasks.deprovisioning.law(),
+            Self::ManagedInstances(m) => m.tasks.deprovisioning.law(),
         }
     }
 
@@ -99,7 +118,7 @@ fn out(outages: &[Outage], zone: u32, now: SimTime) -> bool {
 }
 
 impl Simulation<'_> {
-    fn draw_of(&self, task: TaskId) -> Draw {
+    pub(super) fn draw_of(&self, task: TaskId) -> Draw {
         Draw::new(self.tasks[task.index()].draw)
     }
 
@@ -123,9 +142,15 @@ impl Simulation<'_> {
                     self.queue.set_timer(Timer::ServiceLaunches(service), next, Phase::State);
                     return;
                 }
-                let kind = usize::from(self.capacity_of(task).spot().is_some());
-                self.account_queues[kind].push_back(task);
-                self.pump_account_launches(kind);
+                if self.cluster.has_nodes(self.cluster.task(task).capacity) {
+                    // The account's launch rate is that of Fargate.
+                    self.apply(Command::Launched { task });
+                    self.await_node(task);
+                } else {
+                    let kind = usize::from(self.capacity_of(task).spot().is_some());
+                    self.account_queues[kind].push_back(task);
+                    self.pump_account_launches(kind);
+                }
             }
             self.services[service.index()].launch_queue.pop_front();
         }
@@ -157,7 +182,7 @@ impl Simulation<'_> {
             (t.zone.0, t.capacity)
         };
         let plan = self.capacities[capacity.index()].plan;
-        let launch = plan.launch();
+        let Some(launch) = plan.fargate() else { return };
         let runtime = &mut self.tasks[task.index()];
         runtime.capacity_attempts += 1;
         let chance = draw.of(purpose::CAPACITY).of(u64::from(runtime.capacity_attempts)).unit();
@@ -203,6 +228,7 @@ impl Simulation<'_> {
         match step {
             StartStep::None => {}
             StartStep::FindCapacity => self.find_capacity(task),
+            StartStep::GiveUp => self.give_up(task),
             StartStep::Pending => self.on_pending(task),
             StartStep::Pulled => self.on_pulled(task),
             StartStep::Running => self.on_running(task),
@@ -218,19 +244,22 @@ impl Simulation<'_> {
         self.apply(Command::Advance { task, to: TaskStatus::Pending });
         self.apply(Command::Advance { task, to: TaskStatus::Activating });
         let t = self.cluster.task(task);
-        let (service, revision, capacity) = (t.service, t.revision, t.capacity);
-        self.meter.task_pull_started(task, service, capacity, now);
-        let launch = self.capacities[capacity.index()].plan.launch();
-        let s = &self.services[service.index()];
-        let r = &s.revisions[revision as usize];
-        let spec = &s.plan.task;
-        let sidecars = spec.containers.values().map(|c| (c.image.size, c.image.lazy_share));
-        let images = sidecars.chain([(r.image_size, spec.image.lazy_share)]);
-        let pull = pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth);
+        let (service, revision, capacity, node) = (t.service, t.revision, t.capacity, t.node);
+        let plan = self.capacities[capacity.index()].plan;
+        let (pull, bytes) = match (plan.fargate(), node) {
+            (Some(launch), _) => {
+                self.meter.task_pull_started(task, service, capacity, now);
+                let wanted = self.wanted_images(task);
+                let bytes = wanted.iter().map(|w| w.size).sum::<crate::units::Bytes>();
+                let images = wanted.into_iter().map(|w| (w.size, w.share));
+                (pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth), bytes)
+            }
+            (None, Some(node)) => self.pull_onto(task, node),
+            (None, None) => (SimDuration::ZERO, crate::units::Bytes::ZERO),
+        };
         let faults = self.pull_of(task);
         let pull = pull.mul_f64(faults.slower) + faults.lost;
-        let s = &self.services[service.index()];
-        let (r, spec) = (&s.revisions[revision as usize], &s.plan.task);
+        let r = &self.services[service.index()].revisions[revision as usize];
         let runtime = &mut self.tasks[task.index()];
         runtime.waits.pulls = faults.lost;
         if faults.gives_up {
@@ -246,7 +275,6 @@ impl Simulation<'_> {
         } else {
             runtime.start = StartStep::Pulled;
         }
-        let bytes = spec.containers.values().map(|c| c.image.size).sum::<crate::units::Bytes>() + r.image_size;
         self.services[service.index()].image_bytes += bytes;
         self.queue.set_timer(Timer::Start(task), now + pull, Phase::State);
     }
@@ -257,9 +285,9 @@ impl Simulation<'_> {
         let t = self.cluster.task(task);
         let s = &self.services[t.service.index()];
         let r = &s.revisions[t.revision as usize];
-        let launch = self.capacities[t.capacity.index()].plan.launch();
+        let container_start = self.capacities[t.capacity.index()].plan.container_start();
         let draw = Draw::new(self.tasks[task.index()].draw);
-        let start = plan_start(&s.plan.task, &r.startup, launch.container_start.law(), draw);
+        let start = plan_start(&s.plan.task, &r.startup, container_start, draw);
         let crash = r
             .crashes_after
             .as_ref()
@@ -310,6 +338,11 @@ impl Simulation<'_> {
         let spec = &s.plan.task;
         let revision = &s.revisions[t.revision as usize];
         let draw = Draw::new(self.tasks[task.index()].draw);
+        let seat = t.node.and_then(|n| self.nodes[n.index()].slot).map(|node| NodeShare {
+            node,
+            weight: u32::try_from(spec.cpu.units()).unwrap_or(u32::MAX),
+            capped: spec.cpu_hard_limit,
+        });
         let sidecar_memory = spec.containers.values().map(|c| c.memory_burn).sum::<crate::units::Bytes>();
         let server = self.data.add_server(
             &mut self.queue,
@@ -319,10 +352,11 @@ impl Simulation<'_> {
                 model: spec.cpu_model,
                 memory: spec.memory,
                 memory_idle: spec.memory_idle + sidecar_memory,
-                concurrency: spec.concurrency,
+                concurrency: s.plan.worker.as_ref().map_or(spec.concurrency, |w| Some(w.concurrency)),
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
                 group: revision.group,
+                node: seat,
             },
         );
         let burn = spec.startup_cpu + s.sidecar_cpu;
@@ -364,6 +398,8 @@ impl Simulation<'_> {
         if let Some(server) = self.tasks[task.index()].server {
             self.data.set_ready(server, true);
             self.data.set_background(&mut self.queue, server, sidecars);
+            self.data.start_polling(&mut self.queue, server);
+            self.begin_work(task, server);
         }
     }
 
@@ -438,7 +474,8 @@ impl Simulation<'_> {
             return;
         }
         match code {
-            StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::InfrastructureHealth => {
+            _ if self.node_is_down(task) => self.cut_off(task),
+            StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::HostLost => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);
                 }
@@ -583,6 +620,25 @@ impl Simulation<'_> {
         }
     }
 
+    /// Whether the machine under a task has stopped.
+    fn node_is_down(&self, task: TaskId) -> bool {
+        self.cluster.task(task).node.is_some_and(|n| self.nodes[n.index()].down)
+    }
+
+    /// The machine under a task stops: its requests are lost, and nobody waits for them.
+    pub(super) fn cut_off(&mut self, task: TaskId) {
+        self.queue.cancel_timer(Timer::Stop(task));
+        if let Some(server) = self.tasks[task.index()].server {
+            self.data.kill(&mut self.queue, server);
+            if self.cluster.task(task).status > TaskStatus::Running {
+                // Its way out had begun: the balancer is not waited for once more.
+                self.leave_balancer(task, server);
+            }
+        }
+        self.begin_deregistration(task);
+        self.execution_ends(task);
+    }
+
     /// A task that is stopping on a machine that is lost is gone at once.
     pub(super) fn abandon_stop(&mut self, task: TaskId) {
         self.queue.cancel_timer(Timer::Stop(task));
@@ -597,13 +653,14 @@ impl Simulation<'_> {
     fn execution_ends(&mut self, task: TaskId) {
         let now = self.queue.now();
         let t = self.cluster.task(task);
-        let (service, capacity, was) = (t.service, t.capacity, t.status);
+        let (service, capacity, was, node) = (t.service, t.capacity, t.status, t.node);
+        let on_fargate = !self.cluster.has_nodes(capacity);
         self.account_cpu(task);
-        if was >= TaskStatus::Activating {
+        if node.is_some() || on_fargate && was >= TaskStatus::Activating {
             self.meter.task_stopped(task, now);
         }
         let held = was >= TaskStatus::Pending || self.tasks[task.index()].start == StartStep::Pending;
-        if held {
+        if held && on_fargate {
             let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
             let cpu = self.services[service.index()].plan.task.cpu;
             self.vcpus_in_use[kind] = self.vcpus_in_use[kind].saturating_sub(cpu);
@@ -620,10 +677,15 @@ impl Simulation<'_> {
                 self.drop_server(task, server);
             }
         }
-        let law = self.capacities[capacity.index()].plan.launch().deprovisioning.law();
-        let after = draw_time(law, self.draw_of(task), purpose::DEPROVISIONING);
+        let law = self.capacities[capacity.index()].plan.deprovisioning();
+        let nothing = self.node_is_down(task) || (!on_fargate && node.is_none());
+        let after =
+            if nothing { SimDuration::ZERO } else { draw_time(law, self.draw_of(task), purpose::DEPROVISIONING) };
         self.tasks[task.index()].stop = StopStep::Gone;
         self.queue.set_timer(Timer::Stop(task), now + after, Phase::State);
+        if let Some(node) = node {
+            self.look_at_draining(node);
+        }
     }
 
     /// A container of a task exited by itself.
@@ -655,6 +717,11 @@ impl Simulation<'_> {
             }
             Fact::TaskStops(task, code) => self.on_stops(task, code),
             Fact::Traffic(service, _) => self.on_traffic(service),
+            Fact::NodeLaunched(_)
+            | Fact::NodeLife(..)
+            | Fact::NodeStatus(..)
+            | Fact::TaskPlaced(..)
+            | Fact::TaskFreed(..) => self.follow_node(fact),
             _ => {}
         }
     }

@@ -10,7 +10,8 @@ use super::scale::Role;
 use crate::cluster::{DeploymentOutcome, TaskStatus};
 use crate::kernel::{SimDuration, SimTime};
 use crate::output::{Diagnosis, DiagnosisKind};
-use crate::units::ServiceId;
+use crate::scenario::model::Capacity;
+use crate::units::{CapacityId, ServiceId};
 
 /// What can be noted of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub(super) struct Troubles {
     longest_silent: SimDuration,
     /// The longest wait that the restart throttle set.
     longest_throttle: SimDuration,
+    /// Tasks that found no room on an instance.
+    pub(super) unplaced: super::place::Unplaced,
     /// What the deployment at work waits for, and since when.
     waits: Option<(SimTime, String)>,
 }
@@ -149,6 +152,9 @@ pub(super) enum Finding {
     NoSpot { launches: u64, waiting: u32 },
     NoAddress { launches: u64, waiting: u32, per_zone: u32 },
     OverQuota { launches: u64, waiting: u32 },
+    Unplaceable { tasks: u64, given_up: u64, waiting: u32, why: String },
+    NoInstances { launches: u64, short: u32 },
+    GroupAtMaximum { minutes: u64, max: u32, waiting: u32 },
     DeploymentStuck { revision: u32, why: String },
     ScalingHeld { by: Vec<(&'static str, u64)> },
     ScalingWithoutData { evaluations: u64 },
@@ -291,6 +297,46 @@ impl Finding {
                 ),
                 "ask for a higher quota before the peak (Service Quotas, Fargate vCPU resource count)",
             ),
+            Self::Unplaceable { tasks, given_up, waiting, why } => (
+                K::TasksUnplaceable,
+                *tasks,
+                format!(
+                    "{} to wait for room on an instance; at the latest look {why}{}{}",
+                    n(*tasks, "task had", "tasks had"),
+                    if *given_up > 0 {
+                        format!("; {} stopped for it", n(*given_up, "task was", "tasks were"))
+                    } else {
+                        String::new()
+                    },
+                    still(*waiting)
+                ),
+                "more or larger instances, managed scaling with a target below 100 for spare room, awsvpcTrunking where interfaces run out, or smaller tasks",
+            ),
+            Self::NoInstances { launches, short } => (
+                K::CapacityUnavailable,
+                *launches,
+                format!(
+                    "{} of an instance found no capacity{}",
+                    n(*launches, "launch", "launches"),
+                    if *short > 0 {
+                        format!("; {} missing at the end", n(u64::from(*short), "instance is", "instances are"))
+                    } else {
+                        String::new()
+                    }
+                ),
+                "more instance types and zones, On-Demand beside Spot, or capacity that is reserved",
+            ),
+            Self::GroupAtMaximum { minutes, max, waiting } => (
+                K::ProviderAtMaximum,
+                *minutes,
+                format!(
+                    "managed scaling wanted more than the {} that the group may have for {}{}",
+                    n(u64::from(*max), "instance", "instances"),
+                    n(*minutes, "minute", "minutes"),
+                    still(*waiting)
+                ),
+                "raise `max_size`, or give the tasks larger instances",
+            ),
             Self::DeploymentStuck { revision, why } => (
                 K::DeploymentStuck,
                 1,
@@ -423,6 +469,13 @@ impl Simulation<'_> {
                 add(finding(noted.count), noted.since);
             }
         }
+        let unplaced = &t.unplaced;
+        if unplaced.times > 0 {
+            let (tasks, given_up) = (unplaced.times, unplaced.given_up);
+            let waiting = self.unplaced_now(ServiceId::from(index));
+            let why = unplaced.why.map_or_else(|| "nothing was seen".to_string(), |w| w.to_string());
+            add(Finding::Unplaceable { tasks, given_up, waiting, why }, unplaced.first);
+        }
         if let Some((at, revision, why)) = self.stuck_deployment(index) {
             add(Finding::DeploymentStuck { revision, why }, Some(at));
         }
@@ -437,6 +490,37 @@ impl Simulation<'_> {
         let busy = crate::telemetry::utilization::percent(r.cpu_used, r.cpu_reserved);
         if let Some(cpu_pct) = busy.filter(|b| *b > 95.0 && unanswered * 100 > finished) {
             add(Finding::Overload { cpu_pct, unanswered }, None);
+        }
+    }
+
+    /// Tasks of a service that wait for room on an instance now.
+    fn unplaced_now(&self, service: ServiceId) -> u32 {
+        self.cluster.count(service, |t| {
+            t.status == TaskStatus::Provisioning
+                && t.stop_code.is_none()
+                && t.node.is_none()
+                && t.times.launched.is_some()
+                && self.cluster.has_nodes(t.capacity)
+        })
+    }
+
+    /// Names the troubles of the groups of instances.
+    pub(super) fn diagnose_groups(&self, into: &mut Vec<Diagnosis>) {
+        for (index, capacity) in self.capacities.iter().enumerate() {
+            let id = CapacityId::from(index);
+            let Some(group) = self.group(id) else { continue };
+            let t = &group.trouble;
+            let mut add = |finding: Finding, since| into.push(finding.diagnosis(capacity.name, since));
+            if t.no_capacity > 0 {
+                let short = group.desired.saturating_sub(self.members(id).count() as u32);
+                add(Finding::NoInstances { launches: t.no_capacity, short }, t.no_capacity_first);
+            }
+            if let (Capacity::Ec2(e), true) = (capacity.plan, t.at_maximum > 0) {
+                let alive = |task: &&crate::units::TaskId| self.cluster.task(**task).stop_code.is_none();
+                let waiting = group.waiting.iter().filter(alive).count() as u32;
+                let finding = Finding::GroupAtMaximum { minutes: t.at_maximum, max: e.max_size, waiting };
+                add(finding, t.at_maximum_first);
+            }
         }
     }
 
@@ -491,6 +575,10 @@ impl Simulation<'_> {
         }
         let d = s.deployments.last().filter(|d| d.outcome == DeploymentOutcome::InProgress)?;
         let long = |since: SimTime| self.end.since(since) >= LONG_WAIT;
+        if self.unplaced_now(ServiceId::from(index)) > 0 && s.trouble.unplaced.first.is_some_and(long) {
+            let since = s.trouble.unplaced.first.unwrap_or(d.started).max(d.started);
+            return Some((since, d.revision + 1, "no instance has room for its tasks".to_string()));
+        }
         for (kind, why) in [
             (TroubleKind::NoAddress, "no address is free for its tasks"),
             (TroubleKind::OverQuota, "the quota of vCPUs leaves no room for its tasks"),
@@ -541,6 +629,8 @@ mod tests {
             Finding::NoSpot { launches: 3, waiting: 2 },
             Finding::NoAddress { launches: 2, waiting: 1, per_zone: 11 },
             Finding::OverQuota { launches: 2, waiting: 0 },
+            Finding::Unplaceable { tasks: 2, given_up: 1, waiting: 1, why: "no room".into() },
+            Finding::GroupAtMaximum { minutes: 4, max: 10, waiting: 3 },
             Finding::DeploymentStuck { revision: 2, why: "no room".into() },
             Finding::ScalingHeld { by: vec![("suspended", 3), ("cooldown", 1)] },
             Finding::ScalingWithoutData { evaluations: 9 },

@@ -465,10 +465,11 @@ impl DataPlane {
         let front = &self.fronts[usize::from(r.front)];
         let (cancel, balanced) = (front.client.cancel, front.balanced);
         let inside = matches!(r.stage, Stage::Queued | Stage::Running | Stage::Waiting | Stage::Calling);
-        if inside || r.stage == Stage::External {
+        let unreached = matches!(r.stage, Stage::Hanging | Stage::Stranded);
+        if inside || unreached || r.stage == Stage::External {
             let service = &mut self.services[usize::from(r.service)];
             service.totals.client_gone_460 += u64::from(balanced);
-            if balanced && inside {
+            if balanced && (inside || unreached) && r.server != NONE {
                 service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
             }
         }

@@ -3,11 +3,12 @@
 use super::balancer::{Target, TargetState};
 use super::jobs::Further;
 use super::processor::{Clock, Cores, Slow};
+use super::queue::own;
 use super::request::{NONE, Request, Stage};
 use super::routes::AttemptEnd;
 use super::server::ServerSpec;
 use super::totals::{CallTotals, DependencyTotals, Failure, Queueing};
-use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, TrafficEvent};
+use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, Source, TrafficEvent};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::units::{Bytes, Cpu, ServerId, ServiceId};
 
@@ -15,6 +16,9 @@ impl DataPlane {
     /// Adds a task server. It is not ready, and its balancer does not know it.
     pub fn add_server(&mut self, q: &mut impl Agenda, spec: ServerSpec) -> ServerId {
         let id = self.servers.add(&spec, q.now().as_nanos());
+        if let Some(share) = spec.node {
+            self.seat(q, id, share);
+        }
         let at = id as usize;
         if at == self.targets.of.len() {
             self.targets.of.push(Target::NEW);
@@ -32,8 +36,9 @@ impl DataPlane {
         self.services[service.index()].share(weights);
     }
 
-    /// Changes the speed of a server: 1 is normal, 0 stands still.
+    /// Changes the speed of a server: 1 is normal, 0 stands still. That of its node comes on top.
     pub fn set_speed(&mut self, q: &mut impl Agenda, server: ServerId, speed: f64) {
+        let speed = speed * self.node_speed(server.0);
         self.change(q, server, |clock, cores, slow| clock.set_speed(cores, slow, speed));
     }
 
@@ -132,6 +137,7 @@ impl DataPlane {
         self.deregister(q, server);
         self.unpublish(q, server);
         self.forget_address(server.0);
+        self.unseat(q, server.0);
         self.servers.remove(server.0);
         self.pump(q);
     }
@@ -146,9 +152,7 @@ impl DataPlane {
     /// CPU used by a server since it was added, in vCPU-seconds: requests, abandoned work, health checks, background.
     #[must_use]
     pub fn cpu_used(&self, now: SimTime, server: ServerId) -> f64 {
-        let hot = &self.servers.hot[server.index()];
-        let cores = &self.servers.kinds[hot.clock.kind()].cores;
-        hot.clock.used(cores, &self.servers.slow[server.index()], now.as_nanos())
+        self.servers.used(server.0, now.as_nanos()).0
     }
 
     /// Of this, CPU spent on attempts whose answer nobody got, in vCPU-seconds, counted when the attempt ends.
@@ -268,7 +272,10 @@ impl DataPlane {
         }
         let (from, to) = (from.as_nanos() as f64, to.as_nanos() as f64);
         let mut requests = 0.0;
-        for source in self.sources.iter().filter(|s| s.service == service.0) {
+        // A worker is offered what is sent to its queue.
+        let queue = self.services[service.index()].worker.as_ref().map_or(NONE, |w| w.queue);
+        let offers = |s: &&Source| if s.queue == NONE { s.service == service.0 } else { s.queue == queue };
+        for source in self.sources.iter().filter(offers) {
             requests += source.process.expected(from, to)?;
         }
         Some(requests / length)
@@ -395,7 +402,7 @@ impl DataPlane {
             if r.class != NONE {
                 self.waste(server, r.service, spent);
             }
-            if silent && r.class != NONE && !r.orphan {
+            if silent && r.class != NONE && !r.orphan && !own(r.caller) {
                 self.drop_calls(q, at, &r);
                 self.requests[at].stage = Stage::Stranded;
             } else {
@@ -416,6 +423,8 @@ impl DataPlane {
             self.requests.remove(at);
         } else if r.orphan {
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_lost(q, at, r);
         } else {
             let front = &self.fronts[usize::from(r.front)];
             let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));

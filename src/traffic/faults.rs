@@ -72,23 +72,27 @@ impl DataPlane {
     }
 
     /// A connection that nobody takes is given up, by the balancer (504) or by the caller itself.
-    pub(super) fn unanswered(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+    pub(super) fn not_taken(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let front = &self.fronts[usize::from(r.front)];
+        let (balanced, called) = (front.balanced, front.is_call());
         let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));
-        let service = &mut self.services[usize::from(r.service)];
-        let why = if front.balanced {
-            if r.server != NONE {
-                service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
-            }
-            service.totals.elb_504 += 1;
-            Failure::GatewayTimeout
-        } else {
-            Failure::NoConnection
-        };
-        if front.is_call() {
+        if balanced {
+            self.one_less(r.server);
+            self.services[usize::from(r.service)].totals.elb_504 += 1;
+        }
+        if called {
             self.attempt_over(q, &r, AttemptEnd::Broken);
         }
+        let why = if balanced { Failure::GatewayTimeout } else { Failure::NoConnection };
         self.failed(q, at, why, seen, false);
+    }
+
+    /// One attempt less is under way at a server that nobody reaches.
+    pub(super) fn one_less(&mut self, server: u32) {
+        if server != NONE {
+            let service = self.servers.kind(server).service as usize;
+            self.services[service].balancer(&self.targets, server).less(&mut self.targets, server);
+        }
     }
 
     /// The slot of a server is given back: attempts that wait for it in vain belong to nobody. Those that would wait for ever
@@ -103,7 +107,7 @@ impl DataPlane {
                 continue;
             }
             if self.fronts[usize::from(r.front)].limit == u64::MAX {
-                self.unanswered(q, at, r);
+                self.not_taken(q, at, r);
             } else {
                 self.requests[at].server = NONE;
             }

@@ -27,15 +27,18 @@ mod balancer;
 mod calls;
 mod client;
 mod control;
+mod credits;
 mod curve;
 mod faults;
 mod front;
 mod histogram;
 mod jobs;
+mod node;
 mod path;
 mod pins;
 mod plan;
 mod processor;
+mod queue;
 mod request;
 mod routes;
 mod sampler;
@@ -47,15 +50,19 @@ use std::hash::Hash;
 use crate::kernel::{EventQueue, Phase, SimTime, Stream};
 
 pub use balancer::TargetState;
+pub use credits::{BurstMode, BurstSpec};
 pub use histogram::Histogram;
+pub use node::{NodeSpec, NodeTotals};
 pub use plan::TrafficError;
-pub use server::{RevisionEffect, ServerSpec};
+pub use queue::{QueueGauges, QueueTotals};
+pub use server::{NodeShare, NodeSlot, RevisionEffect, ServerSpec};
 pub use totals::{CallTotals, DependencyTotals, Failure, Failures, Notice, Queueing, ServiceTotals};
 
 use arrivals::Process;
 use balancer::{Balancer, Targets};
 use calls::{CallPlan, Calls, Edge};
 use front::Front;
+use queue::{Loops, QueueState, WorkerRules};
 use request::Slab;
 use routes::{DependencyState, Endpoints};
 use sampler::Sampler;
@@ -108,6 +115,18 @@ pub enum TrafficEvent {
         /// The record's generation.
         generation: u32,
     },
+    /// Messages of a queue may become visible.
+    Queue {
+        /// Which queue.
+        queue: u32,
+    },
+    /// A loop of a worker gets the answer of its receive.
+    Poll {
+        /// The worker's server.
+        server: u32,
+        /// Which life of the server.
+        epoch: u32,
+    },
     /// A health check should have been answered by now.
     ProbeTimeout {
         /// Its record.
@@ -149,6 +168,13 @@ pub enum TrafficEvent {
         dependency: u32,
         /// Which of its changes.
         change: u32,
+    },
+    /// The CPU credits of a node may be spent.
+    Credits {
+        /// The node's slot.
+        node: u32,
+        /// The generation of what is in the slot.
+        generation: u32,
     },
 }
 
@@ -197,6 +223,9 @@ pub struct DataPlane {
     servers: Servers,
     targets: Targets,
     requests: Slab,
+    queues: Vec<QueueState>,
+    /// By server, for those that work on queues.
+    loops: Vec<Loops>,
     notices: Vec<Notice>,
     /// The ways to the services: those of the clients outside, by service, then those of the calls.
     fronts: Vec<Front>,
@@ -223,15 +252,15 @@ struct Class {
     request_bytes: u64,
     response_bytes: u64,
     error_rate: f64,
-    /// What a fault of the dependency adds to the class's own error rate, and its factor on the waiting.
-    fault_errors: f64,
-    wait_factor: f64,
     /// CPU work of the proxies of a mesh.
     proxy_cpu: f64,
     /// What it calls, by number of the plan; [`request::NONE`] for nobody.
     calls: u32,
     /// Share of the CPU work that is done before.
     before_calls: f64,
+    /// What a fault of the dependency adds to the class's own error rate, and its factor on the waiting.
+    fault_errors: f64,
+    wait_factor: f64,
 }
 
 /// Target groups of its own that a service has: deployments with a second fleet need two.
@@ -257,6 +286,8 @@ struct ServiceState {
     groups: Vec<(f64, Group)>,
     /// The one that gets everything when there are not.
     sole: u8,
+    /// For a service that works on a queue.
+    worker: Option<WorkerRules>,
     in_flight: u64,
     connections_per_request: f64,
     /// Share of connections that go to a balancer node that is lost.
@@ -276,6 +307,8 @@ struct Observed {
 #[derive(Clone, Debug)]
 struct Source {
     service: u32,
+    /// The queue it sends to; none for requests.
+    queue: u32,
     /// Root of the seeds of its requests.
     root: u64,
     count: u64,

@@ -2,6 +2,7 @@
 
 use super::balancer::{Balancer, Targets};
 use super::plan::shares;
+use super::queue::own;
 use super::request::{CALL, NONE, Request, Stage};
 use super::routes::AttemptEnd;
 use super::totals::Failure;
@@ -41,6 +42,11 @@ pub(super) fn attempt_draw(seed: u64, purpose: u64, attempt: u16) -> Draw {
     Draw::new(seed).of(purpose | (u64::from(attempt) + 1) << 8)
 }
 
+/// Whether an attempt fails by the application's own fault is drawn from this.
+pub(super) fn error_draw(seed: u64, attempt: u16) -> Draw {
+    attempt_draw(seed, purpose::ERROR, attempt)
+}
+
 #[inline]
 pub(super) fn instant(nanos: u64) -> SimTime {
     SimTime::from_nanos(nanos)
@@ -68,9 +74,14 @@ impl DataPlane {
                 let s = &mut self.sources[source as usize];
                 let seed = Draw::new(s.root).of(s.count).bits();
                 s.count += 1;
-                let service = s.service;
-                self.begin(q, service, seed, NONE);
+                let (service, queue) = (s.service, s.queue);
+                match queue {
+                    NONE => self.begin(q, service, seed, NONE),
+                    queue => self.message_sent(q, queue, seed),
+                }
             }
+            TrafficEvent::Queue { queue } => self.on_queue(q, queue),
+            TrafficEvent::Poll { server, epoch } => self.on_poll(q, server, epoch),
             TrafficEvent::Think { user } => {
                 let u = self.users[user as usize];
                 // Even keys are think times, odd ones requests.
@@ -117,6 +128,7 @@ impl DataPlane {
             TrafficEvent::ConnectTimeout { request, generation } => self.connect_timeout(q, request, generation),
             TrafficEvent::Sweep { edge, server } => self.sweep_pool(q, edge, server),
             TrafficEvent::Speed { dependency, change } => self.change_speed(q, dependency, change),
+            TrafficEvent::Credits { node, generation } => self.credits_due(q, node, generation),
         }
         self.pump(q);
     }
@@ -392,6 +404,10 @@ impl DataPlane {
     /// Sets the next completion of a server whose time is accounted until now.
     #[inline]
     pub(super) fn reschedule(&mut self, q: &mut impl Agenda, server: u32) {
+        if self.servers.hot[server as usize].clock.shared() {
+            self.reshare(q, server);
+            return;
+        }
         let due = self.servers.share(server);
         let hot = &mut self.servers.hot[server as usize];
         if due != hot.due {
@@ -410,6 +426,10 @@ impl DataPlane {
         self.servers.advance(server, now);
         let hot = &mut self.servers.hot[server as usize];
         hot.due = u64::MAX;
+        if hot.clock.shared() && self.servers.seats[server as usize].turn {
+            self.reshare(q, server);
+            return;
+        }
         let Some((mark, at)) = hot.jobs.pop(&mut self.servers.further, server, &self.requests) else { return };
         hot.clock.reached(mark);
         hot.clock.running -= 1;
@@ -445,7 +465,7 @@ impl DataPlane {
     fn wait_end(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         match r.stage {
             Stage::External => self.answer(q, at, r, false),
-            Stage::Hanging => self.unanswered(q, at, r),
+            Stage::Hanging => self.not_taken(q, at, r),
             Stage::Waiting if self.classes[r.class as usize].calls != NONE => self.begin_calls(q, at),
             Stage::Waiting => self.leave_without_cpu(q, at, r, false),
             _ => {}
@@ -484,10 +504,16 @@ impl DataPlane {
             self.waste(server, r.service, work);
             self.orphan_leaves(q, &r);
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_done(q, server, at, r, broken);
         } else {
             self.answer(q, at, r, broken);
         }
         self.next_in(q, server);
+        // A free loop of a worker asks for messages, also when a health check has freed it.
+        if own(r.caller) || r.class == NONE {
+            self.ask(q, server);
+        }
     }
 
     /// Work that nobody got anything of, in vCPU-nanoseconds.
@@ -652,12 +678,18 @@ impl DataPlane {
     /// The client's time-out or the balancer's idle time-out has come before the answer.
     fn give_up(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let now = q.now().as_nanos();
+        if r.stage == Stage::NoEntry {
+            // No balancer node saw it: it has no code.
+            if self.fronts[usize::from(r.front)].is_call() {
+                self.attempt_over(q, &r, AttemptEnd::TimedOut);
+            }
+            self.failed(q, at, Failure::Timeout, now, false);
+            return;
+        }
         let service = &mut self.services[usize::from(r.service)];
         let front = &self.fronts[usize::from(r.front)];
         let (cancel, balanced) = (front.client.cancel, front.balanced);
-        let (why, seen) = if r.stage == Stage::NoEntry {
-            (Failure::Timeout, now) // no balancer node saw it: it has no code
-        } else if front.client_limit {
+        let (why, seen) = if front.client_limit {
             service.totals.client_gone_460 += u64::from(balanced);
             (Failure::Timeout, now)
         } else {
@@ -670,7 +702,7 @@ impl DataPlane {
         if front.is_call() {
             self.attempt_over(q, &r, AttemptEnd::TimedOut);
         }
-        if matches!(r.stage, Stage::External | Stage::NoEntry | Stage::Hanging | Stage::Stranded) {
+        if matches!(r.stage, Stage::External | Stage::Hanging | Stage::Stranded) {
             self.failed(q, at, why, seen, false);
             return;
         }
@@ -735,8 +767,7 @@ impl DataPlane {
 /// Somebody waits for the answer of this attempt.
 #[inline]
 fn awaited(r: &Request) -> bool {
-    use Stage::{Calling, External, Hanging, NoEntry, Queued, Running, Stranded, Waiting};
-    !r.orphan && matches!(r.stage, Queued | Running | Waiting | Calling | External | NoEntry | Hanging | Stranded)
+    !r.orphan && !matches!(r.stage, Stage::Free | Stage::Backoff | Stage::Late | Stage::Pooled | Stage::Connecting)
 }
 
 impl ServiceState {

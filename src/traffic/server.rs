@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::jobs::{Further, Job, Jobs, Records};
+use super::node::Nodes;
 use super::processor::{Clock, Cores, Slow};
 use super::request::{NONE, Slab, Stage};
 use crate::kernel::SimDuration;
@@ -30,6 +31,25 @@ impl Default for RevisionEffect {
     }
 }
 
+/// A node of the data plane: a machine whose CPU its servers share. The slot of a removed node is given to a later
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeSlot(pub u32);
+
+/// How a server takes part in the CPU of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeShare {
+    /// The node. It must be there.
+    pub node: NodeSlot,
+    /// CPU shares: what of a busy node's CPU the server gets is in proportion to them. ECS takes the CPU units that
+    /// are reserved (1,024 for a vCPU); the kernel's bounds are 2 and 262,144, and what is outside is moved there.
+    pub weight: u32,
+    /// The server's CPU is a hard limit (a task-level limit on ECS, a container's limit elsewhere), shared within as the CPU model
+    /// says. Otherwise it is a reservation only, and the server may use every core of the node that nobody else
+    /// wants.
+    pub capped: bool,
+}
+
 /// What a task server is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ServerSpec {
@@ -51,6 +71,8 @@ pub struct ServerSpec {
     pub effect: RevisionEffect,
     /// Which of the service's own target groups it is in: below [`super::OWN_GROUPS`].
     pub group: u8,
+    /// The node that it shares with others; `None` for a machine of its own (Fargate), whose CPU is a hard limit.
+    pub node: Option<NodeShare>,
 }
 
 /// What servers of one service and revision have in common.
@@ -100,6 +122,21 @@ pub(super) struct Cold {
     pub(super) wasted: f64,
 }
 
+/// Where a server is on its node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
+    /// [`NONE`] without a node.
+    pub(super) node: u32,
+    /// Its place among the servers of the node.
+    pub(super) at: u32,
+    /// What the completion lane will say is not a completion: the quota is used up, or there again.
+    pub(super) turn: bool,
+}
+
+impl Seat {
+    pub(super) const NONE: Self = Self { node: NONE, at: 0, turn: false };
+}
+
 /// All task servers, by server id: what is used together lies together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Servers {
@@ -107,7 +144,9 @@ pub(super) struct Servers {
     pub(super) slow: Vec<Slow>,
     pub(super) further: Vec<Further>,
     pub(super) cold: Vec<Cold>,
+    pub(super) seats: Vec<Seat>,
     pub(super) kinds: Vec<Kind>,
+    pub(super) nodes: Nodes,
     free: Vec<u32>,
 }
 
@@ -132,6 +171,7 @@ impl Servers {
             Some(id) => {
                 let at = id as usize;
                 (self.hot[at], self.slow[at], self.cold[at]) = (hot, slow, cold);
+                self.seats[at] = Seat::NONE;
                 id
             }
             None => {
@@ -139,6 +179,7 @@ impl Servers {
                 self.slow.push(slow);
                 self.further.push(Further::default());
                 self.cold.push(cold);
+                self.seats.push(Seat::NONE);
                 (self.hot.len() - 1) as u32
             }
         }
@@ -146,10 +187,14 @@ impl Servers {
 
     /// The kind with these settings, made if there is none yet.
     pub(super) fn kind_of(&mut self, spec: &ServerSpec) -> usize {
+        // Of the node only the limit is of the kind: there are as many nodes and weights as may be.
+        let same = NodeShare { node: NodeSlot(NONE), weight: 0, capped: true };
+        let spec = &ServerSpec { node: spec.node.map(|n| NodeShare { capped: n.capped, ..same }), ..*spec };
         self.kinds.iter().rposition(|k| k.spec == *spec).unwrap_or_else(|| {
+            let capped = spec.node.is_none_or(|n| n.capped);
             self.kinds.push(Kind {
                 spec: *spec,
-                cores: Cores::new(spec.cpu, spec.model),
+                cores: if capped { Cores::new(spec.cpu, spec.model) } else { Cores::unlimited() },
                 service: spec.service.0,
                 concurrency: spec.concurrency.unwrap_or(NONE),
                 accept_queue: spec.accept_queue.unwrap_or(NONE),
@@ -173,6 +218,10 @@ impl Servers {
     #[inline]
     pub(super) fn advance(&mut self, server: u32, now: u64) {
         let hot = &mut self.hot[server as usize];
+        if hot.clock.flowing() {
+            self.advance_flow(server, now);
+            return;
+        }
         let cores = &self.kinds[hot.clock.kind()].cores;
         hot.clock.advance(cores, &mut self.slow[server as usize], now);
     }

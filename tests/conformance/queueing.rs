@@ -263,6 +263,7 @@ impl Station {
                 accept_queue: task.accept_queue,
                 effect: Default::default(),
                 group: 0,
+                node: None,
             };
             for _ in 0..plan.desired_count {
                 let server = plane.add_server(&mut events, spec);

@@ -38,6 +38,14 @@ impl TimeLaw {
         Self { law: Law::Uniform { min, max }, written: Written::Table(written) }
     }
 
+    /// Exponential with a mean of `mean` seconds.
+    #[must_use]
+    pub fn exponential_secs(mean: f64) -> Self {
+        let pairs = [("distribution", "exponential".to_owned()), ("mean", seconds(mean))];
+        let written = pairs.into_iter().map(|(k, v)| (k.to_owned(), Written::Str(v))).collect();
+        Self { law: Law::Exponential { mean }, written: Written::Table(written) }
+    }
+
     /// The law, in seconds.
     #[must_use]
     pub fn law(&self) -> &Law {

@@ -17,16 +17,6 @@ words! {
     }
 }
 
-words! {
-    /// Transport protocol of a port mapping.
-    pub enum Protocol {
-        /// TCP.
-        Tcp = "tcp",
-        /// UDP.
-        Udp = "udp",
-    }
-}
-
 table! {
     /// A port of a task. Source: ECS API, PortMapping.
     pub struct PortMapping {
@@ -34,8 +24,6 @@ table! {
         pub container_port: u32,
         /// The port on the instance: 0 for a dynamic one (bridge). With awsvpc and host it is the container port.
         pub host_port: u32 = 0,
-        /// The protocol.
-        pub protocol: Protocol = Protocol::Tcp,
     }
 }
 
@@ -48,8 +36,6 @@ words! {
         Instance = "instanceId",
         /// Instances; another name that the API takes.
         Host = "host",
-        /// Instance types.
-        InstanceType = "attribute:ecs.instance-type",
     }
 }
 
@@ -158,5 +144,27 @@ impl TaskProtection {
     #[must_use]
     pub const fn expires_in(&self) -> SimDuration {
         SimDuration::from_mins(self.expires_in_minutes as u64)
+    }
+}
+
+impl PlacementStrategy {
+    /// Whether it spreads tasks over Availability Zones.
+    #[must_use]
+    pub const fn spreads_zones(&self) -> bool {
+        matches!(self, Self::Spread(Spread { field: SpreadField::Zone }))
+    }
+}
+
+impl PlacementConstraint {
+    /// Whether it asks for Availability Zones, which ends their rebalancing.
+    #[must_use]
+    pub fn names_zone(&self) -> bool {
+        match self {
+            Self::DistinctInstance(_) => false,
+            Self::MemberOf(m) => {
+                let subjects = ["attribute:ecs.availability-zone", "attribute:ecs.subnet-id"];
+                subjects.iter().any(|s| m.expression.contains(s))
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 
 use super::{
     ByteLaw, Call, Connections, EcsService, NetworkMode, PortMapping, Scaling, Sessions, Stickiness, Switch, TimeLaw,
+    Worker,
 };
 use crate::kernel::SimDuration;
 use crate::units::{Bytes, Cpu};
@@ -27,6 +28,8 @@ table! {
         pub traffic: Traffic = Traffic::default(),
         /// The load balancer in front; absent when the service has no traffic.
         pub load_balancer: Option<LoadBalancer> = None,
+        /// For a service that works on the messages of a queue instead of requests. Its `requests` are then classes of messages, its latency counts from sending to the end of the work.
+        pub worker: Option<Worker> = None,
         /// Service auto scaling; absent for a fixed desired count.
         pub scaling: Option<Scaling> = None,
         /// Alarms by name, for deployments.
