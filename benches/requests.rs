@@ -14,9 +14,12 @@
 //!   concurrency limit and a bounded accept queue, network time, the balancer (the less loaded of two), its idle
 //!   time-out, health checks of every target, and totals that are read every 20 simulated seconds.
 //!
+//! * **Nodes**: the same data plane with 1,000 tasks without a limit, 20 on each node of 8 vCPU at 85 % of its CPU, so that
+//!   what one task wants changes the speed of its neighbours most of the time.
+//!
 //! Bounds at 1,000 tasks: 3 times the bare loop under the fluid CPU model, 4 times under the quota model (half a
 //! vCPU a task, so that the quota binds). From 100 to 10,000 tasks the data plane may grow 1.15 times as
-//! much as the bare loop grows.
+//! much as the bare loop grows. With nodes: 8 times.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -27,8 +30,8 @@ use rand_distr::{Distribution, Exp1, LogNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use simctl::kernel::{EventQueue, Fired, Phase, SimDuration, SimTime, Streams};
 use simctl::scenario::model::Inputs;
-use simctl::traffic::{DataPlane, ServerSpec, ServiceTotals, TargetState, TrafficEvent};
-use simctl::units::{ServerId, ServiceId};
+use simctl::traffic::{DataPlane, NodeShare, NodeSlot, NodeSpec, ServerSpec, ServiceTotals, TargetState, TrafficEvent};
+use simctl::units::{Cpu, ServerId, ServiceId};
 
 const SERVICES: usize = 10;
 const UTILISATION: f64 = 0.7;
@@ -39,6 +42,11 @@ const ROUNDS: usize = 7;
 const FLUID_BOUND: f64 = 3.0;
 const QUOTA_BOUND: f64 = 4.0;
 const GROWTH_BOUND: f64 = 1.15;
+const NODE_BOUND: f64 = 8.0;
+/// Tasks and vCPUs of a node, and its utilisation: more is wanted than there is most of the time.
+const TASKS_A_NODE: usize = 20;
+const CORES_A_NODE: f64 = 8.0;
+const NODE_UTILISATION: f64 = 0.85;
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 
 fn main() -> ExitCode {
@@ -83,7 +91,9 @@ fn main() -> ExitCode {
         growth(3),
         growth(4)
     );
+    let node = node_row();
     let kept = rows[1][3] <= FLUID_BOUND
+        && node <= NODE_BOUND
         && rows[1][4] <= QUOTA_BOUND
         && growth(3) <= GROWTH_BOUND
         && growth(4) <= GROWTH_BOUND;
@@ -94,7 +104,31 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// One side alone, for a profiler: `--only bare`, `--only fluid`, `--only quota`, with `--tasks 10000`.
+/// 1,000 tasks without a limit, 20 a node that is short of CPU: the ratio to the bare loop.
+fn node_row() -> f64 {
+    let (tasks, requests) = (1_000, 460_000);
+    let (mut bare, mut plane) = (Bare::new(tasks, 1), Plane::new(tasks, "node"));
+    bare.run(requests / 2);
+    plane.run(requests / 2);
+    let before = plane.nodes();
+    let rounds: Vec<[f64; 2]> =
+        (0..ROUNDS).map(|_| [time(requests, || bare.run(requests)), time(requests, || plane.run(requests))]).collect();
+    let of = |f: &dyn Fn(&[f64; 2]) -> f64| median(rounds.iter().map(f).collect());
+    let ratio = of(&|r| r[1] / r[0]);
+    let after = plane.nodes();
+    let seconds = after.2 - before.2;
+    println!(
+        "\n{tasks} tasks, {TASKS_A_NODE} a node of {CORES_A_NODE} vCPU without limits: {:.1} ns a request, {ratio:.2} times the bare \
+         loop's {:.1} (bound {NODE_BOUND}); {:.0} % of the cores used, {:.1} vCPU a node wanted and not got",
+        of(&|r| r[1]),
+        of(&|r| r[0]),
+        100.0 * (after.0 - before.0) / seconds / (tasks / TASKS_A_NODE) as f64 / CORES_A_NODE,
+        (after.1 - before.1) / seconds / (tasks / TASKS_A_NODE) as f64,
+    );
+    ratio
+}
+
+/// One side alone, for a profiler: `--only bare`, `--only fluid`, `--only quota`, `--only node`, with `--tasks 10000`.
 fn profile(what: &str, tasks: usize) -> ExitCode {
     let nanos = if what == "bare" {
         let mut bare = Bare::new(tasks, 1);
@@ -304,6 +338,7 @@ struct Plane {
     plane: DataPlane,
     totals: Vec<ServiceTotals>,
     tasks: u64,
+    nodes: Vec<NodeSlot>,
     started: u64,
     cpu: f64,
     events: u64,
@@ -315,7 +350,14 @@ const READ_INTERVAL: SimDuration = SimDuration::from_secs(20);
 impl Plane {
     fn new(tasks: usize, model: &str) -> Self {
         let cores = if model == "quota" { 0.5 } else { 1.0 };
-        let rate = UTILISATION * cores * tasks as f64 / WORK / SERVICES as f64;
+        let shared = model == "node";
+        let capacity = if shared {
+            NODE_UTILISATION * CORES_A_NODE * (tasks / TASKS_A_NODE) as f64
+        } else {
+            UTILISATION * cores * tasks as f64
+        };
+        let (cores, model) = if shared { (0.25, "quota") } else { (cores, model) };
+        let rate = capacity / WORK / SERVICES as f64;
         let mut text = String::from("[simulation]\nduration = \"1d\"\n[capacity.fargate]\ntype = \"fargate\"\n");
         for service in 0..SERVICES {
             text += &format!(
@@ -360,8 +402,19 @@ rate = [{{ at = "0s", rps = {rate} }}]
         };
         let mut plane = DataPlane::new(&plan, &Inputs::default(), &Streams::new(1, 0)).expect("a valid plan");
         let mut queue = EventQueue::new();
+        let spec = NodeSpec { cores: Cpu::from_vcpus(CORES_A_NODE as u64), speed: 1.0, credits: None };
+        let nodes: Vec<NodeSlot> = match shared {
+            true => (0..tasks / TASKS_A_NODE).map(|_| plane.add_node(&mut queue, spec)).collect(),
+            false => Vec::new(),
+        };
         for (index, service) in plan.services.values().enumerate() {
-            for _ in 0..tasks / SERVICES {
+            for number in 0..tasks / SERVICES {
+                // Two tasks of every service on a node.
+                let node = nodes.get(number % nodes.len().max(1)).map(|&node| NodeShare {
+                    node,
+                    weight: service.task.cpu.units() as u32,
+                    capped: false,
+                });
                 let server = plane.add_server(
                     &mut queue,
                     ServerSpec {
@@ -374,6 +427,7 @@ rate = [{{ at = "0s", rps = {rate} }}]
                         accept_queue: service.task.accept_queue,
                         effect: Default::default(),
                         group: 0,
+                        node,
                     },
                 );
                 plane.set_ready(server, true);
@@ -387,7 +441,7 @@ rate = [{{ at = "0s", rps = {rate} }}]
         plane.start(&mut queue);
         queue.schedule(SimTime::ZERO + READ_INTERVAL, Phase::Scrape, Event::Read);
         let totals = vec![ServiceTotals::default(); SERVICES];
-        Self { queue, plane, totals, tasks: tasks as u64, started: 0, cpu: 0.0, events: 0 }
+        Self { queue, plane, totals, tasks: tasks as u64, nodes, started: 0, cpu: 0.0, events: 0 }
     }
 
     /// Runs until so many requests have begun.
@@ -415,6 +469,14 @@ rate = [{{ at = "0s", rps = {rate} }}]
             }
         }
         black_box(&self.totals);
+    }
+
+    /// CPU used on all nodes, CPU wanted and not got, and the time, in seconds.
+    fn nodes(&self) -> (f64, f64, f64) {
+        let now = self.queue.now();
+        let all = self.nodes.iter().map(|&n| self.plane.node_totals(now, n));
+        let (busy, steal) = all.fold((0.0, 0.0), |sum, n| (sum.0 + n.busy, sum.1 + n.steal));
+        (busy, steal, now.as_nanos() as f64 / 1e9)
     }
 
     fn read(&mut self) {

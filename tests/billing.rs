@@ -125,9 +125,9 @@ proptest! {
         let totals = cut.totals();
         prop_assert_eq!(sum(&many), totals.usd);
         prop_assert_eq!(totals.items.iter().map(|i| i.usd).sum::<Usd>(), totals.usd);
-        prop_assert_eq!(totals.by_service.iter().map(|s| s.1).sum::<Usd>(), totals.usd);
+        prop_assert_eq!(totals.by_owner.iter().map(|s| s.1).sum::<Usd>(), totals.usd);
         for line in &totals.lines {
-            let of: Usd = many.iter().filter(|l| (l.item, l.service, l.capacity) == (line.item, line.service, line.capacity)).map(|l| l.usd).sum();
+            let of: Usd = many.iter().filter(|l| (l.item, l.owner, l.capacity) == (line.item, line.owner, line.capacity)).map(|l| l.usd).sum();
             prop_assert_eq!(of, line.usd);
             // Quantity times price, as far as a double holds it.
             let product = line.quantity * line.unit_price.dollars();

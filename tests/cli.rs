@@ -209,6 +209,7 @@ fn a_run_leaves_a_whole_folder_and_equal_seeds_equal_bytes() {
         "decisions.jsonl",
         "deployments.csv",
         "nodes.csv",
+        "capacity.csv",
         "plan.toml",
         "replications.csv",
         "services.csv",

@@ -6,14 +6,15 @@ use proptest::prelude::*;
 use simctl::capacity::bucket::{MinuteLimit, TokenBucket};
 use simctl::capacity::strategy::{Strategy as Shares, StrategyItem};
 use simctl::cluster::health::Health;
+use simctl::cluster::nodes::Resources;
 use simctl::cluster::spread::{next_share, surplus_share};
 use simctl::cluster::task_status::TaskStatus;
 use simctl::kernel::{SimDuration, SimTime};
 use simctl::placement::zones::{balanced, moves};
 use simctl::rollout::rolling::bounds;
 use simctl::rollout::scheduler::{
-    DeploymentView, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation, SchedulerSpec, TaskEvent,
-    TaskEventKind, TaskView, decide, note,
+    DeploymentView, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation, SchedulerSpec, StopReason,
+    TaskEvent, TaskEventKind, TaskView, decide, note,
 };
 use simctl::scaling::schedule::Schedule;
 use simctl::scaling::service::{self, PolicyAlarms, PolicyView, ScalingMemory, ScalingObservation, SuspendedKinds};
@@ -43,6 +44,10 @@ enum Step {
     Tokens(u32),
     /// So many seconds pass.
     Wait(u64),
+    /// The instance of the n-th task begins or ceases to drain.
+    Drain(usize, bool),
+    /// The n-th task is protected, or no longer.
+    Protect(usize, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -56,6 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Alarm),
         1 => (0_u32..6).prop_map(Step::Tokens),
         2 => (1_u64..400).prop_map(Step::Wait),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(i, on)| Step::Drain(i, on)),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(i, on)| Step::Protect(i, on)),
     ]
 }
 
@@ -109,6 +116,9 @@ impl World {
             rebalance: self.rules.maximum_percent > 100,
             bake_time: SimDuration::from_secs(60),
             tie_seed: Some(1),
+            placement: &[],
+            needs: Resources::ZERO,
+            daemon: false,
         })
     }
 
@@ -172,6 +182,16 @@ impl World {
             Step::Alarm(on) => self.alarm = if *on { AlarmState::Alarm } else { AlarmState::Ok },
             Step::Tokens(n) => self.tokens = *n,
             Step::Wait(secs) => self.now += secs,
+            Step::Drain(i, on) => {
+                if let Some(i) = at(*i, self.tasks.len()) {
+                    self.tasks[i].draining = *on;
+                }
+            }
+            Step::Protect(i, on) => {
+                if let Some(i) = at(*i, self.tasks.len()) {
+                    self.tasks[i].protected = *on;
+                }
+            }
         }
     }
 
@@ -185,6 +205,8 @@ impl World {
             provisioning_slots: 10,
             launch_tokens: self.tokens,
             alarms: vec![self.alarm],
+            nodes: Vec::new(),
+            room: Vec::new(),
         };
         let (commands, memory) = self.with_spec(|spec| decide(spec, &self.memory, &obs));
         let again = self.with_spec(|spec| decide(spec, &self.memory, &obs));
@@ -210,12 +232,18 @@ impl World {
                         status: TaskStatus::Provisioning,
                         stopping: false,
                         health: Health::Unknown,
+                        node: None,
+                        draining: false,
+                        protected: false,
                     });
                     assert!(self.total() <= bounds.max_total, "{commands:?}");
                 }
-                SchedulerCommand::Stop { task, .. } => {
+                SchedulerCommand::Stop { task, reason } => {
                     acted = true;
                     let t = &mut self.tasks[task.index()];
+                    let good = t.status == TaskStatus::Running && t.health == Health::Healthy;
+                    assert!(!(t.protected && good), "{command:?}: {t:?}");
+                    assert!(t.draining || reason != StopReason::Draining, "{command:?}: {t:?}");
                     assert!(!t.stopping && t.status <= TaskStatus::Running, "{command:?}: {t:?}");
                     t.stopping = true;
                 }
@@ -280,6 +308,9 @@ proptest! {
                 status: TaskStatus::Running,
                 stopping: false,
                 health: Health::Healthy,
+                node: None,
+                draining: false,
+                protected: false,
             });
         }
         for step in steps {
@@ -322,6 +353,9 @@ proptest! {
                 status: TaskStatus::Running,
                 stopping: false,
                 health: Health::Healthy,
+                node: None,
+                draining: false,
+                protected: false,
             });
         }
         world.pass();

@@ -36,6 +36,7 @@ fn run(vcpu: f64, task: &str, work: &str, traffic: &str, from: u64, until: u64) 
         accept_queue: task.accept_queue,
         effect: Default::default(),
         group: 0,
+        node: None,
     };
     let server = plane.add_server(&mut events, spec);
     plane.set_ready(server, true);

@@ -30,6 +30,8 @@ pub(super) struct Account {
     numerator: i128,
     denominator: i128,
     quantity: i128,
+    /// What is priced: the quantity itself where there is one price, else the quantity times its price of the moment.
+    value: i128,
     closed: i128,
     charged: i128,
 }
@@ -37,26 +39,41 @@ pub(super) struct Account {
 impl Account {
     /// An account at a price in pico-dollars for `per` small units.
     pub(super) fn new(picos: i64, per: i128) -> Self {
-        Self { per, numerator: i128::from(picos), denominator: per * 1_000, quantity: 0, closed: 0, charged: 0 }
+        Self::of_money(i128::from(picos), per * 1_000, per)
+    }
+
+    /// An account whose price changes: `per` small units make one priced unit, and each comes with its
+    /// price in nano-dollars, see [`Account::add_at`].
+    pub(super) fn at_prices(per: i128) -> Self {
+        Self::of_money(1, per, per)
     }
 
     /// An account whose small unit is worth `sign` nano-dollars by `denominator`; `per` of them are a dollar.
     pub(super) fn of_money(sign: i128, denominator: i128, per: i128) -> Self {
-        Self { per, numerator: sign, denominator, quantity: 0, closed: 0, charged: 0 }
+        Self { per, numerator: sign, denominator, quantity: 0, value: 0, closed: 0, charged: 0 }
     }
 
     pub(super) fn add(&mut self, small_units: i128) {
         self.quantity += small_units;
+        self.value += small_units;
+    }
+
+    /// Adds to an account of [`Account::at_prices`]: `value` is the small units times the price of each,
+    /// in nano-dollars for a priced unit.
+    pub(super) fn add_at(&mut self, small_units: i128, value: i128) {
+        self.quantity += small_units;
+        self.value += value;
     }
 
     /// Sets the whole quantity so far.
     pub(super) fn set(&mut self, small_units: i128) {
         self.quantity = small_units;
+        self.value = small_units;
     }
 
     /// Forgets everything but the price.
     pub(super) fn clear(&mut self) {
-        (self.quantity, self.closed, self.charged) = (0, 0, 0);
+        (self.quantity, self.value, self.closed, self.charged) = (0, 0, 0, 0);
     }
 
     /// Whether a cut found any use.
@@ -80,7 +97,7 @@ impl Account {
     }
 
     fn cost(&self) -> i128 {
-        mul_div_half_even(self.quantity, self.numerator, self.denominator)
+        mul_div_half_even(self.value, self.numerator, self.denominator)
     }
 
     /// Quantity and cost since the last cut, and cuts; `None` when nothing was used.

@@ -81,10 +81,73 @@ items! {
     NatIpv4 = "public_ipv4_nat", "h", "Public IPv4 of NAT gateways";
     /// Interface endpoints, three a zone.
     Endpoint = "endpoint", "h", "Endpoint hours";
-    /// The commitment of the Savings Plan: paid whether used or not.
+    /// EC2 instances on demand.
+    Ec2Instance = "ec2_instance", "h", "EC2 instances";
+    /// EC2 instances on the Spot market.
+    Ec2Spot = "ec2_spot_instance", "h", "EC2 Spot instances";
+    /// The management fee of ECS Managed Instances.
+    ManagedInstancesFee = "managed_instances_fee", "h", "Managed Instances fee";
+    /// Volumes of EC2 instances.
+    EbsVolume = "ebs_volume", "GB-month", "EBS volumes";
+    /// Public IPv4 addresses of EC2 instances.
+    InstanceIpv4 = "public_ipv4_instances", "h", "Public IPv4 of instances";
+    /// CPU credits that burstable instances spent beyond those they earned.
+    CpuCredits = "cpu_credits", "vCPU-h", "CPU credits";
+    /// Reserved Instances: paid whether used or not.
+    ReservedInstances = "reserved_instances", "h", "Reserved Instances";
+    /// On-demand cost that Reserved Instances cover: the quantity is dollars taken off.
+    ReservedCovered = "reserved_instances_covered", "USD", "Reserved Instances, covered use";
+    /// Commitments of EC2 Instance Savings Plans: paid whether used or not.
+    Ec2SavingsPlan = "ec2_savings_plan_commitment", "h", "EC2 Savings Plan commitment";
+    /// On-demand cost that EC2 Instance Savings Plans cover: the quantity is dollars taken off.
+    Ec2SavingsPlanCovered = "ec2_savings_plan_covered", "USD", "EC2 Savings Plan, covered use";
+    /// The commitment of the Compute Savings Plan: paid whether used or not.
     SavingsPlan = "savings_plan_commitment", "h", "Savings Plan commitment";
     /// On-demand cost that the Savings Plan covers: the quantity is dollars taken off.
     SavingsPlanCovered = "savings_plan_covered", "USD", "Savings Plan, covered use";
+}
+
+impl Item {
+    /// Whether it stands for use that a commitment has paid for, and is therefore taken off.
+    #[must_use]
+    pub const fn is_covered_use(self) -> bool {
+        matches!(self, Self::ReservedCovered | Self::Ec2SavingsPlanCovered | Self::SavingsPlanCovered)
+    }
+}
+
+/// Who pays. The dollars of an EC2 instance belong to the services by what their tasks reserve on it: a task
+/// has the larger of its share of the instance's CPU and of its memory; where the shares of all sum to more
+/// than the instance, they are scaled to it. What nobody reserves is idle.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Owner {
+    /// A service.
+    Service(ServiceId),
+    /// Nobody: capacity that is paid for and not reserved.
+    Idle,
+    /// The cluster or the account as a whole: gateways, commitments.
+    Cluster,
+}
+
+impl Owner {
+    /// The service, if one pays.
+    #[must_use]
+    pub const fn service(self) -> Option<ServiceId> {
+        match self {
+            Self::Service(service) => Some(service),
+            Self::Idle | Self::Cluster => None,
+        }
+    }
+}
+
+/// What nodes have cost since charging began, commitments aside.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct NodeCost {
+    /// All of it: instance, management fee, volume, address, credits.
+    pub usd: Usd,
+    /// The part that no task reserved.
+    pub idle: Usd,
+    /// The part that tasks reserved and did not use, as far as use was told by [`super::Meter::node_used`].
+    pub wasted: Usd,
 }
 
 /// One line of the bill: an item of one owner in one interval, or of the whole run.
@@ -92,15 +155,15 @@ items! {
 pub struct CostLine {
     /// The item.
     pub item: Item,
-    /// The service that pays; absent for what belongs to the cluster.
-    pub service: Option<ServiceId>,
+    /// Who pays.
+    pub owner: Owner,
     /// The capacity that was used; absent where there is none.
     pub capacity: Option<CapacityId>,
     /// How much, in `unit`.
     pub quantity: f64,
     /// What one unit of the quantity is.
     pub unit: &'static str,
-    /// Dollars for one unit, discounts taken off.
+    /// Dollars for one unit, discounts taken off; their mean, where the price changes.
     pub unit_price: Price,
     /// Quantity times price: exact, with the remainder of earlier intervals carried.
     pub usd: Usd,
@@ -126,12 +189,14 @@ pub struct ItemTotal {
 /// The bill of a run: everything that was charged since charging began.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Totals {
-    /// By item and price, in the order of the bill.
+    /// By item and price, in the order of the bill; one row for each item of nodes, whose prices differ.
     pub items: Vec<ItemTotal>,
-    /// By item, service and capacity.
+    /// By item, owner and capacity.
     pub lines: Vec<CostLine>,
-    /// By service; `None` is what belongs to the cluster.
-    pub by_service: Vec<(Option<ServiceId>, Usd)>,
+    /// By owner.
+    pub by_owner: Vec<(Owner, Usd)>,
+    /// What the nodes of each capacity that has some cost.
+    pub by_capacity: Vec<(CapacityId, NodeCost)>,
     /// The sum.
     pub usd: Usd,
     /// What was charged before [`super::Meter::start_counting`]: not in the sum.

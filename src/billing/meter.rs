@@ -3,14 +3,16 @@
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
+use super::build::{Builder, millionths};
+use super::commitments::Commitments;
 use super::exact::{Account, mul_div_half_even, usd};
-use super::item::{CostLine, Item, ItemTotal, Totals, UsageKind};
-use super::lcu::{LCU_PER, LcuHours, LcuMeter, LcuUsage};
-use super::savings::Coverage;
-use crate::catalog::{Arch, Catalog, CatalogError, Price, PricePoint};
+use super::item::{CostLine, Item, ItemTotal, NodeCost, Owner, Totals, UsageKind};
+use super::lcu::{LcuHours, LcuMeter, LcuUsage};
+use super::nodes::{NodeMeter, Start};
+use crate::catalog::{Catalog, CatalogError, Price, PricePoint};
 use crate::kernel::{SimDuration, SimTime};
-use crate::scenario::model::{Architecture, Billing, Capacity, Egress, Plan, Service};
-use crate::units::{CapacityId, ServiceId, TaskId, Usd};
+use crate::scenario::model::{Egress, Plan};
+use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, TaskId, Usd, ZoneId};
 
 /// Nanoseconds of an hour.
 pub(super) const HOUR_NS: i128 = 3_600_000_000_000;
@@ -21,12 +23,12 @@ pub(super) const FREE_EPHEMERAL_MIB: u64 = 20 * 1_024;
 /// The least time that a Linux task is charged for. Source: AWS Fargate pricing page.
 const MINIMUM: SimDuration = SimDuration::from_secs(60);
 /// Bytes of a GB of traffic or logs.
-const GB: i128 = 1_000_000_000;
+pub(super) const GB: i128 = 1_000_000_000;
 /// Seconds of a month of 730 hours.
-const MONTH_SECS: i128 = 730 * 3_600;
+pub(super) const MONTH_SECS: i128 = 730 * 3_600;
 /// Interface endpoints that tasks without another way out need in each zone: ECR's two and that of logs.
 /// Image layers come through the gateway endpoint of S3, which is free.
-const ENDPOINTS: u32 = 3;
+pub(super) const ENDPOINTS: u32 = 3;
 
 /// The time that a Linux task on Fargate is charged for when it lasts `run` from the start of the image
 /// pull to its stop: whole seconds, rounded up, at least one minute.
@@ -60,8 +62,13 @@ pub enum BillingError {
         max: &'static str,
     },
     /// A commitment below zero or beyond any sense.
-    #[error("billing.savings_plan_commitment: expected from $0 to $1000000 an hour, not ${0}")]
-    Commitment(f64),
+    #[error("billing.{key}: expected from $0 to $1000000 an hour, not ${dollars}")]
+    Commitment {
+        /// The key of the scenario.
+        key: &'static str,
+        /// Its value.
+        dollars: f64,
+    },
 }
 
 /// A price that was used and that should be looked at before the bill is believed.
@@ -88,52 +95,52 @@ pub struct WeakPrice {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    item: Item,
-    service: Option<ServiceId>,
-    capacity: Option<CapacityId>,
-    price: Price,
-    list_price: Price,
+pub(super) struct Entry {
+    pub(super) item: Item,
+    pub(super) owner: Owner,
+    pub(super) capacity: Option<CapacityId>,
+    pub(super) price: Price,
+    pub(super) list_price: Price,
     /// The catalog's price, by position; absent for what the plan itself gives.
-    point: Option<usize>,
-    account: Account,
+    pub(super) point: Option<usize>,
+    pub(super) account: Account,
 }
 
-/// Tasks of one service on one capacity.
+/// Tasks of one service on one capacity of Fargate.
 #[derive(Clone, Debug)]
-struct Group {
-    running: u32,
-    cpu_units: i128,
-    memory_mib: i128,
-    extra_mib: i128,
-    on_demand: bool,
-    vcpu: usize,
-    memory: usize,
-    ephemeral: usize,
-    ipv4: Option<usize>,
+pub(super) struct Group {
+    pub(super) running: u32,
+    pub(super) cpu_units: i128,
+    pub(super) memory_mib: i128,
+    pub(super) extra_mib: i128,
+    pub(super) on_demand: bool,
+    pub(super) vcpu: usize,
+    pub(super) memory: usize,
+    pub(super) ephemeral: usize,
+    pub(super) ipv4: Option<usize>,
 }
 
 /// Usage of a service by [`UsageKind`].
-type Usage = [u128; UsageKind::COUNT];
+pub(super) type Usage = [u128; UsageKind::COUNT];
 
 #[derive(Clone, Debug)]
-struct ServiceMeter {
-    alb: Option<Alb>,
-    egress: usize,
-    inter_zone: usize,
+pub(super) struct ServiceMeter {
+    pub(super) alb: Option<Alb>,
+    pub(super) egress: usize,
+    pub(super) inter_zone: usize,
     /// Bytes on the way out of the subnet: NAT gateway or interface endpoints.
-    way_out: Option<usize>,
-    log_ingestion: usize,
-    log_storage: usize,
+    pub(super) way_out: Option<usize>,
+    pub(super) log_ingestion: usize,
+    pub(super) log_storage: usize,
     /// Usage since the last cut.
-    pending: Usage,
+    pub(super) pending: Usage,
 }
 
 #[derive(Clone, Debug)]
-struct Alb {
-    lcu: usize,
-    cross_zone: usize,
-    meter: LcuMeter,
+pub(super) struct Alb {
+    pub(super) lcu: usize,
+    pub(super) cross_zone: usize,
+    pub(super) meter: LcuMeter,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -156,14 +163,16 @@ pub struct Meter {
     entries: Vec<Entry>,
     points: Vec<PricePoint>,
     titles: Vec<String>,
-    groups: Vec<Group>,
+    /// By service and capacity; absent where tasks share instances.
+    groups: Vec<Option<Group>>,
     capacities: usize,
     services: Vec<ServiceMeter>,
     /// Entries that cost by the hour whatever happens, and how many of them there are.
     standing: Vec<(usize, u32)>,
-    coverage: Option<(Coverage, usize)>,
-    /// Kept to begin anew.
-    fresh_coverage: Option<Coverage>,
+    commitments: Commitments,
+    /// Entries of what is covered: by Reserved Instances, EC2 Instance Savings Plans, the Compute Savings Plan.
+    covered: [Option<usize>; 3],
+    nodes: Option<Box<NodeMeter>>,
     tasks: IndexMap<TaskId, Running, FxBuildHasher>,
     stopped: IndexMap<TaskId, Usd, FxBuildHasher>,
     egress: Egress,
@@ -213,7 +222,13 @@ impl Meter {
             services.push(build.service(service, id, billing.egress, zones, &mut standing)?);
         }
         build.ways_out(billing.egress, zones, &mut standing)?;
-        let coverage = build.savings_plan(billing, &mut standing)?;
+        let mut commitments = Commitments::default();
+        let covered = [
+            build.reserved(billing, &mut commitments, &mut standing)?,
+            build.ec2_plans(billing, &mut commitments, &mut standing)?,
+            build.compute_plan(billing, &mut commitments, &mut standing)?,
+        ];
+        let nodes = NodeMeter::new(plan, catalog, build.discount)?.map(Box::new);
         let mut meter = Self {
             titles: build.points.iter().map(|p| catalog.source(&p.source).0.to_string()).collect(),
             entries: build.entries,
@@ -222,8 +237,9 @@ impl Meter {
             capacities: plan.capacity.len(),
             services,
             standing,
-            fresh_coverage: coverage.as_ref().map(|c| c.0.clone()),
-            coverage,
+            commitments,
+            covered,
+            nodes,
             tasks: IndexMap::default(),
             stopped: IndexMap::default(),
             egress: billing.egress,
@@ -240,25 +256,33 @@ impl Meter {
         Ok(meter)
     }
 
-    /// The image pull of a task begins: from here Fargate charges. A task that is known already is left as it is.
+    /// The image pull of a task begins: from here Fargate charges. A task that is known already is left as it is;
+    /// one on a capacity of instances costs nothing by itself: see [`Meter::task_placed`].
     ///
     /// # Panics
     /// When the service or the capacity is not one of the plan.
     pub fn task_pull_started(&mut self, task: TaskId, service: ServiceId, capacity: CapacityId, at: SimTime) {
         self.accrue(at);
-        let group = service.index() * self.capacities + capacity.index();
-        if !self.tasks.contains_key(&task) {
-            self.groups[group].running += 1;
-            self.tasks.insert(task, Running { group, pull_started: self.now });
+        let index = service.index() * self.capacities + capacity.index();
+        if let Some(group) = &mut self.groups[index]
+            && !self.tasks.contains_key(&task)
+        {
+            group.running += 1;
+            self.tasks.insert(task, Running { group: index, pull_started: self.now });
         }
     }
 
     /// A task has stopped: here Fargate stops to charge, to the next whole second, after at least one
-    /// minute. A task whose image pull never began costs nothing.
+    /// minute, or the task's share of its node is free. A task whose image pull never began costs nothing.
     pub fn task_stopped(&mut self, task: TaskId, at: SimTime) {
         self.accrue(at);
+        if let Some(nodes) = &mut self.nodes {
+            nodes.left(task, self.from);
+        }
         if let Some(running) = self.tasks.swap_remove(&task) {
-            self.groups[running.group].running -= 1;
+            if let Some(group) = &mut self.groups[running.group] {
+                group.running -= 1;
+            }
             let end = running.pull_started + billed_time(self.now - running.pull_started);
             self.charge_group(running.group, 1, i128::from((end - self.now).as_nanos()));
             let cost = self.cost_of(running, end);
@@ -266,37 +290,149 @@ impl Meter {
         }
     }
 
+    /// An EC2 instance begins to run, for the first time or again: from here it is charged, and its volume
+    /// from the first time on. `spot` is its market. An instance that runs is left as it is.
+    ///
+    /// # Errors
+    /// [`BillingError::Catalog`] when the type is unknown or has no price in the region.
+    pub fn node_started(
+        &mut self,
+        node: NodeId,
+        capacity: CapacityId,
+        instance_type: &str,
+        zone: ZoneId,
+        spot: bool,
+        at: SimTime,
+    ) -> Result<(), BillingError> {
+        self.accrue(at);
+        let Some(nodes) = &mut self.nodes else { return Ok(()) };
+        let kind = nodes.kind(instance_type)?;
+        nodes.started(node, Start { capacity, kind, zone, spot }, self.from, &mut self.commitments)
+    }
+
+    /// An instance stops or hibernates, as in a warm pool: it is charged to the end of the second, after at
+    /// least a minute; from here only its volume costs, and that is idle. Its tasks have left it.
+    pub fn node_stopped(&mut self, node: NodeId, at: SimTime) {
+        self.node_ends(node, false, at);
+    }
+
+    /// An instance is terminated, whether it ran or was stopped: it is charged to the end of the second,
+    /// after at least a minute, and its volume is gone.
+    pub fn node_terminated(&mut self, node: NodeId, at: SimTime) {
+        self.node_ends(node, true, at);
+    }
+
+    fn node_ends(&mut self, node: NodeId, gone: bool, at: SimTime) {
+        self.accrue(at);
+        if let Some(nodes) = &mut self.nodes {
+            nodes.stopped(node, gone, self.from, &mut self.commitments);
+        }
+    }
+
+    /// A task takes a share of a running instance: from here the service pays for it, see [`Owner`], until
+    /// [`Meter::task_stopped`].
+    pub fn task_placed(
+        &mut self,
+        task: TaskId,
+        service: ServiceId,
+        node: NodeId,
+        cpu: Cpu,
+        memory: Bytes,
+        at: SimTime,
+    ) {
+        self.accrue(at);
+        if let Some(nodes) = &mut self.nodes {
+            nodes.placed(node, task, service, cpu, memory, self.from);
+        }
+    }
+
+    /// The Spot price of a pool (a type in a zone) changes to `price` an hour, discounts not taken off. Running
+    /// instances take it at the end of their instance-hour, new ones at once. Without any the catalog's level holds.
+    ///
+    /// # Errors
+    /// [`BillingError::Catalog`] when the type is unknown.
+    pub fn spot_price(
+        &mut self,
+        capacity: CapacityId,
+        zone: ZoneId,
+        instance_type: &str,
+        price: Price,
+        at: SimTime,
+    ) -> Result<(), BillingError> {
+        self.accrue(at);
+        if let Some(nodes) = &mut self.nodes {
+            let kind = nodes.kind(instance_type)?;
+            nodes.spot_price(capacity, zone, kind, price);
+        }
+        Ok(())
+    }
+
+    /// CPU that a burstable instance in mode `unlimited` has used beyond its credits, as vCPU-time.
+    ///
+    /// # Errors
+    /// [`BillingError::Catalog`] when there is no price for it in the region.
+    pub fn surplus_credits(&mut self, node: NodeId, vcpu_time: SimDuration, at: SimTime) -> Result<(), BillingError> {
+        self.accrue(at);
+        self.nodes.as_mut().map_or(Ok(()), |n| n.credits(node, vcpu_time))
+    }
+
+    /// What share of an instance was used since this was last told (or since charging began): the larger of
+    /// CPU and memory, 0 to 1. What was reserved beyond it is wasted: see [`NodeCost`].
+    pub fn node_used(&mut self, node: NodeId, share: f64, at: SimTime) {
+        self.accrue(at);
+        if let Some(nodes) = &mut self.nodes {
+            nodes.used(node, share, self.from);
+        }
+    }
+
+    /// What an instance has cost, until its end or the latest instant, since charging began; commitments aside.
+    #[must_use]
+    pub fn node_cost(&self, node: NodeId) -> NodeCost {
+        self.nodes.as_ref().map(|n| n.node_cost(node, self.from)).unwrap_or_default()
+    }
+
+    /// Dollars that an hour of an instance costs as it is now; zero for one that is gone.
+    #[must_use]
+    pub fn node_price_per_hour(&self, node: NodeId) -> Usd {
+        self.nodes.as_ref().map_or(Usd::ZERO, |n| n.node_hour(node))
+    }
+
     /// What a task cost, until its stop or the latest instant, since charging began: vCPU, memory,
-    /// storage and public address at the prices after discounts. A Savings Plan is left out: it belongs
-    /// to the account, not to a task. Zero for a task whose image pull never began.
+    /// storage and public address at the prices after discounts, or its share of its node. A Savings Plan is
+    /// left out: it belongs to the account, not to a task. Zero for a task whose image pull never began.
     #[must_use]
     pub fn task_cost(&self, task: TaskId) -> Usd {
         match self.tasks.get(&task) {
             Some(running) => self.cost_of(*running, self.now),
-            None => self.stopped.get(&task).copied().unwrap_or(Usd::ZERO),
+            None => {
+                let on_node = self.nodes.as_ref().and_then(|n| n.task_cost(task, self.from));
+                on_node.or_else(|| self.stopped.get(&task).copied()).unwrap_or(Usd::ZERO)
+            }
         }
     }
 
-    /// What a task of a service costs an hour on a capacity, as [`Meter::task_cost`] counts it.
+    /// What a task of a service costs an hour on a capacity of Fargate, as [`Meter::task_cost`] counts it; zero
+    /// where tasks share instances.
     ///
     /// # Panics
     /// When the service or the capacity is not one of the plan.
     #[must_use]
     pub fn task_price_per_hour(&self, service: ServiceId, capacity: CapacityId) -> Usd {
-        let group = &self.groups[service.index() * self.capacities + capacity.index()];
-        usd(mul_div_half_even(self.group_hour(group), 1, 1_024 * 1_000))
+        let group = self.groups[service.index() * self.capacities + capacity.index()].as_ref();
+        group.map_or(Usd::ZERO, |g| usd(mul_div_half_even(self.group_hour(g), 1, 1_024 * 1_000)))
     }
 
-    /// Dollars that an hour of a vCPU of a service costs: the mean over its use so far, else the price on
-    /// its first capacity; zero without any capacity.
+    /// Dollars that an hour of a vCPU of a service costs: the mean over its use so far (on Fargate the price of
+    /// vCPUs, on nodes all that its tasks reserve), else the price on its first capacity; zero without any.
     #[must_use]
     pub fn vcpu_price_per_hour(&self, service: ServiceId) -> f64 {
         let first = service.index() * self.capacities;
         let groups = self.groups.get(first..first + self.capacities).unwrap_or(&[]);
-        let accounts = || groups.iter().map(|g| &self.entries[g.vcpu]);
-        let vcpu_hours: f64 = accounts().map(|e| e.account.closed_quantity()).sum();
+        let accounts = || groups.iter().flatten().map(|g| &self.entries[g.vcpu]);
+        let (on_nodes, node_hours) = self.nodes.as_ref().map_or((0.0, 0.0), |n| n.of_service(service, self.from));
+        let vcpu_hours: f64 = accounts().map(|e| e.account.closed_quantity()).sum::<f64>() + node_hours;
         if vcpu_hours > 0.0 {
-            accounts().map(|e| e.account.charged()).sum::<Usd>().dollars() / vcpu_hours
+            (accounts().map(|e| e.account.charged()).sum::<Usd>().dollars() + on_nodes) / vcpu_hours
         } else {
             accounts().next().map_or(0.0, |e| e.price.dollars())
         }
@@ -326,6 +462,7 @@ impl Meter {
             .iter_mut()
             .filter_map(|e| e.account.cut().map(|(quantity, usd)| e.line(quantity, usd)))
             .collect();
+        lines.extend(self.nodes.iter_mut().flat_map(|n| n.cut()));
         sort(&mut lines);
         lines
     }
@@ -345,9 +482,10 @@ impl Meter {
         for alb in self.services.iter_mut().filter_map(|s| s.alb.as_mut()) {
             alb.meter = LcuMeter::default();
         }
-        if let (Some((coverage, _)), Some(fresh)) = (&mut self.coverage, &self.fresh_coverage) {
-            *coverage = fresh.clone();
+        if let Some(nodes) = &mut self.nodes {
+            self.before_counting += nodes.clear();
         }
+        self.commitments.clear();
         self.open_hour(self.now);
     }
 
@@ -357,6 +495,7 @@ impl Meter {
         let used = || self.entries.iter().filter(|e| e.account.is_used());
         let mut lines: Vec<CostLine> =
             used().map(|e| e.line(e.account.closed_quantity(), e.account.charged())).collect();
+        lines.extend(self.nodes.iter().flat_map(|n| n.lines()));
         sort(&mut lines);
         let mut items: Vec<ItemTotal> = Vec::new();
         for entry in used() {
@@ -377,20 +516,22 @@ impl Meter {
                 }),
             }
         }
+        items.extend(self.nodes.iter().flat_map(|n| n.items()));
         items.sort_by_key(|t| t.item);
-        let mut by_service: Vec<(Option<ServiceId>, Usd)> = Vec::new();
-        let owners = (0..self.services.len()).map(|s| Some(ServiceId::from(s))).chain([None]);
-        for owner in owners {
-            let mut owned = lines.iter().filter(|l| l.service == owner).peekable();
+        let mut by_owner: Vec<(Owner, Usd)> = Vec::new();
+        let services = (0..self.services.len()).map(|s| Owner::Service(ServiceId::from(s)));
+        for owner in services.chain([Owner::Idle, Owner::Cluster]) {
+            let mut owned = lines.iter().filter(|l| l.owner == owner).peekable();
             if owned.peek().is_some() {
-                by_service.push((owner, owned.map(|l| l.usd).sum()));
+                by_owner.push((owner, owned.map(|l| l.usd).sum()));
             }
         }
         Totals {
             usd: lines.iter().map(|l| l.usd).sum(),
             items,
             lines,
-            by_service,
+            by_owner,
+            by_capacity: self.nodes.as_ref().map(|n| n.by_capacity(self.from)).unwrap_or_default(),
             before_counting: self.before_counting,
         }
     }
@@ -411,10 +552,9 @@ impl Meter {
         self.services.get(service.index())?.alb.as_ref().map(|a| a.meter.all.lcu_hours())
     }
 
-    /// The catalog's prices that this plan may use, before discounts.
-    #[must_use]
-    pub fn prices(&self) -> &[PricePoint] {
-        &self.points
+    /// The catalog's prices that this plan may use, before discounts: of instances those that were used so far.
+    pub fn prices(&self) -> impl Iterator<Item = &PricePoint> {
+        self.points.iter().chain(self.nodes.iter().flat_map(|n| n.points()))
     }
 
     /// Prices that were used and are old, unsure or a neighbour region's, each once, as of the civil day
@@ -430,7 +570,7 @@ impl Meter {
             if point.price == Price::ZERO {
                 continue;
             }
-            let discount = item == Item::SavingsPlanCovered;
+            let discount = item.is_covered_use();
             weak.push(WeakPrice {
                 item,
                 region: point.region.clone(),
@@ -443,6 +583,7 @@ impl Meter {
                 cost: used().map(|e| e.account.charged()).sum(),
             });
         }
+        weak.extend(self.nodes.iter().flat_map(|n| n.weak_prices(self.today)));
         weak.sort_by_key(|w| w.item);
         weak
     }
@@ -457,12 +598,16 @@ impl Meter {
                 for (entry, count) in &self.standing {
                     self.entries[*entry].account.add(ns * i128::from(*count));
                 }
+                self.commitments.accrue(ns);
                 for group in 0..self.groups.len() {
-                    let running = self.groups[group].running;
+                    let running = self.groups[group].as_ref().map_or(0, |g| g.running);
                     if running > 0 {
                         self.charge_group(group, i128::from(running), ns);
                     }
                 }
+            }
+            if let Some(nodes) = &mut self.nodes {
+                nodes.accrue(until, self.from);
             }
             self.now = until;
             if until == hour_end {
@@ -473,7 +618,7 @@ impl Meter {
 
     /// Charges `tasks` tasks of a group for `ns` nanoseconds each.
     fn charge_group(&mut self, group: usize, tasks: i128, ns: i128) {
-        let group = &self.groups[group];
+        let Some(group) = &self.groups[group] else { return };
         let time = tasks * ns;
         let (cpu, memory) = (group.cpu_units * time, group.memory_mib * time);
         self.entries[group.vcpu].account.add(cpu);
@@ -483,9 +628,9 @@ impl Meter {
             // Addresses of tasks are charged like the tasks: per second, at least one minute.
             self.entries[ipv4].account.add(time);
         }
-        if let (true, Some((coverage, _))) = (group.on_demand, &mut self.coverage) {
+        if group.on_demand {
             let picos = |entry: usize| i128::from(self.entries[entry].price.picos());
-            coverage.add(cpu * picos(group.vcpu) + memory * picos(group.memory));
+            self.commitments.add_fargate(cpu * picos(group.vcpu) + memory * picos(group.memory));
         }
     }
 
@@ -501,7 +646,8 @@ impl Meter {
     /// The cost of a task that is charged until `end`.
     fn cost_of(&self, running: Running, end: SimTime) -> Usd {
         let ns = i128::from((end - running.pull_started.max(self.from)).as_nanos());
-        usd(mul_div_half_even(ns, self.group_hour(&self.groups[running.group]), TASK_PER * 1_000))
+        let hour = self.groups[running.group].as_ref().map_or(0, |g| self.group_hour(g));
+        usd(mul_div_half_even(ns, hour, TASK_PER * 1_000))
     }
 
     /// The end of the clock hour that `at` lies in.
@@ -511,12 +657,10 @@ impl Meter {
         at + SimDuration::from_nanos(hour - into)
     }
 
-    /// Begins the clock hour that `at` lies in, for the Savings Plan.
+    /// Begins the clock hour that `at` lies in, for the commitments.
     fn open_hour(&mut self, at: SimTime) {
         let (hour_end, from, end) = (self.hour_end(at), self.from, self.end);
-        if let Some((coverage, _)) = &mut self.coverage {
-            coverage.open_hour(i128::from((hour_end.min(end) - at.max(from)).as_nanos()));
-        }
+        self.commitments.open_hour(i128::from((hour_end.min(end) - at.max(from)).as_nanos()));
     }
 
     /// Books the usage added since the last call, spread evenly from `from` until now.
@@ -526,8 +670,15 @@ impl Meter {
             let used = std::mem::take(&mut self.services[index].pending);
             self.book(index, &used, &parts);
         }
-        if let Some((coverage, entry)) = &self.coverage {
-            self.entries[*entry].account.set(coverage.covered());
+        if self.commitments.is_empty() {
+            return;
+        }
+        let covered = self.commitments.covered();
+        let values = [covered.reserved, covered.ec2_plans, covered.compute_plan];
+        for (entry, value) in self.covered.iter().zip(values) {
+            if let Some(entry) = entry {
+                self.entries[*entry].account.set(value);
+            }
         }
     }
 
@@ -595,225 +746,11 @@ struct Part {
 
 impl Entry {
     fn line(&self, quantity: f64, usd: Usd) -> CostLine {
-        let Self { item, service, capacity, price, .. } = *self;
-        CostLine { item, service, capacity, quantity, unit: item.unit(), unit_price: price, usd }
+        let Self { item, owner, capacity, price, .. } = *self;
+        CostLine { item, owner, capacity, quantity, unit: item.unit(), unit_price: price, usd }
     }
 }
 
 fn sort(lines: &mut [CostLine]) {
-    lines.sort_by_key(|l| (l.item, l.service, l.capacity));
-}
-
-/// A percentage in millionths.
-fn millionths(key: &'static str, percent: f64, below_all: bool) -> Result<u32, BillingError> {
-    let max = if below_all { "99.9999" } else { "100" };
-    let parts = (percent * 10_000.0).round();
-    let limit = if below_all { 999_999.0 } else { 1_000_000.0 };
-    if (0.0..=limit).contains(&parts) {
-        // In range, so the cast is exact.
-        Ok(parts as u32)
-    } else {
-        Err(BillingError::Percent { key, value: percent, max })
-    }
-}
-
-/// Builds the entries of a meter.
-struct Builder<'a> {
-    catalog: &'a Catalog,
-    region: &'a str,
-    discount: u32,
-    entries: Vec<Entry>,
-    points: Vec<PricePoint>,
-}
-
-/// Who an entry belongs to.
-type Owner = (Option<ServiceId>, Option<CapacityId>);
-
-impl Builder<'_> {
-    fn entry(&mut self, item: Item, owner: Owner, listed: (&str, &str), per: i128) -> Result<usize, BillingError> {
-        let point = self.catalog.require(self.region, listed.0, listed.1)?;
-        let list_price = point.price;
-        let price = list_price.less_millionths(self.discount);
-        let index = self.point(point);
-        let account = Account::new(price.picos(), per);
-        Ok(self.push(Entry {
-            item,
-            service: owner.0,
-            capacity: owner.1,
-            price,
-            list_price,
-            point: Some(index),
-            account,
-        }))
-    }
-
-    fn point(&mut self, point: PricePoint) -> usize {
-        let same = |p: &PricePoint| p.service == point.service && p.item == point.item;
-        self.points.iter().position(same).unwrap_or_else(|| {
-            self.points.push(point);
-            self.points.len() - 1
-        })
-    }
-
-    fn push(&mut self, entry: Entry) -> usize {
-        self.entries.push(entry);
-        self.entries.len() - 1
-    }
-
-    fn group(
-        &mut self,
-        name: &str,
-        service: &Service,
-        id: ServiceId,
-        capacity_id: CapacityId,
-        capacity: &Capacity,
-        egress: Egress,
-    ) -> Result<Group, BillingError> {
-        let task = &service.task;
-        if !task.cpu.parts().is_multiple_of(125) || !task.memory.get().is_multiple_of(1 << 20) {
-            return Err(BillingError::Size { service: name.to_string() });
-        }
-        let arch = match task.architecture {
-            Architecture::X86 => Arch::X86,
-            Architecture::Arm => Arch::Arm,
-        };
-        let spot = match capacity {
-            // A plan whose tasks share instances is refused before it runs.
-            Capacity::Fargate(_) | Capacity::Ec2(_) | Capacity::ManagedInstances(_) => false,
-            Capacity::FargateSpot(_) => true,
-        };
-        let (vcpu, memory) = match spot {
-            false => (Item::FargateVcpu, Item::FargateMemory),
-            true => (Item::FargateSpotVcpu, Item::FargateSpotMemory),
-        };
-        let owner = (Some(id), Some(capacity_id));
-        let [vcpu_price, memory_price] = Catalog::fargate_items(arch, spot);
-        let extra = task.ephemeral_storage.get().div_ceil(1 << 20).saturating_sub(FREE_EPHEMERAL_MIB);
-        Ok(Group {
-            running: 0,
-            cpu_units: i128::from(task.cpu.parts() / 125),
-            memory_mib: i128::from(task.memory.get() >> 20),
-            extra_mib: i128::from(extra),
-            on_demand: !spot,
-            vcpu: self.entry(vcpu, owner, ("fargate", vcpu_price), TASK_PER)?,
-            memory: self.entry(memory, owner, ("fargate", memory_price), TASK_PER)?,
-            ephemeral: self.entry(Item::FargateEphemeral, owner, ("fargate", "ephemeral_gb_hour"), TASK_PER)?,
-            ipv4: match egress {
-                Egress::PublicIp => Some(self.entry(Item::TaskIpv4, owner, ("vpc", "public_ipv4_hour"), HOUR_NS)?),
-                Egress::NatGateway | Egress::VpcEndpoints => None,
-            },
-        })
-    }
-
-    fn service(
-        &mut self,
-        service: &Service,
-        id: ServiceId,
-        egress: Egress,
-        zones: u32,
-        standing: &mut Vec<(usize, u32)>,
-    ) -> Result<ServiceMeter, BillingError> {
-        let owner = (Some(id), None);
-        let alb = match &service.load_balancer {
-            None => None,
-            Some(_) => {
-                standing.push((self.entry(Item::Alb, owner, ("elb", "alb_hour"), HOUR_NS)?, 1));
-                standing.push((self.entry(Item::AlbIpv4, owner, ("vpc", "public_ipv4_hour"), HOUR_NS)?, zones));
-                Some(Alb {
-                    lcu: self.entry(Item::AlbLcu, owner, ("elb", "alb_lcu_hour"), LCU_PER)?,
-                    cross_zone: self.entry(Item::AlbCrossZone, owner, ("data-transfer", "alb_cross_zone_gb"), GB)?,
-                    meter: LcuMeter::default(),
-                })
-            }
-        };
-        let way_out = match egress {
-            Egress::NatGateway => Some(self.entry(Item::NatData, owner, ("vpc", "nat_gateway_gb"), GB)?),
-            Egress::VpcEndpoints => {
-                Some(self.entry(Item::EndpointData, owner, ("vpc", "interface_endpoint_gb"), GB)?)
-            }
-            Egress::PublicIp => None,
-        };
-        Ok(ServiceMeter {
-            alb,
-            egress: self.entry(Item::InternetEgress, owner, ("data-transfer", "internet_egress_gb"), GB)?,
-            inter_zone: self.entry(Item::InterZone, owner, ("data-transfer", "inter_az_gb"), GB)?,
-            way_out,
-            log_ingestion: self.entry(Item::LogIngestion, owner, ("cloudwatch", "logs_ingest_gb"), GB)?,
-            log_storage: self.entry(
-                Item::LogStorage,
-                owner,
-                ("cloudwatch", "logs_storage_gb_month"),
-                GB * MONTH_SECS,
-            )?,
-            pending: Usage::default(),
-        })
-    }
-
-    fn ways_out(&mut self, egress: Egress, zones: u32, standing: &mut Vec<(usize, u32)>) -> Result<(), BillingError> {
-        let cluster = (None, None);
-        match egress {
-            Egress::NatGateway => {
-                standing.push((self.entry(Item::Nat, cluster, ("vpc", "nat_gateway_hour"), HOUR_NS)?, zones));
-                standing.push((self.entry(Item::NatIpv4, cluster, ("vpc", "public_ipv4_hour"), HOUR_NS)?, zones));
-            }
-            Egress::VpcEndpoints => {
-                let endpoint = self.entry(Item::Endpoint, cluster, ("vpc", "interface_endpoint_hour"), HOUR_NS)?;
-                standing.push((endpoint, ENDPOINTS * zones));
-            }
-            Egress::PublicIp => {}
-        }
-        Ok(())
-    }
-
-    fn savings_plan(
-        &mut self,
-        billing: &Billing,
-        standing: &mut Vec<(usize, u32)>,
-    ) -> Result<Option<(Coverage, usize)>, BillingError> {
-        let commitment = billing.savings_plan_commitment;
-        if !(0..=1_000_000_000_000_000).contains(&commitment.nanos()) {
-            return Err(BillingError::Commitment(commitment.dollars()));
-        }
-        let typical = self.catalog.savings_plans().first();
-        let (percent, point) = match (billing.savings_plan_discount_percent, typical) {
-            (Some(percent), _) => (percent, None),
-            (None, None) => (0.0, None),
-            (None, Some(plan)) => {
-                let point = PricePoint {
-                    region: self.region.to_string(),
-                    listed_in: self.region.to_string(),
-                    service: plan.product.clone(),
-                    item: format!("{} {} discount", plan.term, plan.payment),
-                    unit: "%".to_string(),
-                    price: Price::from_picos((plan.discount_percent * Price::PER_DOLLAR as f64) as i64),
-                    source: plan.source.clone(),
-                    as_of: Some(plan.as_of),
-                    confidence: plan.confidence,
-                };
-                (plan.discount_percent, Some(point))
-            }
-        };
-        let discount = millionths("savings_plan_discount_percent", percent, true)?;
-        if commitment == Usd::ZERO {
-            return Ok(None);
-        }
-        let point = point.map(|p| self.point(p));
-        let picos = commitment.nanos() * 1_000;
-        let cluster = |item: Item, price: Price, point: Option<usize>, account: Account| Entry {
-            item,
-            service: None,
-            capacity: None,
-            price,
-            list_price: price,
-            point,
-            account,
-        };
-        let fee = Account::new(picos, HOUR_NS);
-        standing.push((self.push(cluster(Item::SavingsPlan, Price::from_picos(picos), None, fee)), 1));
-        // Covered use is counted in the unit in which `charge_group` values it, and taken off.
-        let covered = Account::of_money(-1, TASK_PER * 1_000, TASK_PER * i128::from(Price::PER_DOLLAR));
-        let minus_one = Price::from_picos(-Price::PER_DOLLAR);
-        let entry = self.push(cluster(Item::SavingsPlanCovered, minus_one, point, covered));
-        Ok(Some((Coverage::new(i128::from(picos), discount, TASK_PER), entry)))
-    }
+    lines.sort_by_key(|l| (l.item, l.owner, l.capacity));
 }

@@ -45,7 +45,7 @@ fn a_task_is_charged_by_the_second_and_at_least_a_minute() {
         let lines = m.close_interval(SimTime::ZERO, secs(7_200));
         let vcpu = lines.iter().find(|l| l.item == Item::FargateVcpu).unwrap();
         assert!((vcpu.quantity - f64::from(billed) / 3_600.0).abs() < 1e-12, "{run_ms}: {}", vcpu.quantity);
-        assert_eq!((vcpu.service, vcpu.capacity, vcpu.unit), (Some(WEB), Some(ON_DEMAND), "vCPU-h"));
+        assert_eq!((vcpu.owner, vcpu.capacity, vcpu.unit), (Owner::Service(WEB), Some(ON_DEMAND), "vCPU-h"));
         let nanos = |per_hour: f64| (per_hour * f64::from(billed) / 3_600.0 * 1e9).round() as i64;
         assert_eq!(vcpu.usd.nanos(), nanos(0.04048));
         assert_eq!(of(&lines, Item::FargateMemory).nanos(), nanos(2.0 * 0.004445));
@@ -87,7 +87,7 @@ fn a_warm_up_is_kept_apart() {
     assert_eq!(vcpu.nanos(), (0.04048_f64 * 940.0 / 3_600.0 * 1e9).round() as i64);
     let totals = m.totals();
     assert!(totals.before_counting > Usd::ZERO && totals.usd > Usd::ZERO);
-    assert_eq!(totals.by_service, [(Some(WEB), totals.usd)]);
+    assert_eq!(totals.by_owner, [(Owner::Service(WEB), totals.usd)]);
     assert_eq!(m.rate_per_hour().nanos(), (totals.usd.nanos() as f64 * 4.0).round() as i64);
 }
 
@@ -105,7 +105,7 @@ fn gateways_endpoints_and_addresses_cost_by_zone() {
     // Thirty days of 24 hours in months of 730 hours.
     assert_eq!(of(&lines, Item::LogStorage).nanos(), (0.03_f64 * 720.0 / 730.0 * 1e9).round() as i64);
     assert_eq!(of(&lines, Item::InternetEgress).nanos(), 180_000_000);
-    assert_eq!(lines.iter().find(|l| l.item == Item::Nat).unwrap().service, None);
+    assert_eq!(lines.iter().find(|l| l.item == Item::Nat).unwrap().owner, Owner::Cluster);
 
     let mut endpoints = meter("[cluster]\nzones = 2\n[billing]\negress = \"vpc_endpoints\"\n");
     endpoints.add(WEB, UsageKind::ImagePullBytes, 3_000_000_000);

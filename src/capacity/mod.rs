@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod managed_instances;
 pub mod managed_scaling;
 pub mod mixed_instances;
+pub mod spot;
 pub mod strategy;
 pub mod termination;
 pub mod warm_pool;

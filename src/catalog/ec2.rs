@@ -105,6 +105,24 @@ pub struct SpotLevel {
     pub on_demand: PricePoint,
     /// Where the discount is from; absent when a price file gives the price.
     pub nearness: Option<Nearness>,
+    /// Key of the source of the discount or price.
+    pub source: String,
+}
+
+impl SpotLevel {
+    /// The level as a price of service [`EC2_SPOT`], with where it is from.
+    #[must_use]
+    pub fn point(&self) -> PricePoint {
+        let given = self.nearness.is_none();
+        PricePoint {
+            service: EC2_SPOT.to_string(),
+            price: self.price,
+            source: self.source.clone(),
+            as_of: if given { None } else { AsOf::parse("2025-06-28") },
+            confidence: if given { Confidence::Given } else { Confidence::Derived },
+            ..self.on_demand.clone()
+        }
+    }
 }
 
 /// A table with one row for each type and one column for each region.
@@ -280,10 +298,10 @@ impl Catalog {
         let advice = self.spot_advice(region, name)?;
         let on_demand = self.on_demand(region, name)?;
         if let Some(given) = self.price(region, EC2_SPOT, name) {
-            return Some(SpotLevel { price: given.price, on_demand, nearness: None });
+            return Some(SpotLevel { price: given.price, on_demand, nearness: None, source: given.source });
         }
         let price = on_demand.price.less_millionths(advice.saving_percent * 10_000);
-        Some(SpotLevel { price, on_demand, nearness: Some(advice.nearness) })
+        Some(SpotLevel { price, on_demand, nearness: Some(advice.nearness), source: "spot-advisor".to_string() })
     }
 
     /// How often a type is interrupted, as [`Catalog::spot_advice`] tells it.
@@ -299,6 +317,30 @@ impl Catalog {
     pub fn offered(&self, region: &str, name: &str) -> Option<Vec<char>> {
         let column = zones_of(region)?;
         Some(at(column, name).map(|zones| zones.chars().collect()).unwrap_or_default())
+    }
+
+    /// How Spot prices of a type's family moved in us-east-1 in spring 2021: the standard deviation of the
+    /// logarithm of the price of a pool, and the hours in which a deviation falls to 1/e of itself. The median
+    /// of all families where the type's own is not known.
+    #[must_use]
+    pub fn spot_volatility(&self, name: &str) -> (f64, f64) {
+        let rows = include_str!("../../data/spot_volatility.csv").lines().skip(1).filter_map(|line| {
+            let mut cells = line.split(',');
+            let family = cells.next()?;
+            Some((family, cells.nth(1)?.parse::<f64>().ok()?, cells.next()?.parse::<f64>().ok()?))
+        });
+        let (mut sigmas, mut hours) = (Vec::new(), Vec::new());
+        for (family, sigma, reversion) in rows {
+            if family == family_of(name) {
+                return (sigma, reversion);
+            }
+            sigmas.push(sigma);
+            hours.push(reversion);
+        }
+        sigmas.sort_by(f64::total_cmp);
+        hours.sort_by(f64::total_cmp);
+        let middle = |values: &[f64]| values.get(values.len() / 2).copied().unwrap_or(1.0);
+        (middle(&sigmas), middle(&hours))
     }
 
     /// Share off the on-demand price of a standard Reserved Instance (one year, all upfront), in percent:
@@ -385,8 +427,10 @@ mod tests {
         assert_eq!(catalog.offered("us-east-1", "a1.large"), Some(vec!['a', 'b', 'c']));
         assert_eq!(catalog.offered("ap-northeast-2", "a1.large"), Some(vec![]));
         assert_eq!(catalog.offered("sa-east-1", "m5.large"), None);
-        assert_eq!(catalog.reserved_discount_percent("c6a.large"), 38.25);
+        assert_eq!(catalog.reserved_discount_percent("c6a.large"), 38.26);
         assert_eq!(catalog.reserved_discount_percent("m9z.large"), 41.2);
+        assert_eq!(catalog.spot_volatility("m5.large"), (0.0276, 743.0));
+        assert_eq!(catalog.spot_volatility("m8g.large"), (0.0346, 739.0));
     }
 
     #[test]

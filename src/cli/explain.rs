@@ -22,6 +22,7 @@ const PAGES: &[Page] = &[
          services.csv      per service and interval: load, latency, errors, tasks, utilisation, cost\n\
          tasks.csv         one row per task: when it entered each state, why it stopped, what it cost\n\
          nodes.csv         one row per node; a Fargate task is one\n\
+         capacity.csv      per capacity of instances and interval: instances, tasks that wait, how full they are\n\
          decisions.csv     one row per decision: what was seen, how old it was, what bound it, why\n\
          decisions.jsonl   the same with the complete observation and memory of the controller\n\
          deployments.csv   one row per step of each deployment\n\

@@ -64,6 +64,13 @@ pub enum Command {
         /// The status it reaches; later than the present one.
         to: TaskStatus,
     },
+    /// A task that has no place yet is to be launched in another zone.
+    Rezone {
+        /// The task.
+        task: TaskId,
+        /// The zone.
+        zone: ZoneId,
+    },
     /// The image pull of a task has ended.
     PullEnded {
         /// The task.
@@ -122,6 +129,8 @@ pub enum Fact {
     TaskLaunched(TaskId),
     /// A task reached a status.
     TaskStatus(TaskId, TaskStatus),
+    /// A task is to be launched in another zone.
+    TaskRezoned(TaskId, ZoneId),
     /// A task's image is there.
     TaskPulled(TaskId),
     /// A task's application answers.
@@ -254,6 +263,17 @@ impl Cluster {
                 facts.push(Fact::TaskLaunched(task));
             }
             Command::Advance { task, to } => self.advance(now, task, to, facts)?,
+            Command::Rezone { task, zone } => {
+                let t = self.known(task)?;
+                if zone.0 >= self.zones {
+                    return Err(Refusal::Unknown("zone"));
+                }
+                if t.status != TaskStatus::Provisioning || t.stop_code.is_some() {
+                    return Err(Refusal::OutOfTurn);
+                }
+                self.tasks[task.index()].zone = zone;
+                facts.push(Fact::TaskRezoned(task, zone));
+            }
             Command::PullEnded { task } => {
                 let t = self.known(task)?;
                 if t.status != TaskStatus::Activating || t.times.pull_stopped.is_some() {
@@ -359,7 +379,7 @@ impl Cluster {
         }
         let total = self.total(s, d.revision) + 1;
         let max = s.max_total();
-        if total > max {
+        if total > max && !s.standalone {
             return Err(Refusal::AboveMaximum { total, max });
         }
         let id = TaskId::from(self.tasks.len());

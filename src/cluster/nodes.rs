@@ -87,11 +87,14 @@ pub enum Lack {
     Ports,
     /// Another task of the service runs there, and each needs an instance of its own.
     Distinct,
+    /// A placement constraint does not hold there.
+    Attribute,
 }
 
 impl Lack {
     /// Every lack, in the order in which they are looked for.
-    pub const ALL: [Self; 6] = [Self::Cpu, Self::Memory, Self::Gpu, Self::Eni, Self::Ports, Self::Distinct];
+    pub const ALL: [Self; 7] =
+        [Self::Cpu, Self::Memory, Self::Gpu, Self::Eni, Self::Ports, Self::Distinct, Self::Attribute];
 
     /// The name that ECS gives it.
     #[must_use]
@@ -103,6 +106,7 @@ impl Lack {
             Self::Eni => "RESOURCE:ENI",
             Self::Ports => "RESOURCE:PORTS",
             Self::Distinct => "distinctInstance placement constraint unsatisfied",
+            Self::Attribute => "ATTRIBUTE",
         }
     }
 }

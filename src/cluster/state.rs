@@ -25,8 +25,8 @@ pub enum StopCode {
     SpotInterruption,
     /// Its instance was terminated.
     TerminationNotice,
-    /// Its instance failed.
-    InfrastructureHealth,
+    /// The machine under it was lost.
+    HostLost,
 }
 
 impl StopCode {
@@ -41,7 +41,7 @@ impl StopCode {
             Self::Unhealthy => "ServiceSchedulerInitiated (unhealthy)",
             Self::SpotInterruption => "SpotInterruption",
             Self::TerminationNotice => "TerminationNotice",
-            Self::InfrastructureHealth => "InfrastructureHealth",
+            Self::HostLost => "TerminationNotice (host lost)",
         }
     }
 }
@@ -160,6 +160,8 @@ pub struct ServiceState {
     pub stopping_counts: bool,
     /// Whether revisions stand side by side in fleets of their own: the upper bound is that of each revision.
     pub fleets: bool,
+    /// Whether its tasks are started one by one (RunTask): no bound holds for their number, and nothing replaces them.
+    pub standalone: bool,
     /// Who gets production traffic: revision and share in tenths of a percent; the shares add up to 1000.
     pub traffic: Vec<(u32, u32)>,
     /// Deployments in the order of their creation; the last is PRIMARY.
@@ -251,6 +253,7 @@ impl Cluster {
             maximum_percent,
             stopping_counts,
             fleets: false,
+            standalone: false,
             traffic: vec![(0, 1000)],
             deployments: vec![Deployment {
                 id: 0,
@@ -316,6 +319,13 @@ impl Cluster {
     pub fn use_fleets(&mut self, id: ServiceId) {
         if let Some(s) = self.services.get_mut(id.index()) {
             s.fleets = true;
+        }
+    }
+
+    /// Says that the tasks of a service are started one by one, by RunTask.
+    pub fn run_standalone(&mut self, id: ServiceId) {
+        if let Some(s) = self.services.get_mut(id.index()) {
+            s.standalone = true;
         }
     }
 

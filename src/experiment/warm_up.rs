@@ -41,6 +41,9 @@ pub fn is_steady(plan: &Plan) -> Result<(), WarmUpError> {
     if let Some(name) = plan.actions.keys().next() {
         return changes(format!("actions.{name} happens"));
     }
+    if let Some(name) = plan.faults.keys().next() {
+        return changes(format!("faults.{name} strikes"));
+    }
     for (name, capacity) in &plan.capacity {
         if let Capacity::FargateSpot(spot) = capacity
             && (spot.interruptions_per_hour > 0.0 || !spot.reclaims.is_empty())

@@ -231,6 +231,7 @@ fn is_ours(name: &str) -> bool {
             super::SERVICES_FILE,
             super::TASKS_FILE,
             super::NODES_FILE,
+            super::CAPACITY_FILE,
             super::DECISIONS_FILE,
             super::DEPLOYMENTS_FILE,
             super::COSTS_FILE,

@@ -97,13 +97,13 @@ pub struct TaskRow<'a> {
     pub service: Text<'a>,
     /// Revision of the task definition; the first is 1.
     pub revision: u32,
-    /// Node it ran on; on Fargate the task's own micro-VM has the task's number.
-    pub node: u32,
+    /// Node it ran on; on Fargate the task's own micro-VM has the task's number. Empty while no instance has room.
+    pub node: Option<u32>,
     /// Capacity provider.
     pub capacity: Text<'a>,
     /// Zone, as a letter.
     pub zone: Text<'a>,
-    /// What started it: `initial`, `scaling`, `deployment`, `replacement`, `rebalancing`.
+    /// What started it: `initial`, `scaling`, `deployment`, `replacement`, `rebalancing`; of a job `run_task`, `retry`.
     pub started_by: Text<'a>,
     /// The decision to have it.
     pub decided_s: Option<Secs>,
@@ -143,7 +143,8 @@ pub struct TaskRow<'a> {
     pub cost_usd: Money,
 }
 
-/// A row of `nodes.csv`: one node. A Fargate task is one node of its own.
+/// A row of `nodes.csv`: one node. A Fargate task is one node of its own, with the task's number; numbers of
+/// instances are apart from those, so that a node is named by capacity and number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeRow<'a> {
     /// Number of the node.
@@ -158,22 +159,91 @@ pub struct NodeRow<'a> {
     pub market: Text<'a>,
     /// List price of the machine an hour.
     pub price_usd_per_hour: Money,
+    /// vCPUs for tasks.
+    pub vcpus: Fixed<3>,
+    /// Memory for tasks.
+    pub memory_mib: u64,
     /// Asked for.
     pub launched_s: Option<Secs>,
-    /// Ready to run tasks: on Fargate entry to RUNNING.
+    /// Ready to run tasks: on Fargate entry to RUNNING, on EC2 the agent has registered.
     pub ready_s: Option<Secs>,
     /// From asked for to ready.
     pub launch_to_ready_s: Option<Secs>,
+    /// The latest time at which draining began.
+    pub draining_s: Option<Secs>,
+    /// Its end began.
+    pub terminating_s: Option<Secs>,
+    /// Gone.
+    pub terminated_s: Option<Secs>,
     /// Start of billing.
     pub billed_from_s: Option<Secs>,
     /// End of billing.
     pub billed_until_s: Option<Secs>,
+    /// Tasks that were placed on it.
+    pub tasks: u32,
     /// CPU burned over CPU of the node while it was ready.
     pub cpu_used_pct: Option<Fixed<2>>,
+    /// CPU reserved over CPU of the node, the mean while it was ready.
+    pub cpu_reserved_pct: Option<Fixed<2>>,
+    /// The most CPU that was reserved at once.
+    pub cpu_reserved_peak_pct: Option<Fixed<2>>,
+    /// The most memory that was reserved at once.
+    pub memory_reserved_peak_pct: Option<Fixed<2>>,
+    /// CPU that its tasks wanted and did not get, because neighbours had it or credits were spent, in vCPU-seconds.
+    pub cpu_stolen_s: Fixed<3>,
     /// Why it ended; empty while it runs.
     pub end_reason: Text<'a>,
+    /// Of its cost what no task reserved.
+    pub idle_usd: Money,
+    /// Of its cost what tasks reserved and did not use.
+    pub wasted_usd: Money,
     /// What it cost.
     pub cost_usd: Money,
+}
+
+/// A row of `capacity.csv`: the instances of one capacity at the end of an interval. Fargate has none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CapacityRow<'a> {
+    /// Start of the interval.
+    pub time_s: Secs,
+    /// Length of the interval; the last one may be shorter.
+    pub interval_s: Secs,
+    /// Capacity provider.
+    pub capacity: Text<'a>,
+    /// Instances that the group is to have.
+    pub desired: u32,
+    /// Instances that are launched and have not registered.
+    pub pending: u32,
+    /// Instances that take tasks.
+    pub active: u32,
+    /// Instances that take no more tasks and still run some.
+    pub draining: u32,
+    /// Instances that are being shut down.
+    pub terminating: u32,
+    /// Instances in the warm pool.
+    pub warmed: u32,
+    /// On-Demand instances, the warm pool left out.
+    pub on_demand: u32,
+    /// Spot instances, the warm pool left out.
+    pub spot: u32,
+    /// Active instances that run nothing but daemons.
+    pub empty: u32,
+    /// Tasks placed on instances.
+    pub tasks: u32,
+    /// Tasks in PROVISIONING that wait for room.
+    pub waiting_tasks: u32,
+    /// vCPUs that active and draining instances offer.
+    pub vcpus: Fixed<3>,
+    /// CPU reserved over CPU offered.
+    pub cpu_reserved_pct: Option<Fixed<2>>,
+    /// Memory reserved over memory offered.
+    pub memory_reserved_pct: Option<Fixed<2>>,
+    /// Network interfaces for tasks in use over those offered.
+    pub eni_reserved_pct: Option<Fixed<2>>,
+    /// CPU burned over CPU offered, in the interval.
+    pub cpu_used_pct: Option<Fixed<2>>,
+    /// The newest published CapacityProviderReservation; empty without managed scaling.
+    pub reservation_pct: Option<Fixed<2>>,
 }
 
 /// A row of `decisions.csv`: one decision of one controller.
@@ -271,4 +341,72 @@ pub struct CostRow<'a> {
     pub unit_price_usd: Money,
     /// Quantity times price, after discounts.
     pub cost_usd: Money,
+}
+
+/// A row of `queues.csv`: one queue in one interval. Counts are of the interval, states at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueRow<'a> {
+    /// Start of the interval.
+    pub time_s: Secs,
+    /// Length of the interval.
+    pub interval_s: Secs,
+    /// The queue.
+    pub queue: Text<'a>,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that came from another queue.
+    pub moved_in: u64,
+    /// Deliveries.
+    pub received: u64,
+    /// Deliveries beyond the first of a message.
+    pub redelivered: u64,
+    /// Messages worked on and deleted.
+    pub deleted: u64,
+    /// Deliveries whose work ended after somebody else had received the message.
+    pub duplicates: u64,
+    /// Messages that appeared again because they were not deleted in time.
+    pub returned: u64,
+    /// Messages moved to the dead-letter queue.
+    pub dead_lettered: u64,
+    /// Messages older than the retention period.
+    pub expired: u64,
+    /// Receives that got nothing.
+    pub empty_receives: u64,
+    /// Messages that can be received.
+    pub visible: u64,
+    /// Messages received and not deleted.
+    pub in_flight: u64,
+    /// Messages that cannot be received yet.
+    pub delayed: u64,
+    /// Age of the oldest message that is not deleted.
+    pub oldest_age_s: Secs,
+}
+
+/// A row of `jobs.csv`: one piece of work of a job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobRow<'a> {
+    /// The job.
+    pub job: Text<'a>,
+    /// Number of the piece of work within the job, from 0.
+    pub item: u32,
+    /// The schedule that fired.
+    pub schedule: Text<'a>,
+    /// Number of the firing within the job, from 1.
+    pub firing: u32,
+    /// RunTask was called, or the work was submitted.
+    pub due_s: Secs,
+    /// A task for it was RUNNING for the first time.
+    pub running_s: Option<Secs>,
+    /// Done, or given up.
+    pub ended_s: Option<Secs>,
+    /// `succeeded`, `failed`, or at the end of the run `running` or `waiting`.
+    pub outcome: Text<'a>,
+    /// Tasks started for it.
+    pub attempts: u32,
+    /// Of these, interrupted by Spot.
+    pub interruptions: u32,
+    /// When it was to be done; empty without a deadline.
+    pub deadline_s: Option<Secs>,
+    /// Whether it was; empty while that is open.
+    pub in_time: Option<bool>,
 }

@@ -1,6 +1,6 @@
 //! The instances of a cluster, kept ordered so that a choice needs no look at all of them.
 //!
-//! Every kind of task ([`PlacementSpec`]) has a tournament per cell, a cell being the instances of one
+//! Every kind of task ([`PlacementSpec`]) has a tournament in each cell, a cell being the instances of one
 //! capacity in one zone. Instances that can take the task play with what the strategies compare on a
 //! single instance (tasks of the group, CPU left, memory left, id), packed into one number; the others
 //! stand aside. A choice compares the winners of a few cells. A reservation touches one instance, and of
@@ -10,13 +10,14 @@
 //! clusters). Equal instances are told apart by the lowest id, or at random by their order in the pool.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::choice::{self, Candidate, Choice, Obstacle, WhyNot};
 use super::spec::{GroupId, Packing, PlacementSpec};
-use super::tree::{MinTree, NONE};
+use super::tree::{Board, CountedTree, NONE};
 use crate::cluster::nodes::{Needs, Resources};
 use crate::scenario::expression::{Expression, Instance};
 use crate::scenario::model::Architecture;
@@ -75,6 +76,8 @@ pub struct NodePool {
     /// By node id: cell and slot.
     places: Vec<Option<(u32, u32)>>,
     zones: usize,
+    /// Changes of one instance, kept for its allocation.
+    changes: Vec<(u32, u128)>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,11 +90,8 @@ struct Group {
 #[derive(Clone, Debug)]
 struct Shape {
     spec: PlacementSpec,
-    packing: Packing,
     /// Expressions that must be asked of each instance again and again.
     live: Vec<Expression>,
-    /// By cell; empty in cells of other capacities.
-    trees: Vec<MinTree>,
 }
 
 /// What of a kind of task decides whether a change of an instance matters to it.
@@ -103,8 +103,22 @@ struct Quick {
     packs: bool,
     /// Tasks of the group on the instance matter.
     counts: bool,
+    /// No two tasks of the group on one instance.
+    distinct: bool,
     /// Ports or live expressions: whether the task fits cannot be seen from what is left.
     special: bool,
+    packing: Packing,
+}
+
+/// Where the tournament of a kind of task is in a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seat {
+    /// The kind does not stand on instances of this capacity.
+    Nowhere,
+    /// A column of the board.
+    Column(u32),
+    /// A tree of its own, for a kind that chooses at random.
+    Tree(u32),
 }
 
 #[derive(Clone, Debug)]
@@ -113,6 +127,50 @@ struct Cell {
     zone: ZoneId,
     slots: Vec<Option<Entry>>,
     free: Vec<u32>,
+    /// By kind of task.
+    seats: Vec<Seat>,
+    board: Board,
+    trees: Vec<CountedTree>,
+}
+
+impl Cell {
+    fn least(&self, shape: usize) -> u128 {
+        match self.seats[shape] {
+            Seat::Nowhere => NONE,
+            Seat::Column(c) => self.board.least(c as usize),
+            Seat::Tree(t) => self.trees[t as usize].least(),
+        }
+    }
+
+    /// Instances that are equally good at random; else one.
+    fn equals(&self, shape: usize) -> u32 {
+        match self.seats[shape] {
+            Seat::Tree(t) => self.trees[t as usize].equals(),
+            Seat::Nowhere | Seat::Column(_) => 1,
+        }
+    }
+
+    fn winner(&self, shape: usize, nth: u32) -> Option<&Entry> {
+        let slot = match self.seats[shape] {
+            Seat::Nowhere => None,
+            Seat::Column(c) => self.board.position(c as usize),
+            Seat::Tree(t) => self.trees[t as usize].position(nth),
+        };
+        self.slots.get(slot?)?.as_ref()
+    }
+
+    /// A seat for the next kind of task.
+    fn seat(&mut self, spec: &PlacementSpec) {
+        let seat = if !spec.capacities.contains(&self.capacity) {
+            Seat::Nowhere
+        } else if spec.chain.is_random() {
+            self.trees.push(CountedTree::default());
+            Seat::Tree(self.trees.len() as u32 - 1)
+        } else {
+            Seat::Column(self.board.add_column() as u32)
+        };
+        self.seats.push(seat);
+    }
 }
 
 /// An instance in its slot.
@@ -203,18 +261,20 @@ impl NodePool {
             group: spec.group,
             packs: packing.packs(),
             counts: packing.counts() || spec.needs.distinct,
+            distinct: spec.needs.distinct,
+            packing,
             special: !live.is_empty() || !spec.needs.ports.is_empty(),
         });
         let at = self.shapes.len();
-        self.shapes.push(Shape { spec, packing, live, trees: Vec::new() });
+        self.cells.iter_mut().for_each(|cell| cell.seat(&spec));
+        self.shapes.push(Shape { spec, live });
         for class in 0..self.classes.len() {
             let admitted = self.admits(class, at);
             set_bit(&mut self.admitted[class], at, admitted);
         }
         for cell in 0..self.cells.len() {
-            self.plant(at);
             for slot in 0..self.cells[cell].slots.len() {
-                self.replay(cell, slot, at);
+                self.play(cell, slot, at..at + 1);
             }
         }
         ShapeId(at as u32)
@@ -246,10 +306,17 @@ impl NodePool {
         let of = &self.classes[class.0 as usize];
         let (capacity, zone, left) = (of.capacity, of.zone, of.offers);
         let cell = self.cells.iter().position(|c| (c.capacity, c.zone) == (capacity, zone)).unwrap_or_else(|| {
-            self.cells.push(Cell { capacity, zone, slots: Vec::new(), free: Vec::new() });
-            for shape in 0..self.shapes.len() {
-                self.plant(shape);
-            }
+            let mut cell = Cell {
+                capacity,
+                zone,
+                slots: Vec::new(),
+                free: Vec::new(),
+                seats: Vec::new(),
+                board: Board::default(),
+                trees: Vec::new(),
+            };
+            self.shapes.iter().for_each(|s| cell.seat(&s.spec));
+            self.cells.push(cell);
             self.cells.len() - 1
         });
         if zone.index() >= self.zones {
@@ -268,7 +335,7 @@ impl NodePool {
             self.places.resize(id.index() + 1, None);
         }
         self.places[id.index()] = Some((cell as u32, slot as u32));
-        self.replay_all(cell, slot);
+        self.play(cell, slot, 0..self.shapes.len());
     }
 
     /// An instance is gone, with whatever was still reserved on it.
@@ -283,7 +350,7 @@ impl NodePool {
             }
         }
         self.cells[cell].free.push(slot as u32);
-        self.replay_all(cell, slot);
+        self.play(cell, slot, 0..self.shapes.len());
     }
 
     /// An instance takes tasks (ACTIVE) or does not (DRAINING).
@@ -291,7 +358,7 @@ impl NodePool {
         let Some((cell, slot)) = self.place(id) else { return };
         if let Some(entry) = self.cells[cell].slots[slot].as_mut().filter(|e| e.active != active) {
             entry.active = active;
-            self.replay_all(cell, slot);
+            self.play(cell, slot, 0..self.shapes.len());
         }
     }
 
@@ -365,32 +432,45 @@ impl NodePool {
     /// `draw` decides among equals where the strategies leave it to chance. Nothing is reserved.
     #[must_use]
     pub fn choose(&self, shape: ShapeId, within: Within, draw: u64) -> Option<Choice> {
-        let s = self.shapes.get(shape.0 as usize)?;
+        let at = shape.0 as usize;
+        let (s, packing) = (self.shapes.get(at)?, self.quick[at].packing);
         let zones = &self.groups[s.spec.group.0 as usize].zones;
-        let of = |at: usize| s.packing.across(s.trees[at].least(), zones[self.cells[at].zone.index()]);
-        let open = |at: &usize| self.is_within(*at, s, within) && s.trees[*at].least() != NONE;
-        let best = (0..self.cells.len()).filter(open).min_by_key(|at| of(*at))?;
-        let (cell, nth) = match s.spec.chain.is_random() {
-            false => (best, 0),
-            true => {
-                let key = of(best);
-                let equal = |at: &usize| open(at) && of(*at) == key;
-                let all = || (0..self.cells.len()).filter(equal);
-                let sum: u64 = all().map(|at| u64::from(s.trees[at].equals())).sum();
-                let mut nth = choice::pick(draw, sum);
-                let cell = all().find(|at| {
-                    let n = u64::from(s.trees[*at].equals());
-                    let here = nth < n;
-                    nth -= if here { 0 } else { n };
-                    here
-                });
-                (cell.unwrap_or(best), nth as u32)
-            }
+        let open = self.cells.iter().filter(|cell| {
+            within.zone.is_none_or(|z| z == cell.zone) && within.capacity.is_none_or(|c| c == cell.capacity)
+        });
+        let key = |cell: &Cell| match cell.least(at) {
+            NONE => None,
+            key => Some(packing.across(key, zones[cell.zone.index()])),
         };
-        let slot = s.trees[cell].position(nth)?;
-        let entry = self.cells[cell].slots[slot].as_ref()?;
-        let zone = self.cells[cell].zone;
-        Some(Choice::of(&self.candidate(entry, zone, s), zones[zone.index()]))
+        let (mut best, mut winner) = (None, None);
+        for cell in open.clone() {
+            let of = key(cell);
+            if of.is_some() && (best.is_none() || of < best) {
+                (best, winner) = (of, Some(cell));
+            }
+        }
+        let (mut cell, mut nth) = (winner?, 0);
+        if s.spec.chain.is_random() {
+            let equal = || open.clone().filter(|cell| key(cell) == best);
+            let mut left = choice::pick(draw, equal().map(|cell| u64::from(cell.equals(at))).sum());
+            for other in equal() {
+                let n = u64::from(other.equals(at));
+                if left < n {
+                    (cell, nth) = (other, left as u32);
+                    break;
+                }
+                left -= n;
+            }
+        }
+        let entry = cell.winner(at, nth)?;
+        Some(Choice {
+            node: entry.id,
+            zone: cell.zone,
+            zone_tasks: zones[cell.zone.index()],
+            node_tasks: entry.of_group(s.spec.group),
+            cpu_left: entry.left.cpu.units(),
+            memory_left: entry.left.memory.get() >> 20,
+        })
     }
 
     /// Every instance that [`choose`](Self::choose) has to do with, as the plain rule takes them.
@@ -500,22 +580,21 @@ impl NodePool {
             && spec.expressions.iter().filter(|e| !is_live(e)).all(|e| e.holds(&seen))
     }
 
-    /// One tournament for each cell.
-    fn plant(&mut self, shape: usize) {
-        let s = &mut self.shapes[shape];
-        s.trees.resize(self.cells.len(), MinTree::new(s.spec.chain.is_random()));
-    }
-
-    /// Plays the tournaments of a cell again after a change in one slot.
-    fn replay_all(&mut self, cell: usize, slot: usize) {
-        for shape in 0..self.shapes.len() {
-            self.replay(cell, slot, shape);
+    /// Plays again in one slot, for some kinds of task.
+    fn play(&mut self, cell: usize, slot: usize, shapes: Range<usize>) {
+        let mut changes = std::mem::take(&mut self.changes);
+        for shape in shapes {
+            let key = self.key(cell, slot, shape);
+            match self.cells[cell].seats[shape] {
+                Seat::Nowhere => {}
+                Seat::Column(c) => changes.push((c, key)),
+                Seat::Tree(t) => self.cells[cell].trees[t as usize].set(slot, key),
+            }
         }
-    }
-
-    fn replay(&mut self, cell: usize, slot: usize, shape: usize) {
-        let key = self.key(cell, slot, shape);
-        self.shapes[shape].trees[cell].set(slot, key);
+        if !changes.is_empty() {
+            self.cells[cell].board.set(slot, &mut changes);
+        }
+        self.changes = changes;
     }
 
     fn key(&self, cell: usize, slot: usize, shape: usize) -> u128 {
@@ -532,16 +611,14 @@ impl NodePool {
         if !s.live.iter().all(|x| x.holds(&seen)) {
             return NONE;
         }
-        s.packing.key(tasks, e.left, e.id.0)
+        self.quick[shape].packing.key(tasks, e.left, e.id.0)
     }
 
     /// A task of `group` came or went, and `before` was left: plays where that matters.
     fn changed(&mut self, cell: usize, slot: usize, before: Resources, group: GroupId) {
-        let Some(entry) = &self.cells[cell].slots[slot] else { return };
-        if !entry.active {
-            return;
-        }
-        let (left, class) = (entry.left, entry.class.0 as usize);
+        let Some(entry) = self.cells[cell].slots[slot].as_ref().filter(|e| e.active) else { return };
+        let (left, id, class) = (entry.left, entry.id.0, entry.class.0 as usize);
+        let mut changes = std::mem::take(&mut self.changes);
         for word in 0..self.admitted[class].len() {
             let mut bits = self.admitted[class][word];
             while bits != 0 {
@@ -550,11 +627,29 @@ impl NodePool {
                 let q = &self.quick[shape];
                 let (was, is) = (fits(before, q.need), fits(left, q.need));
                 let moved = (was != is) | (is & (q.packs | (q.counts & (q.group == group)))) | (q.special & (was | is));
-                if moved {
-                    self.replay(cell, slot, shape);
+                if !moved {
+                    continue;
+                }
+                let key = if q.special {
+                    self.key(cell, slot, shape)
+                } else if !is {
+                    NONE
+                } else {
+                    let entry = self.cells[cell].slots[slot].as_ref();
+                    let tasks = if q.counts { entry.map_or(0, |e| e.of_group(q.group)) } else { 0 };
+                    if q.distinct && tasks > 0 { NONE } else { q.packing.key(tasks, left, id) }
+                };
+                match self.cells[cell].seats[shape] {
+                    Seat::Nowhere => {}
+                    Seat::Column(c) => changes.push((c, key)),
+                    Seat::Tree(t) => self.cells[cell].trees[t as usize].set(slot, key),
                 }
             }
         }
+        if !changes.is_empty() {
+            self.cells[cell].board.set(slot, &mut changes);
+        }
+        self.changes = changes;
     }
 }
 

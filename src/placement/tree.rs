@@ -5,43 +5,110 @@ use std::cmp::Ordering;
 /// No number.
 pub(super) const NONE: u128 = u128::MAX;
 
-/// Numbers by position; the smallest is known at once, a change costs a logarithm of their count at
-/// most, and mostly far less: a match higher up is played again only when its winner changes.
+/// Tournaments of many columns over the same positions, row by row: all columns of a position lie side by
+/// side, since a change at one position is a change in many columns. The smallest number of a column is
+/// known at once; a change costs a logarithm of the positions at most, and mostly far less: a match higher
+/// up is played again only when its winner changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct MinTree {
+pub(super) struct Board {
     /// Positions, a power of two; 0 when empty.
     width: usize,
-    /// Winners: the root at 1, the numbers themselves from `width` on.
+    /// Room for columns.
+    stride: usize,
+    columns: usize,
+    /// Rows of winners: the roots in row 1, the numbers themselves from row `width` on.
     keys: Vec<u128>,
-    /// How many positions hold the winner, where that is asked for.
-    equals: Option<Vec<u32>>,
 }
 
-impl MinTree {
-    /// Without numbers; `equals` says whether positions with equal numbers are to be counted.
-    pub(super) fn new(equals: bool) -> Self {
-        Self { width: 0, keys: Vec::new(), equals: equals.then(Vec::new) }
+impl Board {
+    /// One more column, without numbers.
+    pub(super) fn add_column(&mut self) -> usize {
+        if self.columns == self.stride {
+            self.resize(self.width, (2 * self.stride).max(8));
+        }
+        self.columns += 1;
+        self.columns - 1
     }
 
+    /// The smallest number of a column, [`NONE`] without any.
+    #[inline]
+    pub(super) fn least(&self, column: usize) -> u128 {
+        self.keys.get(self.stride + column).copied().unwrap_or(NONE)
+    }
+
+    /// The position of the smallest number of a column.
+    pub(super) fn position(&self, column: usize) -> Option<usize> {
+        let winner = self.least(column);
+        if winner == NONE {
+            return None;
+        }
+        let mut i = 1;
+        while i < self.width {
+            i *= 2;
+            i += usize::from(self.keys[i * self.stride + column] != winner);
+        }
+        Some(i - self.width)
+    }
+
+    /// Sets the numbers of some columns at a position; [`NONE`] takes one out. `changes` is used up.
+    pub(super) fn set(&mut self, at: usize, changes: &mut Vec<(u32, u128)>) {
+        if at >= self.width {
+            self.resize((at + 1).next_power_of_two().max(8), self.stride);
+        }
+        let stride = self.stride;
+        let mut i = self.width + at;
+        let row = &mut self.keys[i * stride..(i + 1) * stride];
+        changes.retain(|(column, key)| std::mem::replace(&mut row[*column as usize], *key) != *key);
+        while i > 1 && !changes.is_empty() {
+            i /= 2;
+            let (above, below) = self.keys[i * stride..].split_at_mut(i * stride);
+            let (left, right) = below[..2 * stride].split_at(stride);
+            changes.retain(|(column, _)| {
+                let column = *column as usize;
+                let winner = left[column].min(right[column]);
+                std::mem::replace(&mut above[column], winner) != winner
+            });
+        }
+        changes.clear();
+    }
+
+    fn resize(&mut self, width: usize, stride: usize) {
+        let mut keys = vec![NONE; 2 * width * stride];
+        for at in 0..self.width {
+            let (from, to) = ((self.width + at) * self.stride, (width + at) * stride);
+            keys[to..to + self.columns].copy_from_slice(&self.keys[from..from + self.columns]);
+        }
+        for i in (1..width).rev() {
+            for column in 0..self.columns {
+                let of = |row: usize| keys[row * stride + column];
+                keys[i * stride + column] = of(2 * i).min(of(2 * i + 1));
+            }
+        }
+        (self.width, self.stride, self.keys) = (width, stride, keys);
+    }
+}
+
+/// One tournament that also knows how many positions hold the smallest number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CountedTree {
+    width: usize,
+    keys: Vec<u128>,
+    equals: Vec<u32>,
+}
+
+impl CountedTree {
     /// The smallest number, [`NONE`] without any.
     #[inline]
     pub(super) fn least(&self) -> u128 {
         self.keys.get(1).copied().unwrap_or(NONE)
     }
 
-    /// Positions that hold the smallest number. Only where they are counted.
+    /// Positions that hold the smallest number.
     pub(super) fn equals(&self) -> u32 {
-        self.equals.as_ref().and_then(|e| e.get(1)).copied().unwrap_or(0)
-    }
-
-    /// The number at a position.
-    #[cfg(test)]
-    fn get(&self, at: usize) -> u128 {
-        if at < self.width { self.keys[self.width + at] } else { NONE }
+        self.equals.get(1).copied().unwrap_or(0)
     }
 
     /// Sets the number at a position; [`NONE`] takes it out.
-    #[inline]
     pub(super) fn set(&mut self, at: usize, key: u128) {
         if at >= self.width {
             if key == NONE {
@@ -50,42 +117,30 @@ impl MinTree {
             self.widen(at + 1);
         }
         let mut i = self.width + at;
-        self.keys[i] = key;
-        match &mut self.equals {
-            None => {
-                while i > 1 {
-                    i /= 2;
-                    let winner = self.keys[2 * i].min(self.keys[2 * i + 1]);
-                    if self.keys[i] == winner {
-                        break;
-                    }
-                    self.keys[i] = winner;
-                }
+        if self.keys[i] == key {
+            return;
+        }
+        (self.keys[i], self.equals[i]) = (key, u32::from(key != NONE));
+        while i > 1 {
+            i /= 2;
+            let winner = play(&self.keys, &self.equals, i);
+            if (self.keys[i], self.equals[i]) == winner {
+                break;
             }
-            Some(equals) => {
-                equals[i] = u32::from(key != NONE);
-                while i > 1 {
-                    i /= 2;
-                    (self.keys[i], equals[i]) = play(&self.keys, equals, i);
-                }
-            }
+            (self.keys[i], self.equals[i]) = winner;
         }
     }
 
-    /// The position of the smallest number; with counts, of the `nth` such position from 0.
-    pub(super) fn position(&self, nth: u32) -> Option<usize> {
-        let winner = self.least();
-        if winner == NONE {
+    /// The `nth` position, from 0, that holds the smallest number.
+    pub(super) fn position(&self, mut nth: u32) -> Option<usize> {
+        if nth >= self.equals() {
             return None;
         }
-        let (mut i, mut nth) = (1, nth);
+        let winner = self.least();
+        let mut i = 1;
         while i < self.width {
             i *= 2;
-            let left = match &self.equals {
-                _ if self.keys[i] != winner => 0,
-                Some(equals) => equals[i],
-                None => u32::MAX,
-            };
+            let left = if self.keys[i] == winner { self.equals[i] } else { 0 };
             if nth >= left {
                 nth -= left;
                 i += 1;
@@ -96,20 +151,15 @@ impl MinTree {
 
     fn widen(&mut self, positions: usize) {
         let width = positions.next_power_of_two().max(8);
-        let mut keys = vec![NONE; 2 * width];
-        keys[width..width + self.width].copy_from_slice(&self.keys[self.width..]);
-        let mut equals = self.equals.as_ref().map(|_| {
-            let mut e = vec![0; 2 * width];
-            (width..2 * width).for_each(|i| e[i] = u32::from(keys[i] != NONE));
-            e
-        });
-        for i in (1..width).rev() {
-            match &mut equals {
-                Some(e) => (keys[i], e[i]) = play(&keys, e, i),
-                None => keys[i] = keys[2 * i].min(keys[2 * i + 1]),
-            }
+        let mut next = Self { width, keys: vec![NONE; 2 * width], equals: vec![0; 2 * width] };
+        for at in 0..self.width {
+            next.keys[width + at] = self.keys[self.width + at];
+            next.equals[width + at] = self.equals[self.width + at];
         }
-        *self = Self { width, keys, equals };
+        for i in (1..width).rev() {
+            (next.keys[i], next.equals[i]) = play(&next.keys, &next.equals, i);
+        }
+        *self = next;
     }
 }
 
@@ -129,24 +179,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn knows_the_smallest_and_who_holds_it(sets in prop::collection::vec((0_usize..40, 0_u128..6), 1..120)) {
-            let (mut plain, mut counted) = (MinTree::new(false), MinTree::new(true));
-            let mut all = vec![NONE; 40];
-            for (at, key) in sets {
-                let key = if key == 5 { NONE } else { key };
-                all[at] = key;
-                plain.set(at, key);
-                counted.set(at, key);
-                let least = all.iter().copied().min().unwrap();
-                prop_assert_eq!(plain.least(), least);
-                prop_assert_eq!(counted.least(), least);
-                let holders: Vec<usize> = (0..40).filter(|i| least != NONE && all[*i] == least).collect();
-                prop_assert_eq!(plain.position(0), holders.first().copied());
-                prop_assert_eq!(counted.equals() as usize, holders.len());
-                for (nth, holder) in holders.iter().enumerate() {
-                    prop_assert_eq!(counted.position(nth as u32), Some(*holder));
+        fn knows_the_smallest_and_who_holds_it(
+            sets in prop::collection::vec((0_usize..40, 0_u32..20, 0_u128..6), 1..200),
+        ) {
+            let mut board = Board::default();
+            let mut counted = vec![CountedTree::default(); 20];
+            let mut all = vec![[NONE; 40]; 20];
+            let mut columns = 0;
+            for (at, column, key) in sets {
+                while columns <= column as usize {
+                    prop_assert_eq!(board.add_column(), columns);
+                    columns += 1;
                 }
-                prop_assert_eq!(plain.get(at), key);
+                let key = if key == 5 { NONE } else { key };
+                all[column as usize][at] = key;
+                // A second column changes with it.
+                all[0][at] = key;
+                board.set(at, &mut vec![(0, key), (column, key)]);
+                counted[column as usize].set(at, key);
+                counted[0].set(at, key);
+                for c in 0..columns {
+                    let least = all[c].iter().copied().min().unwrap();
+                    prop_assert_eq!((board.least(c), counted[c].least()), (least, least));
+                    let holders: Vec<usize> = (0..40).filter(|i| least != NONE && all[c][*i] == least).collect();
+                    prop_assert_eq!(board.position(c), holders.first().copied());
+                    prop_assert_eq!(counted[c].equals() as usize, holders.len());
+                    for (nth, holder) in holders.iter().enumerate() {
+                        prop_assert_eq!(counted[c].position(nth as u32), Some(*holder));
+                    }
+                    prop_assert_eq!(counted[c].position(holders.len() as u32), None);
+                }
             }
         }
     }

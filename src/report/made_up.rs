@@ -85,6 +85,7 @@ pub(super) fn study(label: &str, runs: u32, by: f64) -> Study {
                 text: "the desired count stayed at its maximum of 20 tasks for 6 min while objectives failed.".into(),
                 first_s: Some(700.0),
                 count: 1,
+                advice: "raise the maximum".into(),
             },
         )],
     }

@@ -359,8 +359,8 @@ fn diagnoses(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
     }
     page.heading("Diagnoses", "")?;
     for d in &summary.diagnoses {
-        let first = d.first_s.map_or(String::new(), |t| format!(" (first at {})", duration(t)));
-        page.marked("!", Paint::Warn, &format!("{}, {}: {}{first}", d.kind.name(), d.subject, d.text))?;
+        let first = d.since_s.map_or(String::new(), |t| format!(" (first at {})", duration(t)));
+        page.marked("!", Paint::Warn, &format!("{}, {}: {}{first}", d.kind.name(), d.subject, d.evidence))?;
     }
     Ok(())
 }

@@ -294,11 +294,13 @@ impl Arithmetic<'_> {
             use PredefinedMetric as M;
             let burn = reserved - per_task;
             let (needed, unit) = match predefined_metric_type {
-                M::EcsServiceAverageCpuUtilization | M::EcsServiceAverageCpuUtilizationHighResolution => {
+                Some(M::EcsServiceAverageCpuUtilization | M::EcsServiceAverageCpuUtilizationHighResolution) => {
                     let free = reserved * target_value / 100.0 - burn;
                     (if free > 0.0 { (peak * work / free).ceil() } else { f64::INFINITY }, "% CPU")
                 }
-                M::AlbRequestCountPerTarget => ((peak * 60.0 / target_value).ceil(), "requests per target and minute"),
+                Some(M::AlbRequestCountPerTarget) => {
+                    ((peak * 60.0 / target_value).ceil(), "requests per target and minute")
+                }
                 _ => continue,
             };
             let most = f64::from(self.most_tasks());

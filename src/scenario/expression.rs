@@ -163,12 +163,6 @@ impl Expression {
         self.root.any(&|s| matches!(s, Subject::InstanceId | Subject::RegisteredAt))
     }
 
-    /// Whether it asks for the Availability Zone or the subnet, which ends Availability Zone rebalancing.
-    #[must_use]
-    pub fn names_zone(&self) -> bool {
-        self.root.any(&|s| matches!(s, Subject::Attribute(a) if a == "ecs.availability-zone" || a == "ecs.subnet-id"))
-    }
-
     /// A subject that simulated instances do not have.
     #[must_use]
     pub fn unmodelled(&self) -> Option<&'static str> {
@@ -662,7 +656,6 @@ mod tests {
     #[test]
     fn what_it_asks_for() {
         let parse = |t| Expression::parse(t).unwrap();
-        assert!(parse("attribute:ecs.availability-zone == a").names_zone());
         assert!(parse("not(task:group == a)").depends_on_tasks());
         assert!(!parse("attribute:rack == a").depends_on_tasks());
         assert_eq!(parse("agentVersion < 1.2").unmodelled(), Some("agentVersion"));

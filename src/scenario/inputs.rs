@@ -6,8 +6,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span};
-use super::model::{Inputs, Plan, TraceRow};
+use super::model::{
+    History, Inputs, Interruptions, Plan, PredictiveScaling, ScalingPolicy, SpotPrice, SpotRow, TraceRow,
+};
 use super::tree::Node;
+use crate::catalog::Catalog;
 use crate::kernel::{SimDuration, SimTime};
 
 /// A file that a plan names.
@@ -106,19 +109,52 @@ pub(crate) fn read_text(path: &Path) -> Result<String, String> {
 /// Reads the traces and recordings that a plan names.
 pub(crate) fn read_inputs(plan: &Plan, root: &Node, files: &mut Files, found: &mut Diagnostics) -> Inputs {
     let mut inputs = Inputs::default();
-    for (name, service) in &plan.services {
-        let at = |kind: &str| super::locate::value(root, &["services", name, "traffic", kind, "file"]);
-        if let Some(trace) = &service.traffic.trace
+    let services = plan.services.iter().map(|(name, s)| ("services", name, &s.traffic));
+    let queues = plan.queues.iter().map(|(name, q)| ("queues", name, &q.traffic));
+    for (kind_of, name, traffic) in services.chain(queues) {
+        let at = |kind: &str| super::locate::value(root, &[kind_of, name, "traffic", kind, "file"]);
+        if let Some(trace) = &traffic.trace
             && !inputs.traces.contains_key(&trace.file)
             && let Some(rows) = read_csv(&trace.file, at("trace"), files, found, trace_rows)
         {
             inputs.traces.insert(trace.file.clone(), rows.into());
         }
-        if let Some(recorded) = &service.traffic.recorded
+        if let Some(recorded) = &traffic.recorded
             && !inputs.recordings.contains_key(&recorded.file)
             && let Some(instants) = read_csv(&recorded.file, at("recorded"), files, found, instants)
         {
             inputs.recordings.insert(recorded.file.clone(), instants.into());
+        }
+    }
+    for (name, service) in &plan.services {
+        for (policy, rule) in service.scaling.iter().flat_map(|s| &s.policies) {
+            if let ScalingPolicy::Predictive(PredictiveScaling { history: History::Trace(past), .. }) = rule
+                && !inputs.traces.contains_key(&past.file)
+                && let at = ["services", name, "scaling", "policies", policy, "history", "file"]
+                && let Some(rows) = read_csv(&past.file, super::locate::value(root, &at), files, found, trace_rows)
+            {
+                inputs.traces.insert(past.file.clone(), rows.into());
+            }
+        }
+    }
+    for (name, capacity) in &plan.capacity {
+        let Some(instances) = capacity.instances() else { continue };
+        let at = |key: &str| super::locate::value(root, &["capacity", name, "spot", key, "file"]);
+        let trace = match &instances.spot.interruptions {
+            Interruptions::Trace(trace) => Some((&trace.file, "interruptions", "available")),
+            Interruptions::None(_) | Interruptions::Rate(_) | Interruptions::Advisor(_) => None,
+        };
+        let prices = match &instances.spot.price {
+            SpotPrice::Series(series) => Some((&series.file, "price", "usd_per_hour")),
+            SpotPrice::Catalog(_) | SpotPrice::Discount(_) => None,
+        };
+        for (file, key, column) in trace.into_iter().chain(prices) {
+            let read = |text: &str| spot_rows(text, column, plan.cluster.zones);
+            if !inputs.spot.contains_key(file)
+                && let Some(rows) = read_csv(file, at(key), files, found, read)
+            {
+                inputs.spot.insert(file.clone(), rows.into());
+            }
         }
     }
     if let Some(file) = &plan.billing.prices {
@@ -280,5 +316,51 @@ fn instants(text: &str) -> Result<Vec<SimTime>, BadRow> {
             message: "there are no rows below the header".to_owned(),
         });
     }
+    Ok(list)
+}
+
+/// Rows of Spot availability or prices: `time_s`, the value's column, and where pools differ `zone` and `type`.
+fn spot_rows(text: &str, value: &str, zones: u32) -> Result<Vec<SpotRow>, BadRow> {
+    let (mut numbers, mut list) = (Vec::new(), Vec::<SpotRow>::new());
+    let count = rows(text, &["time_s", value], |cells| {
+        numbers.push((instant(cells[0])?, cells[1]));
+        Ok(())
+    })?;
+    if count == 0 {
+        let message = "there are no rows below the header".to_owned();
+        return Err(BadRow { start: 0, end: text.len(), line: 1, message });
+    }
+    // The text has been read once: what is left are the two columns of words.
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
+    let column = |headers: &csv::StringRecord, name: &str| headers.iter().position(|h| h == name);
+    let (zone, kind) = reader.headers().map_or((None, None), |h| (column(h, "zone"), column(h, "type")));
+    for (record, (at, value)) in reader.records().flatten().zip(numbers) {
+        let bad = |message: String| {
+            let start = record.position().map_or(0, |p| p.byte() as usize).min(text.len());
+            let end = text[start..].find('\n').map_or(text.len(), |n| start + n);
+            BadRow { start, end, line: record.position().map_or(1, csv::Position::line), message }
+        };
+        let cell = |column: Option<usize>| column.and_then(|c| record.get(c)).filter(|c| !c.is_empty());
+        let zone = match cell(zone).map(str::parse::<u32>) {
+            None => None,
+            Some(Ok(zone)) if zone < zones => Some(zone),
+            Some(Ok(zone)) => return Err(bad(format!("there is no zone {zone}: the cluster has {zones}, from 0"))),
+            Some(Err(_)) => return Err(bad("`zone` must be the number of a zone, from 0".to_owned())),
+        };
+        let kind = match cell(kind) {
+            None => None,
+            Some(name) => {
+                Catalog::embedded().instance_type(name).map_err(|e| bad(e.to_string()))?;
+                Some(name.to_owned())
+            }
+        };
+        let same = |r: &&SpotRow| r.zone == zone && r.instance_type == kind;
+        if let Some(last) = list.iter().rfind(same).filter(|last| at < last.at) {
+            return Err(bad(format!("time goes back: {} after {}", at.as_secs_f64(), last.at.as_secs_f64())));
+        }
+        list.push(SpotRow { at, value, zone, instance_type: kind });
+    }
+    // Pools may stand one after the other in the file.
+    list.sort_by_key(|r| r.at);
     Ok(list)
 }

@@ -385,6 +385,11 @@ pub fn resolve(mut plan: Plan) -> Plan {
             service.load_balancer = Some(LoadBalancer::default());
         }
     }
+    for job in plan.jobs.values_mut() {
+        if let (true, Some(name)) = (job.capacity.is_empty(), &only) {
+            job.capacity.insert(name.clone(), StrategyItem { base: 0, weight: 1 });
+        }
+    }
     plan
 }
 
@@ -442,6 +447,14 @@ pub fn plan_hash(plan: &Plan, inputs: &Inputs) -> String {
         hash.update(format!("\nrecording {name} {}\n", instants.len()).as_bytes());
         for at in instants.iter() {
             hash.update(&at.as_nanos().to_le_bytes());
+        }
+    }
+    for (name, rows) in &inputs.spot {
+        hash.update(format!("\nspot {name} {}\n", rows.len()).as_bytes());
+        for row in rows.iter() {
+            hash.update(&row.at.as_nanos().to_le_bytes());
+            hash.update(&row.value.to_bits().to_le_bytes());
+            hash.update(format!("{:?} {:?}\n", row.zone, row.instance_type).as_bytes());
         }
     }
     if let Some(prices) = &inputs.prices {

@@ -18,6 +18,7 @@ pub mod instances;
 pub mod lang;
 mod load;
 mod locate;
+pub mod metric_math;
 pub mod model;
 mod patch;
 mod render;

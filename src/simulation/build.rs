@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::batch::JobRuntime;
+use super::groups::Group;
+use super::queues::QueueRuntime;
 use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
 use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
 use crate::billing::Meter;
@@ -12,13 +15,15 @@ use crate::cluster::spread::Share;
 use crate::cluster::{Cluster, Command, Health, TaskStatus};
 use crate::kernel::{EventQueue, Law, Phase, SimDuration, SimTime, Streams};
 use crate::output::RowSink;
+use crate::placement::pool::{NodePool, ShapeId};
+use crate::placement::spec::PlacementSpec;
 use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
 use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
-use crate::units::{Bytes, CapacityId, Cpu, ServiceId, ZoneId};
+use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 
 /// A revision of a task definition, with what it inherits filled in.
 #[derive(Clone, Debug)]
@@ -56,6 +61,7 @@ impl RevisionRuntime {
                 wait_factor: change.wait_factor,
                 memory_factor: change.memory_factor,
                 error_rate: change.error_rate,
+                latency: SimDuration::ZERO,
             },
             fails_to_start: change.fails_to_start,
             crashes_after: change.crashes_after.as_ref().map(|l| l.law().clone()),
@@ -63,19 +69,6 @@ impl RevisionRuntime {
             group: self.group,
         }
     }
-}
-
-/// Troubles of a service, counted for the diagnoses.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trouble {
-    pub(super) no_capacity: u64,
-    pub(super) over_quota: u64,
-    pub(super) interruptions: u64,
-    pub(super) exits: u64,
-    pub(super) out_of_memory: u64,
-    pub(super) failed_starts: u64,
-    pub(super) unhealthy: u64,
-    pub(super) stuck: Option<(SimTime, String)>,
 }
 
 /// A capacity of the plan.
@@ -99,6 +92,8 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) revisions: Vec<RevisionRuntime>,
     pub(super) launch_root: u64,
     pub(super) strategy: Strategy,
+    /// What a task of it is to placement.
+    pub(super) shape: ShapeId,
     pub(super) sidecar_cpu: Cpu,
     pub(super) launch_queue: VecDeque<crate::units::TaskId>,
     pub(super) launch_rate: MinuteLimit,
@@ -108,6 +103,9 @@ pub(super) struct ServiceRuntime<'p> {
     /// Decides between tasks that are equal to the scheduler.
     pub(super) tie_seed: u64,
     pub(super) scaling: Option<ScalingMemory>,
+    pub(super) predictive: Option<super::forecast::PredictiveRuntime>,
+    /// The job that it stands for, by its position.
+    pub(super) job: Option<usize>,
     pub(super) cpu: CpuAccount,
     pub(super) cpu_at_sample: CpuAccount,
     pub(super) cpu_at_interval: CpuAccount,
@@ -116,7 +114,7 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) watches: Vec<Watch>,
     pub(super) scale_outs: Vec<ScaleOut>,
     pub(super) image_bytes: Bytes,
-    pub(super) trouble: Trouble,
+    pub(super) trouble: super::trouble::Troubles,
     pub(super) deployments: Vec<super::deploy::DeploymentRuntime>,
 }
 
@@ -134,6 +132,7 @@ impl<'p> Simulation<'p> {
         let meter = Meter::new(plan, catalog)?;
         let mut cluster = Cluster::new(plan.cluster.zones, plan.capacity.len() as u32);
         let capacities: Vec<_> = plan.capacity.iter().map(|(name, plan)| CapacityRuntime { name, plan }).collect();
+        let mut places = NodePool::new(plan.cluster.zones);
         let mut services = Vec::new();
         let mut alarms = Vec::new();
         for (name, service) in &plan.services {
@@ -148,9 +147,22 @@ impl<'p> Simulation<'p> {
             if Shift::of(&service.ecs).is_some() {
                 cluster.use_fleets(id);
             }
-            let mut runtime = service_runtime(plan, name, service, &streams)?;
+            if plan.jobs.contains_key(name) {
+                cluster.run_standalone(id);
+            }
+            let mut runtime = service_runtime(plan, name, service, &streams, &mut places)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
+            cluster.set_needs(id, places.spec(runtime.shape).needs.clone());
             services.push(runtime);
+        }
+        let mut groups = Vec::new();
+        for (index, (name, capacity)) in plan.capacity.iter().enumerate() {
+            let group =
+                Group::new((plan, inputs, catalog), name, capacity, &streams, CapacityId::from(index), &mut places)?;
+            if group.is_some() {
+                cluster.use_nodes(CapacityId::from(index));
+            }
+            groups.push(group);
         }
         let quotas = &plan.cluster.quotas;
         let bucket = || TokenBucket::new(quotas.fargate_launch_burst, quotas.fargate_launch_rate);
@@ -165,11 +177,18 @@ impl<'p> Simulation<'p> {
             services,
             capacities,
             tasks: Vec::new(),
+            groups,
+            pool: places,
+            unpriced: None,
+            nodes: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
+            queues: QueueRuntime::all(plan),
+            jobs: JobRuntime::all(plan, &streams)?,
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],
+            faults: super::faults::Faults::new(plan, &streams),
             recorder,
             drained: crate::traffic::ServiceTotals::default(),
             end: SimTime::ZERO + plan.simulation.duration,
@@ -179,10 +198,12 @@ impl<'p> Simulation<'p> {
     }
 
     /// Time zero: the desired tasks run and are healthy; everything periodic is scheduled.
-    pub(super) fn start(&mut self) {
+    pub(super) fn start(&mut self, inputs: &Inputs) {
+        self.start_groups();
         for index in 0..self.services.len() {
             self.place_initial_tasks(ServiceId::from(index));
         }
+        self.settle_groups();
         if self.warm_up.as_nanos() == 0 {
             self.meter.start_counting(SimTime::ZERO);
         } else {
@@ -207,11 +228,21 @@ impl<'p> Simulation<'p> {
                 self.queue.schedule(SimTime::ZERO + reclaim.at, Phase::State, event.into());
             }
         }
+        if self.groups.iter().any(Option::is_some) {
+            self.queue.schedule(first(SimDuration::from_secs(60)), Phase::Scrape, ControlEvent::Reservation.into());
+        }
+        self.start_spot();
+        self.start_faults();
         self.start_alarms();
+        self.start_forecasts(inputs);
+        self.start_jobs();
         self.data.start(&mut self.queue);
     }
 
     fn place_initial_tasks(&mut self, service: ServiceId) {
+        if self.is_daemon(service) {
+            return; // they come with the instances
+        }
         let desired = self.cluster.service(service).desired;
         let zones = self.plan.cluster.zones;
         let zone_of = (0..desired).map(|i| i % zones);
@@ -224,22 +255,38 @@ impl<'p> Simulation<'p> {
             .flat_map(|(share, n)| std::iter::repeat_n(share.capacity, n as usize))
             .collect();
         for (zone, capacity) in zone_of.zip(capacity_of) {
-            self.place_running_task(service, capacity, ZoneId(zone));
+            self.place_running_task(service, capacity, ZoneId(zone), None);
         }
     }
 
     /// A task that has run for long when the simulation starts.
-    fn place_running_task(&mut self, service: ServiceId, capacity: CapacityId, zone: ZoneId) {
+    pub(super) fn place_running_task(
+        &mut self,
+        service: ServiceId,
+        capacity: CapacityId,
+        zone: ZoneId,
+        on: Option<NodeId>,
+    ) {
         let now = self.queue.now();
         let Some(task) = self.try_apply(Command::StartTask { service, deployment: 0, capacity, zone }) else { return };
+        self.tasks[task.index()].pinned = on;
         self.tasks[task.index()].started_by = "initial";
         self.apply(Command::Launched { task });
+        let on_fargate = !self.cluster.has_nodes(capacity);
+        if !on_fargate && !self.place_at_start(task) {
+            // No instance has room for it, and none may be added: it waits like any other task.
+            self.await_node(task);
+            return;
+        }
         self.apply(Command::Advance { task, to: TaskStatus::Pending });
         self.apply(Command::Advance { task, to: TaskStatus::Activating });
         self.apply(Command::PullEnded { task });
-        self.meter.task_pull_started(task, service, capacity, now);
-        let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
-        self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
+        if on_fargate {
+            self.meter.task_pull_started(task, service, capacity, now);
+            let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
+            self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
+        }
+        self.take_address(task);
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
         self.tasks[task.index()].sick = false;
@@ -272,6 +319,7 @@ fn service_runtime<'p>(
     name: &'p str,
     service: &'p Service,
     streams: &Streams,
+    places: &mut NodePool,
 ) -> Result<ServiceRuntime<'p>, RunError> {
     let shares = service
         .capacity
@@ -282,12 +330,18 @@ fn service_runtime<'p>(
         })
         .collect();
     let strategy = Strategy::new(shares).map_err(|why| RunError::Strategy { service: name.to_string(), why })?;
+    let group = places.group(&format!("service:{name}"));
+    let capacities = strategy.shares().iter().map(|s| s.capacity).collect();
+    let (constraints, strategies) = (&service.ecs.placement_constraints, &service.ecs.placement_strategy);
+    let spec = PlacementSpec::new(group, capacities, &service.task, constraints, strategies, false)
+        .map_err(|why| RunError::Placement { service: name.to_string(), why: why.to_string() })?;
     Ok(ServiceRuntime {
         name,
         plan: service,
         revisions: vec![RevisionRuntime::first(service)],
         launch_root: streams.root(&format!("launch/{name}")),
         strategy,
+        shape: places.shape(spec),
         sidecar_cpu: service.task.containers.values().map(|c| c.cpu_burn).sum(),
         launch_queue: VecDeque::new(),
         launch_rate: MinuteLimit::new(plan.cluster.quotas.service_launch_rate_per_minute),
@@ -295,6 +349,8 @@ fn service_runtime<'p>(
         shift: ShiftMemory::default(),
         tie_seed: streams.root(&format!("scheduler/{name}")),
         scaling: service.scaling.as_ref().map(ScalingMemory::new),
+        predictive: None,
+        job: plan.jobs.get_index_of(name),
         cpu: CpuAccount::default(),
         cpu_at_sample: CpuAccount::default(),
         cpu_at_interval: CpuAccount::default(),
@@ -303,7 +359,7 @@ fn service_runtime<'p>(
         watches: Vec::new(),
         scale_outs: Vec::new(),
         image_bytes: Bytes::ZERO,
-        trouble: Trouble::default(),
+        trouble: super::trouble::Troubles::default(),
         deployments: Vec::new(),
     })
 }

@@ -1,7 +1,8 @@
 //! The closed set of events of a simulation.
 
+use super::faults::FaultStep;
 use crate::traffic::TrafficEvent;
-use crate::units::{ServiceId, TaskId};
+use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 
 /// A one-shot event.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +36,10 @@ pub enum ControlEvent {
     Interval,
     /// The end of a minute: objectives are judged by the minute.
     Minute,
+    /// The end of a minute for the metrics of capacity providers.
+    Reservation,
+    /// The need of a capacity provider has been published, by the capacity's position.
+    ManagedScaling(u16),
     /// The end of the warm-up.
     WarmUpEnds,
     /// A timed action of the scenario, by its position.
@@ -43,10 +48,18 @@ pub enum ControlEvent {
     AlarmAction(u32),
     /// Spot capacity is taken back: capacity and position in its list.
     Reclaim(u16, u16),
+    /// A step of a fault, by the fault's position.
+    Fault(u16, FaultStep),
+    /// AWS shifts traffic away from a bad zone: the fault and the service, by their positions.
+    Autoshift(u16, u16),
     /// A registration reaches the load balancer.
     Registered(TaskId),
     /// A deregistration reaches the load balancer.
     Deregistered(TaskId),
+    /// A schedule of a job calls RunTask: job and schedule, by position.
+    JobFires(u16, u16),
+    /// A failed piece of work is tried again: job and piece.
+    JobRetry(u16, u32),
 }
 
 /// The owner of a timer; each owner has one.
@@ -78,6 +91,30 @@ pub enum Timer {
     Scheduled(ServiceId, u16),
     /// Deployment alarms are polled.
     DeploymentAlarms(ServiceId),
+    /// The next step in the life of an instance.
+    Node(NodeId),
+    /// The agent of an instance registers.
+    Agent(NodeId),
+    /// Spot capacity under an instance is taken back.
+    Reclaimed(NodeId),
+    /// A Spot pool is interrupted: capacity and pool, by position.
+    SpotPool(CapacityId, u16),
+    /// A rebalance recommendation for a pool.
+    SpotHint(CapacityId, u16),
+    /// The Spot price of a pool may change.
+    SpotPrice(CapacityId, u16),
+    /// A group looks at its instances.
+    Group(CapacityId),
+    /// Tasks that wait for room on an instance are looked at.
+    Place(CapacityId),
+    /// A civil hour of a predictive policy ends.
+    Hour(ServiceId),
+    /// A predictive policy acts for the hour to come.
+    Forecast(ServiceId),
+    /// The instant of a job's schedule: job and schedule, by position.
+    JobSchedule(u16, u16),
+    /// A job looks at its waiting work, by its position.
+    Job(u16),
 }
 
 #[cfg(test)]

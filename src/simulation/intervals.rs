@@ -1,11 +1,12 @@
 //! The clock of the recorder: intervals, minutes, the warm-up's end, and the rows they write.
 
 use super::build::CpuAccount;
-use super::incident::{Closed, LaunchChain, attribute};
+use super::incident::{Closed, LaunchChain, LaunchWaits, Span, Why, attribute};
 use super::life::TaskRuntime;
 use super::recorder::{first_broken, latency_s};
+use super::trouble::TroubleKind;
 use super::{ControlEvent, RunError, Simulation};
-use crate::billing::UsageKind;
+use crate::billing::{Owner, UsageKind};
 use crate::cluster::health::Health;
 use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
@@ -29,7 +30,7 @@ fn secs(at: Option<SimTime>) -> Option<Secs> {
 }
 
 /// Zones are shown as letters, as the console does.
-fn zone_letter(zone: u32) -> String {
+pub(super) fn zone_letter(zone: u32) -> String {
     char::from_u32(u32::from(b'a') + zone).map_or_else(|| zone.to_string(), String::from)
 }
 
@@ -66,6 +67,9 @@ impl Simulation<'_> {
         if runs {
             s.cpu.reserved += cpu * now.since(reserved_from).as_secs_f64();
         }
+        if let Some(node) = t.node {
+            self.nodes[node.index()].cpu_used += used - cpu_seen;
+        }
         let runtime = &mut self.tasks[task.index()];
         runtime.cpu_total += used - cpu_seen;
         runtime.cpu_seen = used;
@@ -90,8 +94,12 @@ impl Simulation<'_> {
         record.interval.merge(&fresh);
         record.minute.merge(&fresh);
         record.whole.merge(&fresh);
-        for window in &mut self.services[index].windows {
+        let s = &mut self.services[index];
+        for window in &mut s.windows {
             window.totals.merge(&fresh);
+        }
+        if let Some(predictive) = &mut s.predictive {
+            predictive.add(&fresh);
         }
         self.charge(service, &fresh);
         self.drained = fresh;
@@ -138,9 +146,18 @@ impl Simulation<'_> {
         }
         let cost_of = self.close_cost_interval(start, now);
         for (index, cost) in cost_of.iter().enumerate() {
-            self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            if self.services[index].job.is_none() {
+                self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            } else {
+                self.recorder.services[index].interval.reset();
+            }
         }
+        self.close_capacity_interval(start, length);
+        self.close_queue_interval(start, now);
         self.recorder.interval_start = now;
+        if let Some(unpriced) = self.unpriced.take() {
+            return Err(unpriced.into());
+        }
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
@@ -155,10 +172,14 @@ impl Simulation<'_> {
         let mut total = crate::units::Usd::ZERO;
         for line in &lines {
             total += line.usd;
-            if let Some(service) = line.service {
+            if let Some(service) = line.owner.service() {
                 of_service[service.index()] += line.usd;
             }
-            let owner = line.service.map_or("cluster", |s| self.services[s.index()].name);
+            let owner = match line.owner {
+                Owner::Service(service) => self.services[service.index()].name,
+                Owner::Idle => "idle",
+                Owner::Cluster => "cluster",
+            };
             let written = self.recorder.sink.cost(&CostRow {
                 time_s: start.into(),
                 interval_s: length.into(),
@@ -262,8 +283,20 @@ impl Simulation<'_> {
             let broken = objectives.and_then(|o| first_broken(o, &t));
             if broken.is_some() && max_capacity.is_some_and(|max| desired >= max) {
                 record.at_max_broken_s += length_s;
+                self.services[index].trouble.note(TroubleKind::AtMaximum, start);
             }
-            closed = record.tracker.interval(start, broken);
+            let record = &mut self.recorder.services[index];
+            let shows = if t.retries * 2 > t.attempts {
+                Some(Why::Retries)
+            } else {
+                (queued > 0 || cpu_used_pct.is_some_and(|p| p >= 95.0)).then_some(Why::Overload)
+            };
+            closed = record.tracker.interval(start, now, broken, shows);
+            if self.services[index].plan.scaling.as_ref().is_some_and(|s| !s.policies.is_empty()) {
+                let below_max = max_capacity.is_some_and(|max| desired < max);
+                let stands = self.scale_out_alarm_stands(service);
+                self.services[index].trouble.interval(start, length, broken.is_some() && below_max, stands);
+            }
         }
         let written = self.recorder.sink.service(&row);
         self.recorder.totals(now, index, &t);
@@ -278,6 +311,7 @@ impl Simulation<'_> {
 
     /// Writes down an incident that has ended.
     pub(super) fn close_incident(&mut self, service: ServiceId, closed: &Closed) {
+        let spans = self.spans(service, closed);
         let record = &mut self.recorder.services[service.index()];
         let ended_by = record
             .chains
@@ -286,7 +320,8 @@ impl Simulation<'_> {
             .max_by_key(|c| c.healthy_at)
             .copied();
         record.chains.retain(|c| c.healthy_at > closed.end);
-        let links = attribute(closed.start, closed.end, ended_by.as_ref());
+        let loss = &self.faults.losses[service.index()];
+        let links = attribute(closed.start, closed.end, ended_by.as_ref(), loss, &spans);
         self.recorder.incidents.push(Incident {
             service: self.services[service.index()].name.to_string(),
             objective: closed.objective.to_string(),
@@ -295,6 +330,22 @@ impl Simulation<'_> {
             duration_s: closed.end.since(closed.start).as_secs_f64(),
             links,
         });
+    }
+
+    /// What went on beside launches in the time of an incident.
+    fn spans(&self, service: ServiceId, closed: &Closed) -> Vec<Span> {
+        let (start, end) = (closed.start, closed.end);
+        let faults = self.faults.any_between(start, end).map(|t| Span {
+            from: t.start,
+            to: t.end.unwrap_or(end),
+            why: Why::Fault,
+        });
+        let deployments = self.services[service.index()].deployments.iter().map(|d| Span {
+            from: d.started,
+            to: d.ended.unwrap_or(end),
+            why: Why::Deployment,
+        });
+        faults.chain(deployments).chain(closed.spans.iter().copied()).collect()
     }
 
     /// The end of a minute: objectives are judged.
@@ -346,6 +397,8 @@ impl Simulation<'_> {
                 trend.forget_max();
             }
         }
+        self.forget_queues();
+        self.forget_jobs();
         self.meter.start_counting(now);
         Ok(())
     }
@@ -354,6 +407,10 @@ impl Simulation<'_> {
     pub(super) fn note_outcome(&mut self, task: TaskId, fact: &Fact) {
         let t = self.cluster.task(task);
         let service = t.service;
+        if let Some(job) = self.job_of(service) {
+            self.note_job(job, task, fact);
+            return;
+        }
         match *fact {
             Fact::TaskHealth(_, Health::Healthy) if t.times.healthy == Some(self.queue.now()) => {
                 if t.times.requested > SimTime::ZERO {
@@ -361,6 +418,7 @@ impl Simulation<'_> {
                 }
                 let t = self.cluster.task(task);
                 let chain = self.chain_of(t);
+                self.note_recovered(service);
                 let record = &mut self.recorder.services[service.index()];
                 // Only launches of an open or coming incident can matter: a bounded tail is kept.
                 if record.chains.len() >= 10_000 {
@@ -368,6 +426,8 @@ impl Simulation<'_> {
                 }
                 record.chains.push(chain);
             }
+            Fact::TaskHealth(_, Health::Unhealthy) => self.faults.losses[service.index()].found(self.queue.now()),
+            Fact::TaskHealth(_, Health::Healthy) => self.note_recovered(service),
             Fact::TaskStatus(_, TaskStatus::Running) if t.times.requested > SimTime::ZERO => {
                 self.recorder.services[service.index()].tasks_started += 1;
                 self.tell_scheduler(task, TaskEventKind::Running);
@@ -390,9 +450,33 @@ impl Simulation<'_> {
                         | StopCode::OutOfMemory
                         | StopCode::Unhealthy
                 );
-                let s = &mut self.services[service.index()];
-                s.trouble.failed_starts += u64::from(code == StopCode::TaskFailedToStart);
-                s.trouble.unhealthy += u64::from(code == StopCode::Unhealthy);
+                let now = self.queue.now();
+                let kind = match code {
+                    StopCode::TaskFailedToStart
+                        if self.tasks[task.index()].waits_for == Some(TroubleKind::CannotPull) =>
+                    {
+                        Some(TroubleKind::CannotPull)
+                    }
+                    StopCode::TaskFailedToStart => Some(TroubleKind::FailedStart),
+                    StopCode::Unhealthy if self.cluster.task(task).times.ready.is_none() => {
+                        Some(TroubleKind::KilledWhileStarting)
+                    }
+                    StopCode::Unhealthy if !self.tasks[task.index()].machine_lost => Some(TroubleKind::Unhealthy),
+                    _ => None,
+                };
+                if let Some(kind) = kind {
+                    self.services[service.index()].trouble.note(kind, now);
+                }
+                let by_world = matches!(
+                    code,
+                    StopCode::EssentialContainerExited
+                        | StopCode::OutOfMemory
+                        | StopCode::SpotInterruption
+                        | StopCode::HostLost
+                );
+                if by_world {
+                    self.faults.losses[service.index()].found(now);
+                }
                 let record = &mut self.recorder.services[service.index()];
                 record.tasks_stopped += 1;
                 record.tasks_failed += u64::from(failed);
@@ -404,8 +488,20 @@ impl Simulation<'_> {
         }
     }
 
+    /// A task is healthy: a loss is made up for when as many are as are wanted.
+    fn note_recovered(&mut self, service: ServiceId) {
+        if self.faults.losses[service.index()].is_open() {
+            let healthy = self.cluster.count(service, |t| {
+                t.status == TaskStatus::Running && t.stop_code.is_none() && t.health == Health::Healthy
+            });
+            if healthy >= self.cluster.service(service).desired {
+                self.faults.losses[service.index()].made_up();
+            }
+        }
+    }
+
     fn chain_of(&self, t: &Task) -> LaunchChain {
-        let cause = self.tasks[t.id.index()].cause;
+        let (cause, waits) = (self.tasks[t.id.index()].cause, self.tasks[t.id.index()].waits);
         let s = &self.services[t.service.index()];
         let cause = cause.and_then(|c| s.scale_outs.get(c as usize));
         LaunchChain {
@@ -419,6 +515,7 @@ impl Simulation<'_> {
             pulled_at: t.times.pull_stopped,
             ready_at: t.times.ready,
             healthy_at: t.times.healthy.unwrap_or(t.times.requested),
+            waits: if cause.is_some() { LaunchWaits { found: None, first_request: None, ..waits } } else { waits },
         }
     }
 
@@ -429,6 +526,7 @@ impl Simulation<'_> {
         let runtime = &self.tasks[task.index()];
         let s = &self.services[t.service.index()];
         let capacity = &self.capacities[t.capacity.index()];
+        let on_fargate = !self.cluster.has_nodes(t.capacity);
         let zone = zone_letter(t.zone.0);
         let cost = self.meter.task_cost(task);
         let times = &t.times;
@@ -438,7 +536,7 @@ impl Simulation<'_> {
                 task: task.0,
                 service: s.name.into(),
                 revision: t.revision + 1,
-                node: task.0,
+                node: if on_fargate { Some(task.0) } else { t.node.map(|n| n.0) },
                 capacity: capacity.name.into(),
                 zone: zone.as_str().into(),
                 started_by: runtime.started_by.into(),
@@ -462,6 +560,8 @@ impl Simulation<'_> {
                 cost_usd: cost.into(),
             });
             self.recorder.keep_failure(written);
+        }
+        if self.recorder.sink.writes() && on_fargate {
             let spec = &s.plan.task;
             let mib = Bytes::get(spec.memory) >> 20;
             let node_type = format!("fargate {}/{mib}", spec.cpu.units());
@@ -475,14 +575,24 @@ impl Simulation<'_> {
                 zone: zone.as_str().into(),
                 market: if capacity.plan.spot().is_some() { "spot".into() } else { "on_demand".into() },
                 price_usd_per_hour: self.meter.task_price_per_hour(t.service, t.capacity).into(),
+                vcpus: Fixed(spec.cpu.vcpus()),
+                memory_mib: mib,
                 launched_s: secs(times.launched),
                 ready_s: secs(times.started),
                 launch_to_ready_s: times.launched.and_then(|from| times.started.map(|to| Secs::from(to.since(from)))),
                 billed_from_s: secs(times.pull_started),
                 billed_until_s: secs(times.execution_stopped.filter(|_| times.pull_started.is_some())),
+                terminating_s: secs(times.stopping),
+                terminated_s: secs(times.execution_stopped),
+                tasks: 1,
                 cpu_used_pct: cpu.map(Fixed),
+                // The whole micro-VM is the task's.
+                cpu_reserved_pct: ran.map(|_| Fixed(100.0)),
+                cpu_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
+                memory_reserved_peak_pct: ran.map(|_| Fixed(100.0)),
                 end_reason: stop_code.into(),
                 cost_usd: cost.into(),
+                ..NodeRow::default()
             });
             self.recorder.keep_failure(written);
         }

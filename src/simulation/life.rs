@@ -1,12 +1,15 @@
 //! The life of a task: launch slot, capacity, image, containers, and the way out.
 
+use super::faults::LaunchWait;
+use super::incident::LaunchWaits;
 use super::start::{draw_time, plan_start, pull_time, purpose};
+use super::trouble::TroubleKind;
 use super::{ControlEvent, Simulation, Timer};
 use crate::cluster::{Command, Fact, StopCode, TaskStatus};
-use crate::kernel::{Draw, Phase, SimDuration, SimTime};
-use crate::scenario::model::{Capacity, Fargate, FargateSpot, Outage, Reclaim};
-use crate::traffic::{ServerSpec, TargetState};
-use crate::units::{CapacityId, Cpu, ServerId, ServiceId, TaskId};
+use crate::kernel::{Draw, Law, Phase, SimDuration, SimTime};
+use crate::scenario::model::{Capacity, FargateSpot, Outage, Reclaim};
+use crate::traffic::{NodeShare, ServerSpec, TargetState};
+use crate::units::{CapacityId, Cpu, NodeId, ServerId, ServiceId, TaskId};
 
 /// What [`Timer::Start`] does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -14,6 +17,8 @@ pub(super) enum StartStep {
     #[default]
     None,
     FindCapacity,
+    /// No instance has had room for too long.
+    GiveUp,
     Pending,
     Pulled,
     Running,
@@ -58,18 +63,42 @@ pub(super) struct TaskRuntime {
     pub(super) stop_reason: String,
     pub(super) deactivating: Option<SimTime>,
     pub(super) stopping: Option<SimTime>,
+    /// It has been noted as one that found no room.
+    pub(super) waited: bool,
+    /// The instance that it is for: a daemon's.
+    pub(super) pinned: Option<NodeId>,
+    /// Since when it has been at work without a pause, as far as the scheduler has looked.
+    pub(super) working_since: Option<SimTime>,
+    /// The piece of a job's work that it is for, and how that went.
+    pub(super) work: Option<u32>,
+    pub(super) work_done: Option<bool>,
+    /// The machine under it is lost, whether or not the control plane knows.
+    pub(super) machine_lost: bool,
+    /// It holds an address of its zone's subnet.
+    pub(super) address: bool,
+    /// What its launch waited for, and waits for.
+    pub(super) waits: LaunchWaits,
+    pub(super) waits_for: Option<TroubleKind>,
 }
 
-/// Launch settings where tasks share instances. A plan with such a capacity is refused before it runs.
-static FARGATE: std::sync::LazyLock<Fargate> = std::sync::LazyLock::new(Fargate::default);
-
 impl Capacity {
-    /// The launch settings, whichever market it is.
-    pub(super) fn launch(&self) -> &Fargate {
+    /// From the image being there until the containers run.
+    fn container_start(&self) -> &Law {
         match self {
-            Self::Fargate(f) => f,
-            Self::FargateSpot(f) => &f.launch,
-            Self::Ec2(_) | Self::ManagedInstances(_) => &FARGATE,
+            Self::Fargate(f) => f.container_start.law(),
+            Self::FargateSpot(f) => f.launch.container_start.law(),
+            Self::Ec2(e) => e.tasks.container_start.law(),
+            Self::ManagedInstances(m) => m.tasks.container_start.law(),
+        }
+    }
+
+    /// From the end of the containers until nothing is left of the task.
+    fn deprovisioning(&self) -> &Law {
+        match self {
+            Self::Fargate(f) => f.deprovisioning.law(),
+            Self::FargateSpot(f) => f.launch.deprovisioning.law(),
+            Self::Ec2(e) => e.tasks.deprovisioning.law(),
+            Self::ManagedInstances(m) => m.tasks.deprovisioning.law(),
         }
     }
 
@@ -89,7 +118,7 @@ fn out(outages: &[Outage], zone: u32, now: SimTime) -> bool {
 }
 
 impl Simulation<'_> {
-    fn draw_of(&self, task: TaskId) -> Draw {
+    pub(super) fn draw_of(&self, task: TaskId) -> Draw {
         Draw::new(self.tasks[task.index()].draw)
     }
 
@@ -113,9 +142,15 @@ impl Simulation<'_> {
                     self.queue.set_timer(Timer::ServiceLaunches(service), next, Phase::State);
                     return;
                 }
-                let kind = usize::from(self.capacity_of(task).spot().is_some());
-                self.account_queues[kind].push_back(task);
-                self.pump_account_launches(kind);
+                if self.cluster.has_nodes(self.cluster.task(task).capacity) {
+                    // The account's launch rate is that of Fargate.
+                    self.apply(Command::Launched { task });
+                    self.await_node(task);
+                } else {
+                    let kind = usize::from(self.capacity_of(task).spot().is_some());
+                    self.account_queues[kind].push_back(task);
+                    self.pump_account_launches(kind);
+                }
             }
             self.services[service.index()].launch_queue.pop_front();
         }
@@ -140,36 +175,47 @@ impl Simulation<'_> {
     /// Looks for a micro-VM for a task.
     fn find_capacity(&mut self, task: TaskId) {
         let now = self.queue.now();
+        self.choose_zone(task);
         let draw = self.draw_of(task);
         let (zone, capacity) = {
             let t = self.cluster.task(task);
             (t.zone.0, t.capacity)
         };
         let plan = self.capacities[capacity.index()].plan;
-        let launch = plan.launch();
+        let Some(launch) = plan.fargate() else { return };
         let runtime = &mut self.tasks[task.index()];
         runtime.capacity_attempts += 1;
         let chance = draw.of(purpose::CAPACITY).of(u64::from(runtime.capacity_attempts)).unit();
-        let quota = match plan.spot() {
-            Some(_) => self.plan.cluster.quotas.fargate_spot_vcpus,
-            None => self.plan.cluster.quotas.fargate_on_demand_vcpus,
-        };
         let service = self.cluster.task(task).service;
         let cpu = self.services[service.index()].plan.task.cpu;
         let kind = usize::from(plan.spot().is_some());
-        let over_quota = self.vcpus_in_use[kind] + cpu > Cpu::from_vcpus(u64::from(quota));
-        if out(&launch.outages, zone, now) || chance < launch.unavailable || over_quota {
-            let s = &mut self.services[service.index()];
-            if over_quota {
-                s.trouble.over_quota += 1;
-            } else {
-                s.trouble.no_capacity += 1;
-            }
-            self.tasks[task.index()].start = StartStep::FindCapacity;
+        let over_quota = self.vcpus_in_use[kind] + cpu > self.vcpu_quota(kind);
+        let wait = if over_quota {
+            Some(LaunchWait::Quota)
+        } else if out(&launch.outages, zone, now) || chance < self.unavailable(task, launch.unavailable) {
+            Some(LaunchWait::Capacity)
+        } else if !self.has_address(task) {
+            Some(LaunchWait::Address)
+        } else {
+            None
+        };
+        if let Some(wait) = wait {
+            let runtime = &mut self.tasks[task.index()];
+            let (waited, kind) = match wait {
+                LaunchWait::Quota => (&mut runtime.waits.quota, TroubleKind::OverQuota),
+                LaunchWait::Capacity if plan.spot().is_some() => (&mut runtime.waits.capacity, TroubleKind::NoSpot),
+                LaunchWait::Capacity => (&mut runtime.waits.capacity, TroubleKind::NoCapacity),
+                LaunchWait::Address => (&mut runtime.waits.address, TroubleKind::NoAddress),
+            };
+            *waited += launch.retry_delay;
+            runtime.waits_for = Some(kind);
+            runtime.start = StartStep::FindCapacity;
+            self.services[service.index()].trouble.note(kind, now);
             self.queue.set_timer(Timer::Start(task), now + launch.retry_delay, Phase::State);
             return;
         }
         self.vcpus_in_use[kind] += cpu;
+        self.take_address(task);
         let wait = draw_time(launch.provisioning.law(), draw, purpose::PROVISIONING)
             + draw_time(launch.eni_attach.law(), draw, purpose::ENI);
         self.tasks[task.index()].start = StartStep::Pending;
@@ -182,6 +228,7 @@ impl Simulation<'_> {
         match step {
             StartStep::None => {}
             StartStep::FindCapacity => self.find_capacity(task),
+            StartStep::GiveUp => self.give_up(task),
             StartStep::Pending => self.on_pending(task),
             StartStep::Pulled => self.on_pulled(task),
             StartStep::Running => self.on_running(task),
@@ -197,23 +244,37 @@ impl Simulation<'_> {
         self.apply(Command::Advance { task, to: TaskStatus::Pending });
         self.apply(Command::Advance { task, to: TaskStatus::Activating });
         let t = self.cluster.task(task);
-        let (service, revision, capacity) = (t.service, t.revision, t.capacity);
-        self.meter.task_pull_started(task, service, capacity, now);
-        let launch = self.capacities[capacity.index()].plan.launch();
-        let s = &self.services[service.index()];
-        let r = &s.revisions[revision as usize];
-        let spec = &s.plan.task;
-        let sidecars = spec.containers.values().map(|c| (c.image.size, c.image.lazy_share));
-        let images = sidecars.chain([(r.image_size, spec.image.lazy_share)]);
-        let pull = pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth);
+        let (service, revision, capacity, node) = (t.service, t.revision, t.capacity, t.node);
+        let plan = self.capacities[capacity.index()].plan;
+        let (pull, bytes) = match (plan.fargate(), node) {
+            (Some(launch), _) => {
+                self.meter.task_pull_started(task, service, capacity, now);
+                let wanted = self.wanted_images(task);
+                let bytes = wanted.iter().map(|w| w.size).sum::<crate::units::Bytes>();
+                let images = wanted.into_iter().map(|w| (w.size, w.share));
+                (pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth), bytes)
+            }
+            (None, Some(node)) => self.pull_onto(task, node),
+            (None, None) => (SimDuration::ZERO, crate::units::Bytes::ZERO),
+        };
+        let faults = self.pull_of(task);
+        let pull = pull.mul_f64(faults.slower) + faults.lost;
+        let r = &self.services[service.index()].revisions[revision as usize];
         let runtime = &mut self.tasks[task.index()];
+        runtime.waits.pulls = faults.lost;
+        if faults.gives_up {
+            runtime.start = StartStep::Fail;
+            runtime.stop_reason = "CannotPullContainerError: the image could not be pulled".into();
+            runtime.waits_for = Some(TroubleKind::CannotPull);
+            self.queue.set_timer(Timer::Start(task), now + faults.lost, Phase::State);
+            return;
+        }
         if Draw::new(runtime.draw).of(purpose::FAILS_TO_START).unit() < r.fails_to_start {
             runtime.start = StartStep::Fail;
             runtime.stop_reason = "the image or the configuration of the revision is bad".into();
         } else {
             runtime.start = StartStep::Pulled;
         }
-        let bytes = spec.containers.values().map(|c| c.image.size).sum::<crate::units::Bytes>() + r.image_size;
         self.services[service.index()].image_bytes += bytes;
         self.queue.set_timer(Timer::Start(task), now + pull, Phase::State);
     }
@@ -224,9 +285,9 @@ impl Simulation<'_> {
         let t = self.cluster.task(task);
         let s = &self.services[t.service.index()];
         let r = &s.revisions[t.revision as usize];
-        let launch = self.capacities[t.capacity.index()].plan.launch();
+        let container_start = self.capacities[t.capacity.index()].plan.container_start();
         let draw = Draw::new(self.tasks[task.index()].draw);
-        let start = plan_start(&s.plan.task, &r.startup, launch.container_start.law(), draw);
+        let start = plan_start(&s.plan.task, &r.startup, container_start, draw);
         let crash = r
             .crashes_after
             .as_ref()
@@ -276,6 +337,11 @@ impl Simulation<'_> {
         let spec = &s.plan.task;
         let revision = &s.revisions[t.revision as usize];
         let draw = Draw::new(self.tasks[task.index()].draw);
+        let seat = t.node.and_then(|n| self.nodes[n.index()].slot).map(|node| NodeShare {
+            node,
+            weight: u32::try_from(spec.cpu.units()).unwrap_or(u32::MAX),
+            capped: spec.cpu_hard_limit,
+        });
         let sidecar_memory = spec.containers.values().map(|c| c.memory_burn).sum::<crate::units::Bytes>();
         let server = self.data.add_server(
             &mut self.queue,
@@ -285,10 +351,11 @@ impl Simulation<'_> {
                 model: spec.cpu_model,
                 memory: spec.memory,
                 memory_idle: spec.memory_idle + sidecar_memory,
-                concurrency: spec.concurrency,
+                concurrency: s.plan.worker.as_ref().map_or(spec.concurrency, |w| Some(w.concurrency)),
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
                 group: revision.group,
+                node: seat,
             },
         );
         let burn = spec.startup_cpu + s.sidecar_cpu;
@@ -304,6 +371,7 @@ impl Simulation<'_> {
             self.task_of_server.resize(server.index() + 1, None);
         }
         self.task_of_server[server.index()] = Some(task);
+        self.fault_new_server(task);
     }
 
     fn on_ready(&mut self, task: TaskId) {
@@ -318,6 +386,8 @@ impl Simulation<'_> {
         if let Some(server) = self.tasks[task.index()].server {
             self.data.set_ready(server, true);
             self.data.set_background(&mut self.queue, server, sidecars);
+            self.data.start_polling(&mut self.queue, server);
+            self.begin_work(task, server);
         }
     }
 
@@ -341,7 +411,7 @@ impl Simulation<'_> {
             return;
         }
         let service = t.service;
-        self.services[service.index()].trouble.interruptions += 1;
+        self.services[service.index()].trouble.note(TroubleKind::Interrupted, self.queue.now());
         self.tasks[task.index()].stop_reason = "Your Spot Task was interrupted.".into();
         self.end_task(task, StopCode::SpotInterruption);
     }
@@ -391,7 +461,8 @@ impl Simulation<'_> {
             return;
         }
         match code {
-            StopCode::EssentialContainerExited | StopCode::OutOfMemory => {
+            _ if self.node_is_down(task) => self.cut_off(task),
+            StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::HostLost => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);
                 }
@@ -446,6 +517,7 @@ impl Simulation<'_> {
         self.tasks[task.index()].registered = true;
         self.data.register(&mut self.queue, server);
         self.data.set_target(&mut self.queue, server, TargetState::Initial);
+        self.show_target(task);
         self.begin_checks(task, true);
     }
 
@@ -528,21 +600,54 @@ impl Simulation<'_> {
                 }
                 self.execution_ends(task);
             }
-            StopStep::Gone => self.apply(Command::Advance { task, to: TaskStatus::Stopped }),
+            StopStep::Gone => {
+                self.give_address(task);
+                self.apply(Command::Advance { task, to: TaskStatus::Stopped });
+            }
         }
+    }
+
+    /// Whether the machine under a task has stopped.
+    fn node_is_down(&self, task: TaskId) -> bool {
+        self.cluster.task(task).node.is_some_and(|n| self.nodes[n.index()].down)
+    }
+
+    /// The machine under a task stops: its requests are lost, and nobody waits for them.
+    pub(super) fn cut_off(&mut self, task: TaskId) {
+        self.queue.cancel_timer(Timer::Stop(task));
+        if let Some(server) = self.tasks[task.index()].server {
+            self.data.kill(&mut self.queue, server);
+            if self.cluster.task(task).status > TaskStatus::Running {
+                // Its way out had begun: the balancer is not waited for once more.
+                self.leave_balancer(task, server);
+            }
+        }
+        self.begin_deregistration(task);
+        self.execution_ends(task);
+    }
+
+    /// A task that is stopping on a machine that is lost is gone at once.
+    pub(super) fn abandon_stop(&mut self, task: TaskId) {
+        self.queue.cancel_timer(Timer::Stop(task));
+        self.tasks[task.index()].stop = StopStep::None;
+        if let Some(server) = self.tasks[task.index()].server {
+            self.data.kill(&mut self.queue, server);
+        }
+        self.execution_ends(task);
     }
 
     /// The containers of a task have ended: billing stops, its place is taken away.
     fn execution_ends(&mut self, task: TaskId) {
         let now = self.queue.now();
         let t = self.cluster.task(task);
-        let (service, capacity, was) = (t.service, t.capacity, t.status);
+        let (service, capacity, was, node) = (t.service, t.capacity, t.status, t.node);
+        let on_fargate = !self.cluster.has_nodes(capacity);
         self.account_cpu(task);
-        if was >= TaskStatus::Activating {
+        if node.is_some() || on_fargate && was >= TaskStatus::Activating {
             self.meter.task_stopped(task, now);
         }
         let held = was >= TaskStatus::Pending || self.tasks[task.index()].start == StartStep::Pending;
-        if held {
+        if held && on_fargate {
             let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
             let cpu = self.services[service.index()].plan.task.cpu;
             self.vcpus_in_use[kind] = self.vcpus_in_use[kind].saturating_sub(cpu);
@@ -559,16 +664,21 @@ impl Simulation<'_> {
                 self.drop_server(task, server);
             }
         }
-        let law = self.capacities[capacity.index()].plan.launch().deprovisioning.law();
-        let after = draw_time(law, self.draw_of(task), purpose::DEPROVISIONING);
+        let law = self.capacities[capacity.index()].plan.deprovisioning();
+        let nothing = self.node_is_down(task) || (!on_fargate && node.is_none());
+        let after =
+            if nothing { SimDuration::ZERO } else { draw_time(law, self.draw_of(task), purpose::DEPROVISIONING) };
         self.tasks[task.index()].stop = StopStep::Gone;
         self.queue.set_timer(Timer::Stop(task), now + after, Phase::State);
+        if let Some(node) = node {
+            self.look_at_draining(node);
+        }
     }
 
     /// A container of a task exited by itself.
     pub(super) fn on_exit(&mut self, task: TaskId) {
         let service = self.cluster.task(task).service;
-        self.services[service.index()].trouble.exits += 1;
+        self.services[service.index()].trouble.note(TroubleKind::Exit, self.queue.now());
         self.tasks[task.index()].stop_reason = "Essential container in task exited".into();
         self.end_task(task, StopCode::EssentialContainerExited);
     }
@@ -577,7 +687,7 @@ impl Simulation<'_> {
     pub(super) fn on_out_of_memory(&mut self, server: ServerId) {
         let Some(task) = self.task_of_server.get(server.index()).copied().flatten() else { return };
         let service = self.cluster.task(task).service;
-        self.services[service.index()].trouble.out_of_memory += 1;
+        self.services[service.index()].trouble.note(TroubleKind::OutOfMemory, self.queue.now());
         self.tasks[task.index()].stop_reason = "OutOfMemoryError: Container killed due to memory usage".into();
         self.end_task(task, StopCode::OutOfMemory);
     }
@@ -589,10 +699,16 @@ impl Simulation<'_> {
                 let t = self.cluster.task(task);
                 let root = self.services[t.service.index()].launch_root;
                 let draw = Draw::new(root).of(t.launch).bits();
-                self.tasks.push(TaskRuntime { draw, ..TaskRuntime::default() });
+                let waits = self.faults.losses[t.service.index()].requested(self.queue.now());
+                self.tasks.push(TaskRuntime { draw, waits, ..TaskRuntime::default() });
             }
             Fact::TaskStops(task, code) => self.on_stops(task, code),
             Fact::Traffic(service, _) => self.on_traffic(service),
+            Fact::NodeLaunched(_)
+            | Fact::NodeLife(..)
+            | Fact::NodeStatus(..)
+            | Fact::TaskPlaced(..)
+            | Fact::TaskFreed(..) => self.follow_node(fact),
             _ => {}
         }
     }

@@ -1,24 +1,39 @@
 //! Floor 6: one run. Builds the world of a plan, takes one event after the other, hands facts on to
 //! billing, telemetry and the recorder, and asks the controllers.
 
+mod batch;
 mod build;
 mod checks;
 mod deploy;
 mod event;
+mod faults;
 mod finish;
+mod forecast;
+mod groups;
+mod images;
 mod incident;
 mod intervals;
 mod life;
+mod managed;
+mod node_bill;
+mod node_rows;
+mod nodes;
+mod place;
+mod queues;
 mod recorder;
+mod reserve;
 mod scale;
 mod schedule;
 mod shift;
+mod spot;
 mod start;
+mod trouble;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use event::{ControlEvent, Event, Timer};
+pub use faults::FaultStep;
 pub use finish::{RESULT_VERSION, run_id};
 
 use crate::billing::{BillingError, Meter};
@@ -28,11 +43,16 @@ use crate::catalog::Catalog;
 use crate::cluster::{Cluster, Command, Fact, Made};
 use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
+use crate::placement::pool::NodePool;
 use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Histogram, Notice, ServiceTotals, TrafficError};
 use crate::units::{Cpu, TaskId};
+use batch::JobRuntime;
 use build::{CapacityRuntime, ServiceRuntime};
+use groups::Group;
 use life::TaskRuntime;
+use nodes::NodeRuntime;
+use queues::QueueRuntime;
 use recorder::Recorder;
 use scale::AlarmRuntime;
 
@@ -82,6 +102,14 @@ pub enum RunError {
         /// Why.
         why: StrategyError,
     },
+    /// The placement constraints of a service cannot be read.
+    #[error("services.{service}.ecs.placement_constraints: {why}")]
+    Placement {
+        /// The service.
+        service: String,
+        /// Why.
+        why: String,
+    },
     /// Somebody asked the run to end.
     #[error("interrupted at {:.0} s of simulated time", .0.as_secs_f64())]
     Interrupted(SimTime),
@@ -114,8 +142,9 @@ pub fn run(
     sink: &mut RowSink,
     progress: &mut dyn FnMut(SimTime),
 ) -> Result<RunOutcome, RunError> {
+    let plan = &*batch::with_jobs(plan);
     let mut simulation = Simulation::build(plan, inputs, catalog, options, sink)?;
-    simulation.start();
+    simulation.start(inputs);
     simulation.run_to_end(options.interrupt, progress)?;
     simulation.finish()
 }
@@ -131,11 +160,21 @@ pub(crate) struct Simulation<'p> {
     services: Vec<ServiceRuntime<'p>>,
     capacities: Vec<CapacityRuntime<'p>>,
     tasks: Vec<TaskRuntime>,
+    /// By capacity; none on Fargate.
+    groups: Vec<Option<Group>>,
+    nodes: Vec<NodeRuntime>,
+    /// Instances as placement sees them.
+    pool: NodePool,
+    /// A price that could not be had.
+    unpriced: Option<BillingError>,
     task_of_server: Vec<Option<TaskId>>,
     alarms: Vec<AlarmRuntime>,
+    queues: Vec<QueueRuntime<'p>>,
+    jobs: Vec<JobRuntime<'p>>,
     account_queues: [VecDeque<TaskId>; 2],
     account_rates: [TokenBucket; 2],
     vcpus_in_use: [Cpu; 2],
+    faults: faults::Faults<'p>,
     recorder: Recorder<'p>,
     /// Totals on their way from the data plane; kept for their memory.
     drained: ServiceTotals,
@@ -180,6 +219,7 @@ impl Simulation<'_> {
             match notice {
                 Notice::OutOfMemory { server } => self.on_out_of_memory(server),
                 Notice::Probe { token, ok, .. } => self.on_probe(token, ok),
+                Notice::Done { server, ok } => self.on_work_done(server, ok),
                 Notice::Idle { server } => {
                     if let Some(task) = self.task_of_server.get(server.index()).copied().flatten() {
                         self.on_idle(task);
@@ -200,8 +240,16 @@ impl Simulation<'_> {
             ControlEvent::Reclaim(capacity, which) => {
                 self.on_reclaim(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
             }
+            ControlEvent::Reservation => self.on_reservation(),
+            ControlEvent::ManagedScaling(capacity) => {
+                self.on_managed_scaling(crate::units::CapacityId(u32::from(capacity)));
+            }
+            ControlEvent::Fault(index, step) => self.on_fault(usize::from(index), step),
+            ControlEvent::Autoshift(fault, service) => self.on_autoshift(usize::from(fault), usize::from(service)),
             ControlEvent::Registered(task) => self.on_registered(task),
             ControlEvent::Deregistered(task) => self.on_deregistered(task),
+            ControlEvent::JobFires(job, schedule) => self.on_job_fires(usize::from(job), usize::from(schedule)),
+            ControlEvent::JobRetry(job, item) => self.on_job_retry(usize::from(job), item),
         }
         Ok(())
     }
@@ -221,6 +269,18 @@ impl Simulation<'_> {
             Timer::Alarm(alarm) => self.on_alarm(alarm as usize),
             Timer::Scheduled(service, action) => self.on_scheduled(service, usize::from(action))?,
             Timer::DeploymentAlarms(service) => self.on_deployment_alarms(service),
+            Timer::Node(node) => self.on_node(node),
+            Timer::Agent(node) => self.on_agent(node),
+            Timer::Reclaimed(node) => self.on_reclaimed(node),
+            Timer::SpotPool(capacity, pool) => self.on_spot_pool(capacity, usize::from(pool)),
+            Timer::SpotHint(capacity, pool) => self.on_spot_hint(capacity, usize::from(pool)),
+            Timer::SpotPrice(capacity, pool) => self.on_spot_price(capacity, usize::from(pool)),
+            Timer::Group(capacity) => self.on_group(capacity),
+            Timer::Place(capacity) => self.on_place(capacity),
+            Timer::Hour(service) => self.on_hour(service),
+            Timer::Forecast(service) => self.on_forecast(service),
+            Timer::JobSchedule(job, schedule) => self.on_job_schedule(usize::from(job), usize::from(schedule)),
+            Timer::Job(job) => self.pump_job(usize::from(job)),
         }
         Ok(())
     }
@@ -233,6 +293,14 @@ impl Simulation<'_> {
     }
 
     fn try_apply(&mut self, command: Command) -> Option<TaskId> {
+        match self.carry_through(command)? {
+            Made::Task(task) => Some(task),
+            Made::Nothing | Made::Node(_) => None,
+        }
+    }
+
+    /// [`Simulation::apply`], and what it made; `None` for a refusal.
+    fn carry_through(&mut self, command: Command) -> Option<Made> {
         let now = self.queue.now();
         let mut facts = Vec::new();
         match self.cluster.apply(now, command, &mut facts) {
@@ -242,10 +310,7 @@ impl Simulation<'_> {
                     self.follow(fact);
                     self.after(fact);
                 }
-                match made {
-                    Made::Task(task) => Some(task),
-                    Made::Nothing | Made::Node(_) => None,
-                }
+                Some(made)
             }
             Err(refusal) => {
                 debug_assert!(false, "the cluster refused a command at {now:?}: {refusal}");

@@ -1,6 +1,8 @@
 //! The ECS service scheduler at work: what it sees, and what its commands do.
 
 use super::{RunError, Simulation, Timer};
+use crate::capacity::managed_scaling::{TaskGroup, per_instance};
+use crate::cluster::nodes::NodeStatus;
 use crate::cluster::{Command, DeploymentOutcome, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimTime};
 use crate::output::{DecisionDetail, DecisionRow};
@@ -11,10 +13,13 @@ use crate::rollout::scheduler::{
     self, DeploymentView, FailReason, Hold, RolloutState, SchedulerCommand, SchedulerMemory, SchedulerObservation,
     SchedulerSpec, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
 };
+use crate::rollout::scheduler::{NodeView, ZoneRoom};
 use crate::rollout::stages::ShiftMemory;
-use crate::scenario::model::{DeploymentController, EcsService, Service, Switch};
+use crate::scenario::model::{
+    DeploymentController, EcsService, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service, Switch,
+};
 use crate::telemetry::alarm::{AlarmSpec, AlarmState};
-use crate::units::{ServiceId, TaskId};
+use crate::units::{NodeId, ServiceId, TaskId, ZoneId};
 
 use super::scale::to_json;
 use super::shift::{hook_name, percent, stage_name, step_name, wait_text};
@@ -76,17 +81,87 @@ impl Simulation<'_> {
                     status: t.status,
                     stopping: t.stop_code.is_some(),
                     health: t.health,
+                    node: t.node,
+                    draining: t.node.is_some_and(|n| self.cluster.node(n).status == NodeStatus::Draining),
+                    protected: self.is_protected(t.id),
                 })
                 .collect(),
             provisioning_slots: quotas.provisioning_tasks.saturating_sub(provisioning).min(room),
             launch_tokens: runtime.launch_rate.available(now),
             alarms: self.deployment_alarms(service),
+            nodes: self.nodes_seen(service),
+            room: self.room_seen(service),
         }
+    }
+
+    /// The instances that matter to a service.
+    fn nodes_seen(&self, service: ServiceId) -> Vec<NodeView> {
+        let s = &self.services[service.index()];
+        if !s.strategy.shares().iter().any(|share| self.cluster.has_nodes(share.capacity)) {
+            return Vec::new();
+        }
+        let mut ids: Vec<NodeId> = self.cluster.tasks_of(service).filter_map(|t| t.node).collect();
+        if self.is_daemon(service) {
+            ids.extend(self.daemon_nodes(service));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter()
+            .map(|id| {
+                let n = self.cluster.node(id);
+                let left = n.remaining();
+                let others = self.cluster.tasks_on(id).filter(|t| t.service != service).count() as u32;
+                NodeView {
+                    id,
+                    capacity: n.spec.capacity,
+                    zone: n.spec.zone,
+                    active: n.takes_tasks(),
+                    others,
+                    cpu_left: left.cpu.parts(),
+                    memory_left: left.memory.get(),
+                }
+            })
+            .collect()
+    }
+
+    /// Room for more tasks of a service, which only the balance of zones asks for.
+    fn room_seen(&self, service: ServiceId) -> Vec<ZoneRoom> {
+        let zones = self.plan.cluster.zones;
+        let mut counts = vec![0_u32; zones as usize];
+        for t in self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()) {
+            counts[t.zone.index()] += 1;
+        }
+        let s = &self.services[service.index()];
+        let balanced = crate::cluster::spread::zones_balanced(&counts);
+        if balanced || s.plan.ecs.availability_zone_rebalancing != Switch::Enabled {
+            return Vec::new();
+        }
+        let needs = &self.cluster.service(service).needs;
+        let mut room = Vec::new();
+        for share in s.strategy.shares().iter().filter(|share| self.cluster.has_nodes(share.capacity)) {
+            for zone in (0..zones).map(ZoneId) {
+                let fits = |n: &&crate::cluster::Node| {
+                    n.spec.zone == zone && n.takes_tasks() && self.pool.obstacle(n.id, s.shape).is_none()
+                };
+                let each = |n: &crate::cluster::Node| {
+                    let one = needs.distinct || !needs.ports.is_empty();
+                    per_instance(&TaskGroup { needs: needs.resources, one_each: one, tasks: 1 }, n.remaining())
+                };
+                let tasks = self.cluster.nodes_of(share.capacity).filter(fits).map(each).fold(0, u32::saturating_add);
+                room.push(ZoneRoom { capacity: share.capacity, zone, tasks });
+            }
+        }
+        room
     }
 
     /// One pass of the scheduler over a service.
     pub(super) fn on_scheduler(&mut self, service: ServiceId) -> Result<(), RunError> {
+        if let Some(job) = self.job_of(service) {
+            self.pump_job(job);
+            return Ok(());
+        }
         let now = self.queue.now();
+        self.refresh_work(service);
         let observation = self.observe_service(service);
         let plan = self.services[service.index()].plan;
         let (commands, before) = if self.in_stages(service) {
@@ -110,7 +185,14 @@ impl Simulation<'_> {
                 _ => acted = true,
             }
         }
+        for command in &commands {
+            if let SchedulerCommand::Held { by: Hold::Throttle { until }, .. } = command {
+                self.services[service.index()].trouble.throttled(now, *until);
+            }
+        }
         let waits_for = waits.join("; ");
+        let waiting = self.cluster.service(service).deploying() && !acted;
+        self.services[service.index()].trouble.deployment_waits(now, if waiting { &waits_for } else { "" });
         let last_stage = commands.iter().rposition(|c| matches!(c, SchedulerCommand::EnterStage { .. }));
         for (i, command) in commands.iter().enumerate() {
             match *command {
@@ -148,12 +230,12 @@ impl Simulation<'_> {
         let configuration = &s.plan.ecs.deployment_configuration;
         let rebalance = eligible(&Eligibility {
             enabled: s.plan.ecs.availability_zone_rebalancing == Switch::Enabled,
-            replica: true,
+            replica: s.plan.ecs.scheduling_strategy == SchedulingStrategy::Replica,
             external: false,
             maximum_percent: configuration.maximum_percent,
-            first_strategy_spreads_zones: None,
+            first_strategy_spreads_zones: s.plan.ecs.placement_strategy.first().map(PlacementStrategy::spreads_zones),
             classic_load_balancer: false,
-            zone_constraint: false,
+            zone_constraint: s.plan.ecs.placement_constraints.iter().any(PlacementConstraint::names_zone),
         });
         SchedulerSpec {
             deployment: configuration,
@@ -161,9 +243,13 @@ impl Simulation<'_> {
             stopping_counts: s.plan.ecs.stopping_counts,
             shares: s.strategy.shares(),
             zones: self.plan.cluster.zones,
-            rebalance: rebalance.is_ok(),
+            // A zone that is out cannot be filled: balance waits until it is back.
+            rebalance: rebalance.is_ok() && !self.faults.any_shut(),
             bake_time: bake_time(configuration.bake_time_in_minutes, alarms),
             tie_seed: Some(s.tie_seed),
+            placement: &s.plan.ecs.placement_strategy,
+            needs: self.cluster.service(service).needs.resources,
+            daemon: s.plan.ecs.scheduling_strategy == SchedulingStrategy::Daemon,
         }
     }
 
@@ -175,7 +261,7 @@ impl Simulation<'_> {
             d.stalled = None; // it goes on after all
         }
         match *command {
-            SchedulerCommand::Start { deployment, capacity, zone, reason, .. } => {
+            SchedulerCommand::Start { deployment, capacity, zone, node, reason, .. } => {
                 if let Some(task) = self.try_apply(Command::StartTask { service, deployment, capacity, zone }) {
                     let s = &self.services[service.index()];
                     let cause = (reason == StartReason::BelowDesired && !s.scale_outs.is_empty())
@@ -187,8 +273,10 @@ impl Simulation<'_> {
                         StartReason::NewRevision => "deployment",
                         StartReason::ReplaceUnhealthy | StartReason::ReplaceOld => "replacement",
                         StartReason::Rebalance => "rebalancing",
+                        StartReason::Daemon => "new instance",
                     };
                     runtime.cause = cause;
+                    runtime.pinned = node;
                     self.enqueue_launch(task);
                 }
             }
@@ -204,6 +292,7 @@ impl Simulation<'_> {
                         StopReason::OldRevision => "Replaced by a task of the new revision",
                         StopReason::Unhealthy => "Task failed health checks",
                         StopReason::Rebalance => "Availability Zone rebalancing",
+                        StopReason::Draining => "Its container instance is DRAINING",
                     }
                     .to_string();
                 }
@@ -420,6 +509,7 @@ fn start_words(reason: StartReason) -> (&'static str, &'static str) {
         StartReason::ReplaceUnhealthy => ("replace_unhealthy", "an unhealthy task gets a replacement first"),
         StartReason::ReplaceOld => ("replace_old", "an old task was lost during the deployment"),
         StartReason::Rebalance => ("rebalance", "zones are uneven"),
+        StartReason::Daemon => ("daemon", "an instance has no task of the service"),
     }
 }
 
@@ -429,6 +519,7 @@ fn stop_words(reason: StopReason) -> (&'static str, &'static str) {
         StopReason::OldRevision => ("old_revision", "new tasks have taken the place of old ones"),
         StopReason::Unhealthy => ("unhealthy", "tasks failed their health checks"),
         StopReason::Rebalance => ("rebalance", "zones are uneven"),
+        StopReason::Draining => ("draining", "its instance is draining"),
     }
 }
 
@@ -439,5 +530,6 @@ fn hold_text(by: Hold) -> String {
         Hold::Provisioning => "quota of tasks in PROVISIONING or of the service".to_string(),
         Hold::Throttle { until } => format!("restart throttle until {:.0} s", until.as_secs_f64()),
         Hold::Failed => "the failed deployment".to_string(),
+        Hold::Protection => "task scale-in protection".to_string(),
     }
 }

@@ -24,6 +24,8 @@ pub(super) mod purpose {
     pub(crate) const SPOT: u64 = 10;
     pub(crate) const RECLAIM: u64 = 11;
     pub(crate) const CHECK_PHASE: u64 = 12;
+    pub(crate) const PLACEMENT: u64 = 13;
+    pub(crate) const PROTECTION: u64 = 14;
     pub(crate) const CONTAINER: u64 = 1_000;
 }
 

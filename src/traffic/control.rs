@@ -3,10 +3,11 @@
 use super::balancer::{Target, TargetState};
 use super::jobs::Further;
 use super::processor::{Clock, Cores, Slow};
+use super::queue::own;
 use super::request::{NONE, Request, Stage};
 use super::server::ServerSpec;
 use super::totals::{Failure, Queueing};
-use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, TrafficEvent};
+use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, Source, TrafficEvent};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::units::{Bytes, Cpu, ServerId, ServiceId};
 
@@ -14,6 +15,9 @@ impl DataPlane {
     /// Adds a task server. It is not ready, and its balancer does not know it.
     pub fn add_server(&mut self, q: &mut impl Agenda, spec: ServerSpec) -> ServerId {
         let id = self.servers.add(&spec, q.now().as_nanos());
+        if let Some(share) = spec.node {
+            self.seat(q, id, share);
+        }
         let at = id as usize;
         if at == self.targets.of.len() {
             self.targets.of.push(Target::NEW);
@@ -31,8 +35,9 @@ impl DataPlane {
         self.services[service.index()].share(weights);
     }
 
-    /// Changes the speed of a server: 1 is normal, 0 stands still.
+    /// Changes the speed of a server: 1 is normal, 0 stands still. That of its node comes on top.
     pub fn set_speed(&mut self, q: &mut impl Agenda, server: ServerId, speed: f64) {
+        let speed = speed * self.node_speed(server.0);
         self.change(q, server, |clock, cores, slow| clock.set_speed(cores, slow, speed));
     }
 
@@ -69,7 +74,8 @@ impl DataPlane {
         let now = q.now();
         let hot = &self.servers.hot[server.index()];
         let full = hot.held >= hot.limit;
-        if full && !self.servers.may_queue(server.0) {
+        let cut_off = self.servers.cold[server.index()].cut_off;
+        if full && !cut_off && !self.servers.may_queue(server.0) {
             self.notices.push(Notice::Probe { server, token, ok: false });
             return;
         }
@@ -85,12 +91,16 @@ impl DataPlane {
             class: NONE,
             service,
             attempt: 0,
-            stage: Stage::Backoff,
+            stage: if cut_off { Stage::Hanging } else { Stage::Backoff },
             orphan: false,
         });
         let event = TrafficEvent::ProbeTimeout { request: at, generation: self.requests.generation(at) };
+        // A slow network takes its part of the time.
+        let timeout = timeout.saturating_sub(self.servers.kind(server.0).spec.effect.latency);
         q.schedule(now + timeout, Phase::State, event);
-        if full {
+        if cut_off {
+            // Nobody takes the connection.
+        } else if full {
             self.queue(q, server.0, at);
         } else {
             self.services[service as usize].observe(now.as_nanos(), 0, 1);
@@ -111,7 +121,7 @@ impl DataPlane {
 
     /// The end of a task: everything in it is lost (502 to clients) and its CPU stops.
     pub fn kill(&mut self, q: &mut impl Agenda, server: ServerId) {
-        self.lose_all(q, server.0);
+        self.lose_all(q, server.0, false);
     }
 
     /// Gives the slot of a server back; what is still inside is lost. The id must not be used any more.
@@ -119,8 +129,10 @@ impl DataPlane {
         if !self.servers.cold[server.index()].alive {
             return;
         }
-        self.lose_all(q, server.0);
+        self.lose_all(q, server.0, false);
+        self.forget(server.0);
         self.deregister(q, server);
+        self.unseat(q, server.0);
         self.servers.remove(server.0);
     }
 
@@ -134,9 +146,7 @@ impl DataPlane {
     /// CPU used by a server since it was added, in vCPU-seconds: requests, abandoned work, health checks, background.
     #[must_use]
     pub fn cpu_used(&self, now: SimTime, server: ServerId) -> f64 {
-        let hot = &self.servers.hot[server.index()];
-        let cores = &self.servers.kinds[hot.clock.kind()].cores;
-        hot.clock.used(cores, &self.servers.slow[server.index()], now.as_nanos())
+        self.servers.used(server.0, now.as_nanos()).0
     }
 
     /// Of this, CPU spent on attempts whose answer nobody got, in vCPU-seconds, counted when the attempt ends.
@@ -249,7 +259,10 @@ impl DataPlane {
         }
         let (from, to) = (from.as_nanos() as f64, to.as_nanos() as f64);
         let mut requests = 0.0;
-        for source in self.sources.iter().filter(|s| s.service == service.0) {
+        // A worker is offered what is sent to its queue.
+        let queue = self.services[service.index()].worker.as_ref().map_or(NONE, |w| w.queue);
+        let offers = |s: &&Source| if s.queue == NONE { s.service == service.0 } else { s.queue == queue };
+        for source in self.sources.iter().filter(offers) {
             requests += source.process.expected(from, to)?;
         }
         Some(requests / length)
@@ -287,11 +300,11 @@ impl DataPlane {
         self.services[service as usize].observe(q.now().as_nanos(), 0, -1);
         let r = self.requests[at];
         self.lose(q, server, at, r);
-        self.lose_all(q, server);
+        self.lose_all(q, server, false);
     }
 
-    /// Everything in a server is lost; it serves no more.
-    fn lose_all(&mut self, q: &mut impl Agenda, server: u32) {
+    /// Everything in a server is lost; it serves no more. Callers learn of it at once, or with `silent` never.
+    pub(super) fn lose_all(&mut self, q: &mut impl Agenda, server: u32, silent: bool) {
         let now = q.now().as_nanos();
         let inside = self.inside(server);
         self.servers.advance(server, now);
@@ -300,8 +313,10 @@ impl DataPlane {
         let (hot, cold) = (&mut self.servers.hot[server as usize], &mut self.servers.cold[server as usize]);
         let attained = hot.clock.attained;
         let (queued, held) = (cold.queued as i32, hot.held as i32);
-        cold.accepting = false;
-        cold.ready = false;
+        if !silent {
+            cold.accepting = false;
+            cold.ready = false;
+        }
         cold.queue.clear();
         cold.queued = 0;
         let further: &mut Further = &mut self.servers.further[server as usize];
@@ -321,7 +336,11 @@ impl DataPlane {
             if r.class != NONE {
                 self.waste(server, r.service, spent);
             }
-            self.lose(q, server, at, r);
+            if silent && r.class != NONE && !r.orphan {
+                self.requests[at].stage = Stage::Stranded;
+            } else {
+                self.lose(q, server, at, r);
+            }
         }
         self.reschedule(q, server);
     }
@@ -335,6 +354,8 @@ impl DataPlane {
             self.requests.remove(at);
         } else if r.orphan {
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_lost(q, at, r);
         } else {
             let service = &mut self.services[r.service as usize];
             service.balancer(&self.targets, server).less(&mut self.targets, server);

@@ -23,12 +23,16 @@ mod arrivals;
 mod balancer;
 mod client;
 mod control;
+mod credits;
 mod curve;
+mod faults;
 mod histogram;
 mod jobs;
+mod node;
 mod path;
 mod plan;
 mod processor;
+mod queue;
 mod request;
 mod sampler;
 mod server;
@@ -40,14 +44,18 @@ use std::hash::Hash;
 use crate::kernel::{EventQueue, Phase, SimTime, Stream};
 
 pub use balancer::TargetState;
+pub use credits::{BurstMode, BurstSpec};
 pub use histogram::Histogram;
+pub use node::{NodeSpec, NodeTotals};
 pub use plan::TrafficError;
-pub use server::{RevisionEffect, ServerSpec};
+pub use queue::{QueueGauges, QueueTotals};
+pub use server::{NodeShare, NodeSlot, RevisionEffect, ServerSpec};
 pub use totals::{Failure, Failures, Notice, Queueing, ServiceTotals};
 
 use arrivals::Process;
 use balancer::{Balancer, Targets};
 use client::ClientRules;
+use queue::{Loops, QueueState, WorkerRules};
 use request::Slab;
 use sampler::Sampler;
 use server::Servers;
@@ -99,11 +107,30 @@ pub enum TrafficEvent {
         /// The record's generation.
         generation: u32,
     },
+    /// Messages of a queue may become visible.
+    Queue {
+        /// Which queue.
+        queue: u32,
+    },
+    /// A loop of a worker gets the answer of its receive.
+    Poll {
+        /// The worker's server.
+        server: u32,
+        /// Which life of the server.
+        epoch: u32,
+    },
     /// A health check should have been answered by now.
     ProbeTimeout {
         /// Its record.
         request: u32,
         /// The record's generation.
+        generation: u32,
+    },
+    /// The CPU credits of a node may be spent.
+    Credits {
+        /// The node's slot.
+        node: u32,
+        /// The generation of what is in the slot.
         generation: u32,
     },
 }
@@ -153,6 +180,9 @@ pub struct DataPlane {
     servers: Servers,
     targets: Targets,
     requests: Slab,
+    queues: Vec<QueueState>,
+    /// By server, for those that work on queues.
+    loops: Vec<Loops>,
     notices: Vec<Notice>,
 }
 
@@ -165,6 +195,9 @@ struct Class {
     request_bytes: u64,
     response_bytes: u64,
     error_rate: f64,
+    /// What a fault of the dependency adds to the class's own error rate, and its factor on the waiting.
+    fault_errors: f64,
+    wait_factor: f64,
 }
 
 /// Target groups of its own that a service has: deployments with a second fleet need two.
@@ -191,6 +224,8 @@ struct ServiceState {
     /// The one that gets everything when there are not.
     sole: u8,
     client: ClientRules,
+    /// For a service that works on a queue.
+    worker: Option<WorkerRules>,
     patience: Option<Sampler>,
     network: Sampler,
     /// Time from sending until the client or the balancer gives up, nanoseconds.
@@ -205,6 +240,8 @@ struct ServiceState {
     class_shares: Vec<f64>,
     in_flight: u64,
     connections_per_request: f64,
+    /// Share of connections that go to a balancer node that is lost.
+    lost_entry: f64,
     connection_carry: f64,
     observed: Observed,
 }
@@ -220,6 +257,8 @@ struct Observed {
 #[derive(Clone, Debug)]
 struct Source {
     service: u32,
+    /// The queue it sends to; none for requests.
+    queue: u32,
     /// Root of the seeds of its requests.
     root: u64,
     count: u64,

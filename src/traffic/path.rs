@@ -2,9 +2,10 @@
 
 use super::balancer::{Balancer, Targets};
 use super::plan::shares;
+use super::queue::own;
 use super::request::{NONE, Request, Slab, Stage};
 use super::totals::Failure;
-use super::{Agenda, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
+use super::{Agenda, Class, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
 use crate::kernel::{Draw, Phase, SimTime};
 use crate::units::ServerId;
 
@@ -20,6 +21,7 @@ mod purpose {
     pub(super) const NETWORK: u64 = 8;
     pub(super) const BACKOFF: u64 = 9;
     pub(super) const PATIENCE: u64 = 10;
+    pub(super) const ENTRY: u64 = 11;
 }
 
 /// The draw of a request for a purpose, the same in every attempt.
@@ -32,6 +34,21 @@ fn drawn(seed: u64, purpose: u64) -> Draw {
 #[inline]
 fn attempt_draw(seed: u64, purpose: u64, attempt: u16) -> Draw {
     Draw::new(seed).of(purpose | (u64::from(attempt) + 1) << 8)
+}
+
+/// The position of a request's class among those of its service, by the upper ends of their shares.
+#[inline]
+pub(super) fn drawn_class(class_shares: &[f64], seed: u64) -> u32 {
+    if class_shares.is_empty() {
+        return 0;
+    }
+    let u = drawn(seed, purpose::CLASS).unit();
+    class_shares.iter().map(|&end| u32::from(end <= u)).sum()
+}
+
+/// Whether an attempt fails by the application's own fault is drawn from this.
+pub(super) fn error_draw(seed: u64, attempt: u16) -> Draw {
+    attempt_draw(seed, purpose::ERROR, attempt)
 }
 
 #[inline]
@@ -60,9 +77,14 @@ impl DataPlane {
                 let s = &mut self.sources[source as usize];
                 let seed = Draw::new(s.root).of(s.count).bits();
                 s.count += 1;
-                let service = s.service;
-                self.begin(q, service, seed, NONE);
+                let (service, queue) = (s.service, s.queue);
+                match queue {
+                    NONE => self.begin(q, service, seed, NONE),
+                    queue => self.message_sent(q, queue, seed),
+                }
             }
+            TrafficEvent::Queue { queue } => self.on_queue(q, queue),
+            TrafficEvent::Poll { server, epoch } => self.on_poll(q, server, epoch),
             TrafficEvent::Think { user } => {
                 let u = self.users[user as usize];
                 // Even keys are think times, odd ones requests.
@@ -99,8 +121,12 @@ impl DataPlane {
                 {
                     self.requests[request].orphan = true;
                     self.notices.push(Notice::Probe { server: ServerId(r.server), token: r.seed, ok: false });
+                    if r.stage == Stage::Hanging {
+                        self.requests.remove(request); // no server has it
+                    }
                 }
             }
+            TrafficEvent::Credits { node, generation } => self.credits_due(q, node, generation),
         }
     }
 
@@ -124,11 +150,7 @@ impl DataPlane {
     fn begin(&mut self, q: &mut impl Agenda, service: u32, seed: u64, caller: u32) {
         let now = q.now().as_nanos();
         let s = &mut self.services[service as usize];
-        let mut class = s.first_class;
-        if !s.class_shares.is_empty() {
-            let u = drawn(seed, purpose::CLASS).unit();
-            class += s.class_shares.iter().map(|&end| u32::from(end <= u)).sum::<u32>();
-        }
+        let class = s.first_class + drawn_class(&s.class_shares, seed);
         s.totals.started += 1;
         s.in_flight += 1;
         if let Some(budget) = &mut s.client.budget {
@@ -161,13 +183,19 @@ impl DataPlane {
         let service = &mut self.services[id as usize];
         service.totals.attempts += 1;
         service.totals.request_bytes += class.request_bytes;
+        if service.lost_entry > 0.0 && attempt_draw(seed, purpose::ENTRY, attempt).unit() < service.lost_entry {
+            r.stage = Stage::NoEntry;
+            service.watch(q, now, at, id, &self.requests);
+            return;
+        }
         let target = match service.group(seed, attempt) {
             Group::Own(own) => service.balancers[usize::from(own)]
                 .pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt)),
             Group::Empty => None,
             Group::External => {
                 let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
-                let wait = class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)));
+                let wait =
+                    class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)) * class.wait_factor);
                 r.stage = Stage::External;
                 service.watch(q, now, at, id, &self.requests);
                 let done = instant(now.saturating_add((work + wait + 0.5) as u64));
@@ -197,6 +225,9 @@ impl DataPlane {
             service.balancer(&self.targets, server).more(&mut self.targets, server);
             service.watch(q, now, at, id, &self.requests);
             self.queue(q, server, at);
+        } else if self.servers.cold[server as usize].cut_off {
+            r.server = server;
+            self.hang(q, at);
         } else {
             service.totals.refused += 1;
             service.totals.elb_502 += 1;
@@ -309,6 +340,10 @@ impl DataPlane {
     /// Sets the next completion of a server whose time is accounted until now.
     #[inline]
     pub(super) fn reschedule(&mut self, q: &mut impl Agenda, server: u32) {
+        if self.servers.hot[server as usize].clock.shared() {
+            self.reshare(q, server);
+            return;
+        }
         let due = self.servers.share(server);
         let hot = &mut self.servers.hot[server as usize];
         if due != hot.due {
@@ -327,16 +362,20 @@ impl DataPlane {
         self.servers.advance(server, now);
         let hot = &mut self.servers.hot[server as usize];
         hot.due = u64::MAX;
+        if hot.clock.shared() && self.servers.seats[server as usize].turn {
+            self.reshare(q, server);
+            return;
+        }
         let Some((mark, at)) = hot.jobs.pop(&mut self.servers.further, server, &self.requests) else { return };
         hot.clock.reached(mark);
         hot.clock.running -= 1;
         let r = &mut self.requests[at];
         if r.class != NONE
-            && let Some(law) = &self.classes[r.class as usize].wait
+            && let Class { wait: Some(law), wait_factor, .. } = &self.classes[r.class as usize]
         {
             let seed = r.seed;
             let factor = self.servers.kinds[hot.clock.kind()].spec.effect.wait_factor;
-            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor;
+            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor * wait_factor;
             if wait >= 0.5 {
                 r.stage = Stage::Waiting;
                 let end = now.saturating_add((wait + 0.5) as u64);
@@ -355,6 +394,7 @@ impl DataPlane {
     fn wait_end(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         match r.stage {
             Stage::External => self.answer(q, at, r),
+            Stage::Hanging => self.no_connection(q, at, r),
             Stage::Waiting => {
                 let server = r.server;
                 let hot = &self.servers.hot[server as usize];
@@ -386,10 +426,16 @@ impl DataPlane {
             let work = self.work(&r, server);
             self.waste(server, r.service, work);
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_done(q, server, at, r);
         } else {
             self.answer(q, at, r);
         }
         self.next_in(q, server);
+        // A free loop of a worker asks for messages, also when a health check has freed it.
+        if own(r.caller) || r.class == NONE {
+            self.ask(q, server);
+        }
     }
 
     /// Work that nobody got anything of, in vCPU-nanoseconds.
@@ -404,11 +450,13 @@ impl DataPlane {
         let now = q.now().as_nanos();
         let class = &self.classes[r.class as usize];
         let service = &mut self.services[r.service as usize];
-        let mut errors = class.error_rate;
+        let mut errors = class.error_rate + class.fault_errors - class.error_rate * class.fault_errors;
+        let mut travel = service.travel(r.seed, r.attempt);
         if r.server != NONE {
             service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
-            let own = self.servers.kind(r.server).spec.effect.error_rate;
-            errors += own - errors * own;
+            let effect = &self.servers.kind(r.server).spec.effect;
+            errors += effect.error_rate - errors * effect.error_rate;
+            travel = travel.saturating_add(effect.latency.as_nanos());
         }
         let error = errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
         let totals = &mut service.totals;
@@ -422,7 +470,7 @@ impl DataPlane {
         } else {
             totals.responses_2xx += 1;
         }
-        let seen = now.saturating_add(service.travel(r.seed, r.attempt));
+        let seen = now.saturating_add(travel);
         if let Some(timeout) = service.client.timeout
             && seen > r.sent.saturating_add(timeout)
         {
@@ -514,6 +562,11 @@ impl DataPlane {
     fn give_up(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let now = q.now().as_nanos();
         let service = &mut self.services[r.service as usize];
+        if r.stage == Stage::NoEntry {
+            // No balancer node saw it: it has no code.
+            self.failed(q, at, Failure::Timeout, now, false);
+            return;
+        }
         let (why, seen) = if service.client_limit {
             service.totals.client_gone_460 += 1;
             (Failure::Timeout, now)
@@ -522,7 +575,8 @@ impl DataPlane {
             (Failure::GatewayTimeout, now.saturating_add(service.travel(r.seed, r.attempt)))
         };
         let cancel = service.client.cancel;
-        if r.stage == Stage::External {
+        if matches!(r.stage, Stage::External | Stage::Hanging | Stage::Stranded) {
+            self.let_go(r.server);
             self.failed(q, at, why, seen, false);
             return;
         }
@@ -577,7 +631,7 @@ impl DataPlane {
 /// Somebody waits for the answer of this attempt.
 #[inline]
 fn awaited(r: &Request) -> bool {
-    !r.orphan && matches!(r.stage, Stage::Queued | Stage::Running | Stage::Waiting | Stage::External)
+    !r.orphan && !matches!(r.stage, Stage::Free | Stage::Backoff | Stage::Late)
 }
 
 impl ServiceState {
@@ -621,7 +675,7 @@ impl ServiceState {
 
     /// Makes sure that somebody looks when the time of this attempt is over.
     #[inline]
-    fn watch(&mut self, q: &mut impl Agenda, now: u64, at: u32, id: u32, requests: &Slab) {
+    pub(super) fn watch(&mut self, q: &mut impl Agenda, now: u64, at: u32, id: u32, requests: &Slab) {
         if self.limit == u64::MAX {
             return;
         }

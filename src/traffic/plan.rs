@@ -6,12 +6,13 @@ use super::arrivals::{Process, RateProcess, RecordedProcess, TraceProcess};
 use super::balancer::{Balancer, Targets};
 use super::client::ClientRules;
 use super::curve::RateCurve;
-use super::request::Slab;
+use super::queue::{QueueRules, QueueState, WorkerRules};
+use super::request::{NONE, Slab};
 use super::sampler::{Sampler, Tables};
 use super::server::Servers;
 use super::{Class, DataPlane, Group, Observed, Population, ServiceState, ServiceTotals, Source, User};
 use crate::kernel::{Draw, Law, SimDuration, Streams};
-use crate::scenario::model::{Algorithm, Inputs, LoadBalancer, Plan, Service, TimeLaw};
+use crate::scenario::model::{Algorithm, Inputs, LoadBalancer, Plan, Queue, Service, TimeLaw, Traffic, Worker};
 
 /// Seconds to nanoseconds.
 const NANOS: f64 = 1e9;
@@ -20,12 +21,24 @@ const NANOS: f64 = 1e9;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrafficError {
     /// A file that the plan names is not among the inputs.
-    #[error("services.{service}.traffic: the file {file:?} was not read")]
+    #[error("{kind}.{name}.traffic: the file {file:?} was not read")]
     MissingInput {
-        /// The service.
-        service: String,
+        /// `services` or `queues`.
+        kind: &'static str,
+        /// Which one.
+        name: String,
         /// The name that the plan gives.
         file: String,
+    },
+    /// A value of a queue has no meaning.
+    #[error("queues.{queue}.{address}: {what}")]
+    Queue {
+        /// The queue.
+        queue: String,
+        /// The address inside the queue.
+        address: &'static str,
+        /// What is wrong.
+        what: String,
     },
     /// A value has no meaning.
     #[error("services.{service}.{address}: {what}")]
@@ -82,6 +95,8 @@ impl DataPlane {
             servers: Servers::default(),
             targets: Targets::default(),
             requests: Slab::default(),
+            queues: plan.queues.values().map(|q| QueueState::new(queue_rules(plan, q))).collect(),
+            loops: Vec::new(),
             notices: Vec::new(),
         };
         let time_of_day = plan.simulation.start.as_second().rem_euclid(86_400);
@@ -94,7 +109,18 @@ impl DataPlane {
         for (name, service) in &plan.services {
             let invalid = |address, what: String| TrafficError::Invalid { service: name.clone(), address, what };
             plane.add_service(service, &with.tables, invalid)?;
-            plane.add_sources(name, service, &with, invalid)?;
+            let state = plane.services.last_mut().expect("it was added just now");
+            state.worker = service.worker.as_ref().and_then(|w| worker_rules(plan, name, w, &with));
+            let to = SendsTo { service: (plane.services.len() - 1) as u32, queue: NONE, kind: "services", name };
+            plane.add_sources(to, &service.traffic, &with, invalid)?;
+            if service.requests.is_empty() && plane.sends_to(to.service) {
+                return Err(invalid("requests", "the service has traffic but no request class".into()));
+            }
+        }
+        for (index, (name, queue)) in plan.queues.iter().enumerate() {
+            let invalid = |address, what: String| TrafficError::Queue { queue: name.clone(), address, what };
+            let to = SendsTo { service: NONE, queue: index as u32, kind: "queues", name };
+            plane.add_sources(to, &queue.traffic, &with, invalid)?;
         }
         Ok(plane)
     }
@@ -117,6 +143,8 @@ impl DataPlane {
                 request_bytes: class.request_bytes.get(),
                 response_bytes: class.response_bytes.get(),
                 error_rate: class.error_rate,
+                fault_errors: 0.0,
+                wait_factor: 1.0,
             });
         }
         let mut class_shares = shares(service.requests.values().map(|c| c.weight));
@@ -156,16 +184,18 @@ impl DataPlane {
             own_weight,
             groups: Vec::new(),
             sole: 0,
-            patience: service.client.patience.as_ref().map(|l| law(l, tables)),
+            patience: service.client.patience.as_ref().filter(|_| service.worker.is_none()).map(|l| law(l, tables)),
             network: law(&lb.network_latency, tables),
             limit: client.timeout.unwrap_or(u64::MAX).min(idle),
             client_limit,
             client,
+            worker: None,
             ring: VecDeque::new(),
             armed: false,
             first_class,
             class_shares,
             in_flight: 0,
+            lost_entry: 0.0,
             connections_per_request: lb.connections_per_request.max(0.0),
             connection_carry: 0.0,
             observed: Observed::default(),
@@ -175,24 +205,30 @@ impl DataPlane {
         Ok(())
     }
 
+    /// Whether a service has a source of its own.
+    fn sends_to(&self, service: u32) -> bool {
+        self.sources.iter().any(|s| s.service == service) || self.populations.iter().any(|p| p.service == service)
+    }
+
     fn add_sources(
         &mut self,
-        name: &str,
-        service: &Service,
+        to: SendsTo<'_>,
+        traffic: &Traffic,
         with: &With<'_>,
         invalid: impl Fn(&'static str, String) -> TrafficError,
     ) -> Result<(), TrafficError> {
         let With { inputs, streams, time_of_day, ref tables } = *with;
-        let traffic = &service.traffic;
-        let id = (self.services.len() - 1) as u32;
-        let before = (self.sources.len(), self.users.len());
+        let SendsTo { service: id, queue, kind, name } = to;
+        // The streams of services have no word for their kind, those of queues do.
+        let of = if queue == NONE { name.to_owned() } else { format!("{kind}/{name}") };
         let mut add = |source: &str, process: Process| {
             self.sources.push(Source {
                 service: id,
-                root: streams.root(&format!("requests/{name}/{source}")),
+                queue,
+                root: streams.root(&format!("requests/{of}/{source}")),
                 count: 0,
                 process,
-                stream: streams.stream(&format!("arrivals/{name}/{source}")),
+                stream: streams.stream(&format!("arrivals/{of}/{source}")),
             });
         };
         let curve =
@@ -202,7 +238,7 @@ impl DataPlane {
                 RateProcess::new(curve, &traffic.arrivals, tables).map_err(|e| invalid("traffic.arrivals", e))?;
             add("rate", Process::Rate(process));
         }
-        let missing = |file: &str| TrafficError::MissingInput { service: name.to_owned(), file: file.to_owned() };
+        let missing = |file: &str| TrafficError::MissingInput { kind, name: name.to_owned(), file: file.to_owned() };
         if let Some(trace) = &traffic.trace {
             let rows = inputs.traces.get(&trace.file).ok_or_else(|| missing(&trace.file))?;
             let process = TraceProcess::new(trace, rows.clone()).map_err(|e| invalid("traffic.trace", e))?;
@@ -224,9 +260,42 @@ impl DataPlane {
                 cycle: 0,
             }));
         }
-        if service.requests.is_empty() && before != (self.sources.len(), self.users.len()) {
-            return Err(invalid("requests", "the service has traffic but no request class".into()));
-        }
         Ok(())
     }
+}
+
+/// Who gets what a source sends.
+#[derive(Clone, Copy)]
+struct SendsTo<'a> {
+    service: u32,
+    queue: u32,
+    kind: &'static str,
+    name: &'a str,
+}
+
+fn queue_rules(plan: &Plan, queue: &Queue) -> QueueRules {
+    let dead_letter = queue.redrive_policy.as_ref().and_then(|r| {
+        let to = plan.queues.get_index_of(&r.dead_letter_queue)?;
+        Some((to as u32, r.max_receive_count))
+    });
+    QueueRules {
+        visibility: queue.visibility_timeout.as_nanos(),
+        retention: queue.message_retention_period.as_nanos(),
+        delay: queue.delay_seconds.as_nanos(),
+        dead_letter,
+        max_in_flight: u64::from(queue.max_in_flight),
+    }
+}
+
+fn worker_rules(plan: &Plan, name: &str, worker: &Worker, with: &With<'_>) -> Option<WorkerRules> {
+    Some(WorkerRules {
+        queue: plan.queues.get_index_of(&worker.queue)? as u32,
+        batch: worker.max_number_of_messages,
+        wait: worker.wait_time_seconds.as_nanos(),
+        pause: worker.poll_interval.as_nanos(),
+        latency: law(&worker.receive_latency, &with.tables),
+        heartbeat: worker.heartbeat.map(|h| h.as_nanos()),
+        root: with.streams.root(&format!("receives/{name}")),
+        receives: 0,
+    })
 }

@@ -40,6 +40,22 @@ impl Cores {
         let cores = if model == CpuModel::Quota { c.ceil() } else { c };
         Self { cores, inverse: 1.0 / cores, quota: c * PERIOD as f64, throttled: cores > c }
     }
+
+    /// No limit but that of the node: the cores are those that the node has.
+    pub(super) fn unlimited() -> Self {
+        Self { cores: f64::INFINITY, inverse: 0.0, quota: f64::INFINITY, throttled: false }
+    }
+
+    /// The cores that are visible, not above those of a node.
+    pub(super) fn visible(&self, node: f64) -> f64 {
+        self.cores.min(node)
+    }
+
+    /// A quota may bind.
+    #[inline]
+    pub(super) fn throttled(&self) -> bool {
+        self.throttled
+    }
 }
 
 /// The state that every event of a server needs. Before anything changes, the time until then is
@@ -56,14 +72,20 @@ pub(super) struct Clock {
     used: f64,
     /// Requests on the CPU.
     pub(super) running: u32,
-    /// The kind of server, and [`ODD`] when it is throttled, has a background or another speed than normal.
+    /// The kind of server, and [`ODD`] when it is throttled, has a background or another speed than normal. With [`ODD`]
+    /// also [`SHARED`] when it is on a node, and [`FLOWING`] while its time is the node's.
     tag: u32,
 }
 
 const ODD: u32 = 1 << 31;
+const SHARED: u32 = 1 << 30;
+const FLOWING: u32 = 1 << 29;
+/// A quota with less than this left is used up, vCPU-nanoseconds: what rounding may leave of it.
+const NOTHING: f64 = 1e-3;
 
-/// The state of throttled servers, and of those with a background or at another speed.
+/// The state of throttled servers, of those with a background or at another speed, and of those on a node.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Slow {
     /// CPU left in this period, and its end.
     left: f64,
@@ -73,11 +95,15 @@ pub(super) struct Slow {
     inverse_busy: f64,
     speed: f64,
     background: f64,
+    /// Cores that may be used now: those of the task, fewer while a node's other tasks leave fewer.
+    room: f64,
+    /// Time that the quota kept the CPU from those who wanted it, nanoseconds.
+    stalled: f64,
 }
 
 /// The smallest whole number at least `x`; zero for what is negative.
 #[inline]
-fn round_up(x: f64) -> u64 {
+pub(super) fn round_up(x: f64) -> u64 {
     // Through i64: the conversion is one instruction, and 292 years suffice for a step.
     let whole = x as i64;
     let up = whole + i64::from((whole as f64) < x);
@@ -97,14 +123,64 @@ impl Clock {
                 inverse_busy: f64::INFINITY,
                 speed: 1.0,
                 background: 0.0,
+                room: cores.cores,
+                stalled: 0.0,
             },
         )
+    }
+
+    /// From now on the server is on a node that has this many cores for it.
+    pub(super) fn seat(&mut self, slow: &mut Slow, room: f64) {
+        self.tag |= SHARED | ODD;
+        slow.room = room;
+    }
+
+    /// From now on time passes as the node's does: `weight` cores for a unit of it, which only [`Clock::flow`] accounts for.
+    /// Returns the node's time that work up to `mark` takes. Everything until now must be accounted.
+    #[inline]
+    pub(super) fn begin_flow(&mut self, slow: &mut Slow, weight: f64, mark: f64) -> f64 {
+        self.tag |= FLOWING;
+        self.rate = weight * slow.speed / f64::from(self.running);
+        slow.busy = weight;
+        let want = (mark - self.attained) / self.rate;
+        if want.is_nan() { 0.0 } else { want.max(0.0) }
+    }
+
+    /// Time passes as usual again. Everything until now must be accounted, and the rate set anew.
+    #[inline]
+    pub(super) fn end_flow(&mut self) {
+        self.tag &= !FLOWING;
+    }
+
+    /// Whether its time is the node's.
+    #[inline]
+    pub(super) fn flowing(&self) -> bool {
+        self.tag & FLOWING != 0
+    }
+
+    /// Accounts for a length of the node's time, which ends at `now`.
+    #[inline]
+    pub(super) fn flow(&mut self, slow: &Slow, length: f64, now: u64) {
+        self.attained += length * self.rate;
+        self.used += length * slow.busy;
+        self.last = now;
+    }
+
+    /// Whether the server is on a node.
+    #[inline]
+    pub(super) fn shared(&self) -> bool {
+        self.tag & SHARED != 0
     }
 
     /// The kind of the server.
     #[inline]
     pub(super) fn kind(&self) -> usize {
-        (self.tag & !ODD) as usize
+        (self.tag & !(ODD | SHARED | FLOWING)) as usize
+    }
+
+    /// Changes the kind of the server; the cores of both must be the same.
+    pub(super) fn set_kind(&mut self, kind: u32) {
+        self.tag = (self.tag & ODD) | kind;
     }
 
     #[inline]
@@ -112,7 +188,7 @@ impl Clock {
         self.tag & ODD == 0
     }
 
-    /// Accounts for the time until `now`.
+    /// Accounts for the time until `now`, which is the server's own.
     #[inline]
     pub(super) fn advance(&mut self, cores: &Cores, slow: &mut Slow, now: u64) {
         let length = now - self.last;
@@ -121,7 +197,11 @@ impl Clock {
             self.attained += attained;
             self.used += attained * f64::from(self.running);
         } else {
-            let run = if cores.throttled { slow.run(cores, self.last, now) } else { length as f64 };
+            let mut run = length as f64;
+            if cores.throttled {
+                run = slow.run(cores, self.last, now);
+                slow.stalled += length as f64 - run;
+            }
             self.attained += run * self.rate;
             self.used += run * slow.busy;
         }
@@ -133,14 +213,13 @@ impl Clock {
     pub(super) fn share(&mut self, cores: &Cores, slow: &mut Slow) {
         let n = f64::from(self.running);
         // Everywhere values instead of branches: how many are on the CPU is nothing that the processor could guess.
-        let even = (cores.cores / n).min(1.0);
         let rate = if self.plain() {
-            even
+            (cores.cores / n).min(1.0)
         } else {
             let (share, busy) = if slow.background == 0.0 {
-                (even, n.min(cores.cores))
+                ((slow.room / n).min(1.0), n.min(slow.room))
             } else {
-                with_background(cores.cores, n, slow.background)
+                with_background(slow.room, n, slow.background)
             };
             slow.busy = busy;
             slow.inverse_busy = 1.0 / busy;
@@ -194,16 +273,63 @@ impl Clock {
     }
 
     fn changed(&mut self, cores: &Cores, slow: &mut Slow) {
-        let plain = !cores.throttled && slow.speed == 1.0 && slow.background == 0.0;
+        let plain = !cores.throttled && slow.speed == 1.0 && slow.background == 0.0 && !self.shared();
         self.tag = if plain { self.tag & !ODD } else { self.tag | ODD };
         self.share(cores, slow);
     }
 
-    /// CPU used until `now`, in vCPU-seconds.
-    pub(super) fn used(&self, cores: &Cores, slow: &Slow, now: u64) -> f64 {
+    /// Until `now`: CPU used, and time in which the quota was used up and somebody wanted CPU, in vCPU-seconds and seconds.
+    /// `flow` is the length of the node's time when that counts.
+    pub(super) fn used(&self, cores: &Cores, slow: &Slow, now: u64, flow: f64) -> (f64, f64) {
         let (mut then, mut slow) = (*self, *slow);
-        then.advance(cores, &mut slow, now.max(self.last));
-        then.used / 1e9
+        if self.flowing() {
+            then.flow(&slow, flow, now);
+        } else {
+            then.advance(cores, &mut slow, now.max(self.last));
+        }
+        (then.used / 1e9, slow.stalled / 1e9)
+    }
+
+    /// Somebody wants CPU beside the requests.
+    #[inline]
+    pub(super) fn accompanied(slow: &Slow) -> bool {
+        slow.background > 0.0
+    }
+
+    /// What the server would use if it were alone, in cores: a core a request and the background, not above `most`.
+    #[inline]
+    pub(super) fn demand(&self, slow: &Slow, most: f64) -> f64 {
+        (f64::from(self.running) + slow.background).min(most)
+    }
+
+    /// The quota is used up. Everything until now must be accounted.
+    #[inline]
+    pub(super) fn exhausted(&self, cores: &Cores, slow: &Slow) -> bool {
+        cores.throttled && slow.left <= NOTHING
+    }
+
+    /// When the quota will next be used up, or be there again, at the present rate; `u64::MAX` for never.
+    pub(super) fn turn(&self, cores: &Cores, slow: &Slow) -> u64 {
+        if !cores.throttled || slow.busy <= 0.0 {
+            return u64::MAX;
+        }
+        if slow.left <= NOTHING {
+            return slow.period_end;
+        }
+        let now = self.last.saturating_add(round_up(slow.left * slow.inverse_busy).max(1));
+        if now < slow.period_end {
+            return now;
+        }
+        let next = round_up(cores.quota * slow.inverse_busy);
+        if next < PERIOD { slow.period_end + next } else { u64::MAX }
+    }
+}
+
+impl Slow {
+    /// Changes the cores that may be used. Everything until now must be accounted.
+    #[inline]
+    pub(super) fn set_room(&mut self, cores: f64) {
+        self.room = cores;
     }
 }
 
@@ -279,7 +405,7 @@ mod tests {
         }
 
         fn used(&self, now: u64) -> f64 {
-            self.1.used(&self.0, &self.2, now)
+            self.1.used(&self.0, &self.2, now, 0.0).0
         }
 
         fn set_background(&mut self, b: f64) {

@@ -19,6 +19,12 @@ pub(super) enum Stage {
     External,
     /// Between two attempts.
     Backoff,
+    /// Nobody takes the connection: the balancer node that the client was sent to is lost.
+    NoEntry,
+    /// The target does not take the balancer's connection.
+    Hanging,
+    /// Its server was lost with it, and no answer will come.
+    Stranded,
     /// Answered, but the client's time-out ends before the answer reaches it.
     Late,
 }

@@ -20,6 +20,13 @@ pub enum Notice {
         /// Whether it was answered in time.
         ok: bool,
     },
+    /// A server has done the work that [`super::DataPlane::run`] gave it.
+    Done {
+        /// The server.
+        server: ServerId,
+        /// Whether it ended well.
+        ok: bool,
+    },
     /// A server that accepts nothing more has finished its last request.
     Idle {
         /// The server.

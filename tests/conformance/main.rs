@@ -16,6 +16,7 @@ mod autoscaling;
 mod capacity;
 mod ecs;
 mod launches;
+mod placement;
 mod pricing;
 mod published;
 mod queueing;
@@ -250,7 +251,9 @@ fn message(cause: &(dyn std::any::Any + Send)) -> &str {
 
 fn dispatch(folder: &str, family: &str, case: &Value, options: &Options) -> Outcome {
     match folder {
-        "ecs" => capacity::run(family, case).unwrap_or_else(|| ecs::run(family, case)),
+        "ecs" => capacity::run(family, case)
+            .or_else(|| placement::run(family, case))
+            .unwrap_or_else(|| ecs::run(family, case)),
         "published" => published::run(family, case, options.long),
         _ => Outcome::NotBuilt,
     }

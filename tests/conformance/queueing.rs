@@ -265,6 +265,7 @@ impl Station {
             accept_queue: task.accept_queue,
             effect: Default::default(),
             group: 0,
+            node: None,
         };
         let servers: Vec<ServerId> = (0..service.desired_count)
             .map(|_| {

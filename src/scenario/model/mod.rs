@@ -2,26 +2,34 @@
 //! the defaults, the reader, `plan.toml` and the JSON Schema. Field names and defaults are the real
 //! API's, in snake case.
 
+mod billing;
 mod capacity;
 mod control;
+mod faults;
 mod law;
+mod metric;
 mod placement;
 mod search;
 mod service;
 mod shift;
+mod work;
 
+pub use billing::*;
 pub use capacity::*;
 pub use control::*;
+pub use faults::*;
 pub use law::{ByteLaw, TimeLaw};
+pub use metric::*;
 pub use placement::*;
 pub use search::{Search, SpaceValues};
 pub use service::*;
 pub use shift::*;
+pub use work::*;
 
 use indexmap::IndexMap;
 
 use crate::kernel::SimDuration;
-use crate::units::{Bytes, Usd};
+use crate::units::Bytes;
 
 table! {
     /// A scenario with every default filled in: what one run does.
@@ -34,10 +42,16 @@ table! {
         pub capacity: IndexMap<String, Capacity> = IndexMap::new(),
         /// The services, by name.
         pub services: IndexMap<String, Service> = IndexMap::new(),
+        /// Queues of messages that services work on, by name.
+        pub queues: IndexMap<String, Queue> = IndexMap::new(),
+        /// Standalone and scheduled tasks, by name.
+        pub jobs: IndexMap<String, Job> = IndexMap::new(),
         /// What must hold after the run: by service name, or `cluster` for the whole.
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.
         pub actions: IndexMap<String, Action> = IndexMap::new(),
+        /// What goes wrong, at given times or at random, by name.
+        pub faults: IndexMap<String, Fault> = IndexMap::new(),
         /// What the account pays beside the list price, and for what traffic leaves by.
         pub billing: Billing = Billing::default(),
     }
@@ -80,6 +94,8 @@ table! {
         pub quotas: Quotas = Quotas::default(),
         /// How metrics reach CloudWatch and alarms are evaluated.
         pub telemetry: Telemetry = Telemetry::default(),
+        /// The subnets that tasks get their addresses from.
+        pub subnets: Subnets = Subnets::default(),
     }
 }
 
@@ -113,6 +129,10 @@ table! {
         pub ecs_high_resolution_publication_delay: SimDuration = SimDuration::from_secs(20),
         /// Time from the end of a period until a load balancer's data point can be seen.
         pub alb_publication_delay: SimDuration = SimDuration::from_secs(45),
+        /// Time from the end of a period until a queue's data point can be seen.
+        pub sqs_publication_delay: SimDuration = SimDuration::from_secs(60),
+        /// Time from the end of a period until a data point of Container Insights (RunningTaskCount) can be seen.
+        pub container_insights_publication_delay: SimDuration = SimDuration::from_secs(60),
         /// Time between the state change of an alarm and the action of the scaling service.
         pub action_delay: SimDuration = SimDuration::from_secs(1),
         /// How often ECS looks at deployment alarms.
@@ -141,6 +161,8 @@ table! {
         pub cost_per_hour: Option<Bound> as DollarBound = None,
         /// Dollars of the whole run after the warm-up.
         pub cost: Option<Bound> as DollarBound = None,
+        /// Work of a job that was done by its deadline, in percent of what was due by then.
+        pub done_by_deadline: Option<Bound> as AvailabilityBound = None,
         /// Minutes in which a latency or availability objective failed.
         pub breach_minutes: Option<Bound> as MinuteBound = None,
     }
@@ -163,38 +185,6 @@ pub struct Bound {
     pub sense: Sense,
     /// The limit, in the unit of the key.
     pub value: f64,
-}
-
-table! {
-    /// What the account pays beside the list price, and what traffic leaves by.
-    pub struct Billing {
-        /// How tasks in private subnets reach ECR, CloudWatch and the internet.
-        pub egress: Egress = Egress::NatGateway,
-        /// CSV file of prices that override the catalog: columns region, service, item, usd.
-        pub prices: Option<String> = None,
-        /// Share off every list price, in percent.
-        pub discount_percent: f64 as Percent = 0.0,
-        /// Compute Savings Plan: dollars an hour committed.
-        pub savings_plan_commitment: Usd = Usd::ZERO,
-        /// Savings Plan: share off the Fargate on-demand price for covered use, in percent. The catalog's value when absent.
-        pub savings_plan_discount_percent: Option<f64> as Percent = None,
-        /// How long logs are kept; 0 for not at all.
-        pub log_retention: SimDuration = SimDuration::from_secs(30 * 86_400),
-        /// Share of the traffic between load balancer and tasks that crosses zones; the even share (1 - 1/zones) when absent.
-        pub cross_zone_share: Option<f64> as Share = None,
-    }
-}
-
-words! {
-    /// How tasks reach what is outside of their subnet.
-    pub enum Egress {
-        /// Through one NAT gateway a zone.
-        NatGateway = "nat_gateway",
-        /// Through interface endpoints for ECR and logs, one set a zone, and a gateway endpoint for S3.
-        VpcEndpoints = "vpc_endpoints",
-        /// Directly, with a public IPv4 address each.
-        PublicIp = "public_ip",
-    }
 }
 
 tagged! {
@@ -301,6 +291,8 @@ pub struct Inputs {
     pub traces: IndexMap<String, std::sync::Arc<[TraceRow]>>,
     /// Instants of the recorded arrivals, by the name the plan gives them.
     pub recordings: IndexMap<String, std::sync::Arc<[crate::kernel::SimTime]>>,
+    /// Rows of the traces of Spot availability and of Spot prices, by the name the plan gives them.
+    pub spot: IndexMap<String, std::sync::Arc<[SpotRow]>>,
     /// Text of the price file, where the plan names one.
     pub prices: Option<std::sync::Arc<str>>,
 }
@@ -312,4 +304,25 @@ pub struct TraceRow {
     pub at: crate::kernel::SimTime,
     /// Requests in the interval.
     pub requests: f64,
+}
+
+/// A row of a trace of Spot availability or of Spot prices: what holds from `at` on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpotRow {
+    /// From when, in the trace's own time.
+    pub at: crate::kernel::SimTime,
+    /// Instances that a pool holds, or dollars an hour.
+    pub value: f64,
+    /// The zone that it is about, by number from 0; absent for all.
+    pub zone: Option<u32>,
+    /// The instance type that it is about; absent for all.
+    pub instance_type: Option<String>,
+}
+
+impl SpotRow {
+    /// Whether it is about a pool.
+    #[must_use]
+    pub fn is_of(&self, instance_type: &str, zone: u32) -> bool {
+        self.zone.is_none_or(|z| z == zone) && self.instance_type.as_ref().is_none_or(|t| t == instance_type)
+    }
 }

@@ -154,3 +154,17 @@ impl PlacementStrategy {
         matches!(self, Self::Spread(Spread { field: SpreadField::Zone }))
     }
 }
+
+impl PlacementConstraint {
+    /// Whether it asks for Availability Zones, which ends their rebalancing.
+    #[must_use]
+    pub fn names_zone(&self) -> bool {
+        match self {
+            Self::DistinctInstance(_) => false,
+            Self::MemberOf(m) => {
+                let subjects = ["attribute:ecs.availability-zone", "attribute:ecs.subnet-id"];
+                subjects.iter().any(|s| m.expression.contains(s))
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{ByteLaw, EcsService, NetworkMode, PortMapping, Scaling, TimeLaw};
+use super::{ByteLaw, EcsService, NetworkMode, PortMapping, Scaling, Switch, TimeLaw, Worker};
 use crate::kernel::SimDuration;
 use crate::units::{Bytes, Cpu};
 
@@ -23,6 +23,8 @@ table! {
         pub traffic: Traffic = Traffic::default(),
         /// The load balancer in front; absent when the service has no traffic.
         pub load_balancer: Option<LoadBalancer> = None,
+        /// For a service that works on the messages of a queue instead of requests. Its `requests` are then classes of messages, its latency counts from sending to the end of the work.
+        pub worker: Option<Worker> = None,
         /// Service auto scaling; absent for a fixed desired count.
         pub scaling: Option<Scaling> = None,
         /// Alarms by name, for deployments.
@@ -450,6 +452,10 @@ table! {
         pub connections_per_request: f64 = 0.1,
         /// Weighted target groups beside the service's own: name and weight. A listener shares by weight.
         pub target_groups: IndexMap<String, TargetGroup> = IndexMap::new(),
+        /// Whether AWS shifts traffic away from a zone that fails or is slow, as ARC zonal autoshift does.
+        pub zonal_autoshift: Switch = Switch::Disabled,
+        /// Time from the start of a zone's trouble until AWS shifts. Not published.
+        pub zonal_autoshift_delay: SimDuration = SimDuration::from_secs(180),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Capacity: what the APIs of EC2 Auto Scaling and ECS refuse, and what no task could run on.
 
+use indexmap::IndexMap;
+
 use super::Check;
 use crate::catalog::{Catalog, CatalogError, InstanceType};
 use crate::kernel::SimDuration;
@@ -8,7 +10,7 @@ use crate::scenario::instances::{allowed_types, arch_of, is_offered, is_sold, na
 use crate::scenario::lang::list;
 use crate::scenario::model::{
     Capacity, CapacityOption, Ec2, Fargate, InstanceOutage, Instances, Interruptions, ManagedInstances, MarketScope,
-    Service, SpotMarket, SpotPrice, SpotStrategy, Switch, WarmPool, WarmPoolState,
+    Service, SpotMarket, SpotPrice, SpotStrategy, StrategyItem, Switch, WarmPool, WarmPoolState,
 };
 use crate::units::Bytes;
 
@@ -35,16 +37,15 @@ impl Check<'_> {
                 Capacity::Ec2(group) => {
                     c.group(name, group);
                     c.nodes(capacity);
-                    c.not_run(capacity);
                 }
                 Capacity::ManagedInstances(managed) => {
                     c.managed(name, managed);
                     c.nodes(capacity);
-                    c.not_run(capacity);
                 }
             });
-            if !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
-                let d = Diagnostic::warning("W0020", format!("no service uses the capacity `{name}`"))
+            let jobs = self.plan.jobs.values().any(|j| j.capacity.contains_key(name));
+            if !jobs && !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
+                let d = Diagnostic::warning("W0020", format!("no service and no job uses the capacity `{name}`"))
                     .at(self.key(&["capacity", name]))
                     .label("has no effect");
                 self.report(&["capacity", name], d);
@@ -71,8 +72,8 @@ impl Check<'_> {
     }
 
     /// A strategy takes capacity providers of one kind.
-    pub(super) fn one_kind(&mut self, service: &Service) {
-        let kinds = service.capacity.keys().filter_map(|n| self.plan.capacity.get_key_value(n));
+    pub(super) fn one_kind(&mut self, strategy: &IndexMap<String, StrategyItem>) {
+        let kinds = strategy.keys().filter_map(|n| self.plan.capacity.get_key_value(n));
         let kinds: Vec<(&String, &Capacity)> = kinds.collect();
         let Some((first, capacity)) = kinds.first() else { return };
         let Some((other, odd)) = kinds.iter().find(|(_, c)| c.kind() != capacity.kind()) else { return };
@@ -87,11 +88,6 @@ impl Check<'_> {
             .related(self.key(&["capacity", first]), format!("is {}", capacity.kind().name()))
             .help("run them as two services, or leave one kind out");
         self.report(&["capacity", other], d);
-    }
-
-    fn not_run(&mut self, capacity: &Capacity) {
-        let kind = capacity.kind().name();
-        self.error("S1042", &["type"], format!("a run on {kind} is not possible"), "only on Fargate");
     }
 
     fn group(&mut self, name: &str, group: &Ec2) {
@@ -332,6 +328,22 @@ impl Check<'_> {
                 Interruptions::None(_) | Interruptions::Advisor(_) => {}
             }
             c.above_zero(&["reclaim_share"], spot.reclaim_share);
+            c.at_least(&["burstiness"], spot.burstiness, 0.0);
+            if spot.burstiness > 5.0 {
+                c.error(
+                    "S1010",
+                    &["burstiness"],
+                    "`burstiness` is at most 5: e to that power is a factor of 148",
+                    "too large",
+                );
+            }
+            if spot.burst_period < SimDuration::from_secs(60) {
+                c.error("S1010", &["burst_period"], "`burst_period` is at least a minute", "too short");
+            }
+            if spot.zone_correlation + spot.family_correlation > 1.0 {
+                let message = "`zone_correlation` and `family_correlation` are shares of the same interruptions";
+                c.error("S1010", &["family_correlation"], message, "together more than 1");
+            }
             if let SpotPrice::Discount(discount) = &spot.price
                 && discount.percent >= 100.0
             {

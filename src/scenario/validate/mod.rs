@@ -2,16 +2,19 @@
 //!
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
+mod billing;
 mod capacity;
+mod faults;
 mod network;
 mod placement;
 mod scaling;
 mod service;
 mod shifts;
+mod work;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
-use super::load::LoadOptions;
+use super::load::{LoadOptions, has_traffic};
 use super::locate;
 use super::model::{Action, DeploymentController, Objectives, Plan, Service};
 use super::tree::Node;
@@ -25,15 +28,18 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
     check.simulation();
     check.cluster();
     check.capacities();
+    check.billing();
     for (name, service) in &plan.services {
         check.path = vec!["services".to_owned(), name.clone()];
         check.service(name, service);
     }
     check.path.clear();
+    check.work();
     check.objectives();
     check.actions();
-    if plan.services.is_empty() {
-        check.error("S1003", &["services"], "a scenario needs at least one service", "nothing would run");
+    check.faults();
+    if plan.services.is_empty() && plan.jobs.is_empty() {
+        check.error("S1003", &["services"], "a scenario needs at least one service or job", "nothing would run");
     }
 }
 
@@ -250,9 +256,10 @@ impl Check<'_> {
             );
         }
         names.push("cluster");
+        names.extend(self.plan.jobs.keys().map(String::as_str));
         for (name, objectives) in &self.plan.objectives {
             let span = self.key(&["objectives", name]);
-            self.known(&["objectives", name], span, "service", name, &names);
+            self.known(&["objectives", name], span, "service or job", name, &names);
             self.within(&["objectives", name], |c| c.objective(name, objectives));
         }
     }
@@ -280,7 +287,8 @@ impl Check<'_> {
             }
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
-        let silent = self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s));
+        self.job_objective(name, o, asks);
+        let silent = self.plan.services.get(name).is_some_and(|s| !has_traffic(s) && s.worker.is_none());
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use super::Check;
@@ -13,7 +14,7 @@ use crate::scenario::has_traffic;
 use crate::scenario::lang::list;
 use crate::scenario::model::{
     Architecture, Capacity, CapacityKind, DeploymentController, DeploymentStrategy, Ec2, EcsService, NetworkMode,
-    PlacementConstraint, SchedulingStrategy, Service, Switch, Task,
+    PlacementConstraint, SchedulingStrategy, Service, StrategyItem, Switch, Task,
 };
 use crate::units::{ByteNotation, Bytes, Cpu, print_bytes, print_cpu};
 
@@ -54,17 +55,17 @@ impl Instance for Empty<'_> {
 
 impl Check<'_> {
     /// The kind of capacity that a service runs on, if it names any that is there.
-    fn capacity_kind(&self, service: &Service) -> Option<CapacityKind> {
-        service.capacity.keys().filter_map(|name| self.plan.capacity.get(name)).map(Capacity::kind).min()
+    fn capacity_kind(&self, strategy: &IndexMap<String, StrategyItem>) -> Option<CapacityKind> {
+        strategy.keys().filter_map(|name| self.plan.capacity.get(name)).map(Capacity::kind).min()
     }
 
-    /// Whether the rules of Fargate hold for a service.
-    pub(super) fn on_fargate(&self, service: &Service) -> bool {
-        self.capacity_kind(service).is_none_or(|k| k == CapacityKind::Fargate)
+    /// Whether the rules of Fargate hold for a service or job with this capacity provider strategy.
+    pub(super) fn on_fargate(&self, strategy: &IndexMap<String, StrategyItem>) -> bool {
+        self.capacity_kind(strategy).is_none_or(|k| k == CapacityKind::Fargate)
     }
 
     pub(super) fn placement(&mut self, name: &str, service: &Service) {
-        let kind = self.capacity_kind(service).unwrap_or(CapacityKind::Fargate);
+        let kind = self.capacity_kind(&service.capacity).unwrap_or(CapacityKind::Fargate);
         self.within(&["task"], |c| {
             c.network(&service.task, kind, service.load_balancer.is_some() || has_traffic(service));
             match kind {

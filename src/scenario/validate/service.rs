@@ -9,7 +9,7 @@ use crate::scenario::has_traffic;
 use crate::scenario::lang::list;
 use crate::scenario::model::{
     Action, Condition, Container, ContainerHealthCheck, DeploymentController, DeploymentStrategy, EcsService,
-    SchedulingStrategy, Service, Switch, Task, ThresholdType,
+    SchedulingStrategy, Service, StrategyItem, Switch, Task, ThresholdType,
 };
 use crate::units::{Bytes, Cpu, print_bytes, print_cpu};
 
@@ -34,8 +34,8 @@ impl Check<'_> {
                 "20 or 60",
             );
         }
-        self.strategy(service);
-        let on_fargate = self.on_fargate(service);
+        self.strategy(&service.capacity);
+        let on_fargate = self.on_fargate(&service.capacity);
         self.within(&["task"], |c| c.task(&service.task, on_fargate));
         self.placement(name, service);
         self.requests(service);
@@ -44,6 +44,7 @@ impl Check<'_> {
         if let Some(balancer) = &service.load_balancer {
             self.within(&["load_balancer"], |c| c.load_balancer(balancer));
         }
+        self.worker(service);
         self.scaling(service);
         for (alarm_name, alarm) in &service.alarms {
             self.within(&["alarms", alarm_name], |c| c.alarm(alarm, service));
@@ -52,10 +53,10 @@ impl Check<'_> {
         self.deployability(name, service);
     }
 
-    fn strategy(&mut self, service: &Service) {
+    pub(super) fn strategy(&mut self, capacity: &IndexMap<String, StrategyItem>) {
         let known: Vec<&str> = self.plan.capacity.keys().map(String::as_str).collect();
-        if service.capacity.is_empty() {
-            let message = "the service has to say on which capacity it runs";
+        if capacity.is_empty() {
+            let message = "a service or job has to say on which capacity it runs";
             let example = known.first().copied().unwrap_or("fargate");
             let d = Diagnostic::error("S1005", message)
                 .at(self.key(&[]))
@@ -64,12 +65,12 @@ impl Check<'_> {
             self.report(&["capacity"], d);
             return;
         }
-        self.one_kind(service);
-        if service.capacity.len() > 20 {
+        self.one_kind(capacity);
+        if capacity.len() > 20 {
             self.error("S1012", &["capacity"], "ECS takes at most 20 capacity providers in a strategy", "too many");
         }
         let mut with_base: Option<&str> = None;
-        for (name, item) in &service.capacity {
+        for (name, item) in capacity {
             let span = self.key(&["capacity", name]);
             self.known(&["capacity", name], span, "capacity", name, &known);
             self.range(&["capacity", name, "base"], u64::from(item.base), 0, 100_000, "ECS takes a");
@@ -85,7 +86,7 @@ impl Check<'_> {
                 with_base = with_base.or(Some(name));
             }
         }
-        if service.capacity.values().all(|i| i.weight == 0) {
+        if capacity.values().all(|i| i.weight == 0) {
             let d = Diagnostic::error("S1012", "no capacity has a weight above 0: ECS refuses such a strategy")
                 .at(self.at(&["capacity"]))
                 .label("all weights are 0")
@@ -94,7 +95,7 @@ impl Check<'_> {
         }
     }
 
-    fn task(&mut self, task: &Task, on_fargate: bool) {
+    pub(super) fn task(&mut self, task: &Task, on_fargate: bool) {
         if on_fargate {
             self.size(task);
             self.time(&["stop_timeout"], task.stop_timeout, 2, 120, "Fargate takes a");
@@ -288,7 +289,7 @@ impl Check<'_> {
         for (name, class) in &service.requests {
             self.within(&["requests", name], |c| c.at_least(&["weight"], class.weight, 0.0));
         }
-        if !has_traffic(service) {
+        if !has_traffic(service) && service.worker.is_none() {
             return;
         }
         if service.requests.is_empty() {

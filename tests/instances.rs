@@ -1,0 +1,251 @@
+//! Whole runs on EC2 instances: scaling from nothing, draining, Spot, warm pools, packing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use simctl::catalog::Catalog;
+use simctl::output::{RowSink, Summary};
+use simctl::scenario::{from_text, model::Inputs, plan_hash};
+use simctl::simulation::{RunOptions, run};
+
+/// A row of a result file, by the names of its columns.
+type Row = BTreeMap<String, String>;
+
+struct Outcome {
+    folder: tempfile::TempDir,
+    summary: Summary,
+}
+
+impl Outcome {
+    fn rows(&self, file: &str) -> Vec<Row> {
+        read(self.folder.path(), file)
+    }
+}
+
+fn read(folder: &Path, file: &str) -> Vec<Row> {
+    let mut reader = csv::Reader::from_path(folder.join(file)).expect("the file is there");
+    let header = reader.headers().expect("a header").clone();
+    let row = |r: csv::StringRecord| header.iter().zip(&r).map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    reader.records().map(|r| row(r.expect("a row"))).collect()
+}
+
+fn number(row: &Row, column: &str) -> f64 {
+    row[column].parse().unwrap_or_else(|_| panic!("`{column}` of {row:?} is no number"))
+}
+
+fn simulate(text: &str) -> Outcome {
+    let plan = from_text("instances", text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
+    let inputs = Inputs::default();
+    let hash = plan_hash(&plan, &inputs);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
+    let options = RunOptions { name: "instances", plan_hash: &hash, ..RunOptions::default() };
+    let outcome = run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends");
+    sink.close().expect("rows are written");
+    let defects: Vec<_> = outcome.summary.notes.iter().filter(|n| n.contains("defect")).collect();
+    assert!(defects.is_empty(), "{defects:?}");
+    Outcome { folder, summary: outcome.summary }
+}
+
+/// One service of small tasks on one group; what is appended comes last.
+fn scenario(duration: &str, desired: u32, group: &str, service: &str, rest: &str) -> String {
+    format!(
+        "[simulation]\nduration = \"{duration}\"\nseed = 7\n\
+         [capacity.fleet]\ntype = \"ec2\"\ninstance_types = [\"m6i.large\"]\n{group}\n\
+         [services.web]\ndesired_count = {desired}\ncapacity.fleet = {{ weight = 1 }}\n\
+         [services.web.task]\ncpu = 512\nmemory = \"1 GB\"\nimage.size = \"200 MB\"\nstartup = \"5s\"\n{service}\n{rest}"
+    )
+}
+
+#[test]
+fn from_no_instance_two_come_first() {
+    let text = scenario(
+        "20m",
+        0,
+        "max_size = 10",
+        "",
+        "[actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 12\n",
+    );
+    let outcome = simulate(&text);
+    let capacity = outcome.rows("capacity.csv");
+    assert_eq!(number(&capacity[0], "desired"), 0.0);
+    let first = capacity.iter().find(|r| number(r, "desired") > 0.0).expect("it scales out");
+    assert_eq!(number(first, "desired"), 2.0);
+    // Two interfaces for tasks on an m6i.large: six instances for twelve tasks.
+    let last = capacity.last().expect("rows");
+    assert_eq!((number(last, "active"), number(last, "tasks"), number(last, "waiting_tasks")), (6.0, 12.0, 0.0));
+    for task in outcome.rows("tasks.csv") {
+        assert!(!task["node"].is_empty() && number(&task, "pending_s") >= 90.0);
+    }
+}
+
+fn at(row: &Row) -> f64 {
+    number(row, "time_s")
+}
+
+fn diagnosed(outcome: &Outcome, kind: &str) -> bool {
+    outcome.summary.diagnoses.iter().any(|d| d.kind.name() == kind)
+}
+
+#[test]
+fn scale_in_begins_after_a_quarter_of_an_hour_and_takes_the_empty_ones() {
+    let text = scenario(
+        "45m",
+        12,
+        "max_size = 10\nmanaged_termination_protection = \"ENABLED\"",
+        "",
+        "[services.web.ecs]\nplacement_strategy = [{ type = \"binpack\", field = \"cpu\" }]\n\
+         [actions.shrink]\ntype = \"desired_count\"\nat = \"2m\"\nservice = \"web\"\ndesired_count = 2\n",
+    );
+    let outcome = simulate(&text);
+    let capacity = outcome.rows("capacity.csv");
+    assert_eq!(number(&capacity[0], "active"), 6.0);
+    let first = capacity.iter().find(|r| number(r, "desired") < 6.0).expect("it scales in");
+    assert!((900.0..1200.0).contains(&at(first)), "{first:?}");
+    // By half of the group at most each time, down to what the two tasks need.
+    let steps: Vec<f64> = capacity.iter().map(|r| number(r, "desired")).collect();
+    assert!(steps.windows(2).all(|w| w[1] >= (w[0] / 2.0).floor()), "{steps:?}");
+    let last = capacity.last().expect("rows");
+    assert_eq!((number(last, "active"), number(last, "tasks")), (1.0, 2.0));
+    // Protected instances stay: no task dies with one.
+    assert!(outcome.rows("tasks.csv").iter().all(|t| t["stop_code"] != "TerminationNotice"));
+    let nodes = outcome.rows("nodes.csv");
+    assert_eq!(nodes.iter().filter(|n| n["end_reason"] == "scale_in").count(), 5);
+    assert!(nodes.iter().all(|n| number(n, "cost_usd") > 0.0));
+}
+
+const SPOT: &str = "min_size = 6\nmax_size = 20\nmixed_instances = { on_demand_percentage_above_base_capacity = 0 }\n\
+                    spot = { interruptions = { source = \"none\" }, events = [{ at = \"5m\", share = 0.5 }] }";
+
+fn traffic() -> &'static str {
+    "[services.web.requests.page]\ncpu_time = \"5ms\"\n[services.web.traffic]\nrate = [{ at = \"0s\", rps = 40 }]\n\
+     [services.web.load_balancer]\nderegistration_delay = \"20s\"\nhealth_check = { interval = \"5s\" }\n"
+}
+
+#[test]
+fn without_draining_a_notice_ends_in_lost_requests() {
+    let group = format!("{SPOT}\nmanaged_draining = \"DISABLED\"");
+    let outcome = simulate(&scenario("15m", 8, &group, "", traffic()));
+    let lost: Vec<Row> =
+        outcome.rows("tasks.csv").into_iter().filter(|t| t["stop_code"] == "SpotInterruption").collect();
+    assert!(!lost.is_empty());
+    for task in &lost {
+        // They ran until the instance was gone, two minutes after the notice.
+        assert!((number(task, "execution_stopped_s") - 420.0).abs() < 1e-6, "{task:?}");
+    }
+    assert!(outcome.rows("nodes.csv").iter().any(|n| n["end_reason"] == "spot_interruption" && n["market"] == "spot"));
+    let last = outcome.rows("services.csv").pop().expect("rows");
+    assert_eq!(number(&last, "running"), 8.0, "the group replaced the instances");
+}
+
+#[test]
+fn draining_moves_tasks_before_the_notice_is_over() {
+    // Spare instances: replacements start at once, and the minimum of 100 % holds all the time.
+    let outcome = simulate(&scenario("15m", 6, SPOT, "", traffic()));
+    let tasks = outcome.rows("tasks.csv");
+    assert!(tasks.iter().all(|t| t["stop_code"] != "SpotInterruption"), "nothing was cut off");
+    assert!(tasks.iter().any(|t| t["stop_reason"] == "Its container instance is DRAINING"));
+    for row in outcome.rows("services.csv") {
+        assert!(number(&row, "healthy") >= 6.0, "{row:?}");
+        assert_eq!(number(&row, "failed"), 0.0, "{row:?}");
+    }
+}
+
+#[test]
+fn a_warm_pool_is_faster_than_a_launch() {
+    let ready = |group: &str| {
+        let grow = "[actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 8\n";
+        let outcome = simulate(&scenario("15m", 4, group, "", grow));
+        let capacity = outcome.rows("capacity.csv");
+        let row = capacity.iter().find(|r| number(r, "tasks") >= 8.0).expect("all are placed");
+        (at(row), number(&capacity[0], "warmed"))
+    };
+    let (cold, none) = ready("max_size = 4");
+    let launch = "launch = { boot = \"90s\" }";
+    let (slow, _) = ready(&format!("max_size = 4\n{launch}"));
+    let (warm, pool) = ready(&format!("max_size = 4\n{launch}\nwarm_pool = {{ pool_state = \"Stopped\" }}"));
+    assert_eq!((none, pool), (0.0, 2.0));
+    assert!(cold < slow && warm < slow, "cold {cold}, slow {slow}, warm {warm}");
+}
+
+#[test]
+fn what_finds_no_room_is_named() {
+    let text = scenario("25m", 6, "max_size = 2", "", "");
+    let outcome = simulate(&text);
+    assert!(diagnosed(&outcome, "tasks unplaceable") && diagnosed(&outcome, "capacity provider at its maximum"));
+    let evidence = &outcome.summary.diagnoses.iter().find(|d| d.kind.name() == "tasks unplaceable").expect("named");
+    assert!(evidence.evidence.contains("RESOURCE:ENI"), "{}", evidence.evidence);
+    // After a quarter of an hour ECS gives up, and the scheduler tries again.
+    let given_up: Vec<Row> =
+        outcome.rows("tasks.csv").into_iter().filter(|t| t["stop_code"] == "TaskFailedToStart").collect();
+    assert!(!given_up.is_empty() && given_up.iter().all(|t| t["node"].is_empty()));
+    assert_eq!(number(&given_up[0], "stopped_s"), 900.0);
+    let last = outcome.rows("services.csv").pop().expect("rows");
+    assert_eq!(number(&last, "running"), 4.0);
+}
+
+#[test]
+fn launches_without_capacity_are_tried_again() {
+    let group = "max_size = 4\noutages = [{ at = \"0s\", duration = \"6m\" }]";
+    let grow = "[actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 6\n";
+    let outcome = simulate(&scenario("15m", 2, group, "", grow));
+    assert!(diagnosed(&outcome, "capacity unavailable"));
+    let capacity = outcome.rows("capacity.csv");
+    assert!(capacity.iter().filter(|r| at(r) < 350.0).all(|r| number(r, "active") <= 1.0));
+    assert_eq!(number(capacity.last().expect("rows"), "active"), 3.0);
+}
+
+#[test]
+fn a_daemon_runs_once_on_each_instance() {
+    let text = scenario(
+        "20m",
+        4,
+        "max_size = 8",
+        "",
+        "[services.agent]\ncapacity.fleet = { weight = 1 }\n[services.agent.task]\ncpu = 128\nmemory = \"256 MiB\"\n\
+         network_mode = \"host\"\n[services.agent.ecs]\nscheduling_strategy = \"DAEMON\"\n\
+         deployment_configuration = { maximum_percent = 100, minimum_healthy_percent = 0 }\n\
+         [actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 10\n",
+    );
+    let outcome = simulate(&text);
+    let tasks = outcome.rows("tasks.csv");
+    let daemons: Vec<&Row> = tasks.iter().filter(|t| t["service"] == "agent").collect();
+    let nodes: std::collections::BTreeSet<&str> = daemons.iter().map(|t| t["node"].as_str()).collect();
+    assert_eq!((daemons.len(), nodes.len()), (5, 5), "{daemons:?}");
+}
+
+#[test]
+fn managed_instances_come_with_the_tasks_and_go_when_idle() {
+    let text = "[simulation]\nduration = \"40m\"\n[capacity.fleet]\ntype = \"managed_instances\"\n\
+        instance_requirements = { allowed_instance_types = [\"m6i.*\", \"c6i.*\"] }\n\
+        infrastructure_optimization = { scale_in_after = 120 }\n\
+        [services.web]\ndesired_count = 2\ncapacity.fleet = { weight = 1 }\n\
+        [services.web.task]\ncpu = 512\nmemory = \"1 GB\"\n\
+        [actions.grow]\ntype = \"desired_count\"\nat = \"2m\"\nservice = \"web\"\ndesired_count = 12\n\
+        [actions.shrink]\ntype = \"desired_count\"\nat = \"15m\"\nservice = \"web\"\ndesired_count = 0\n";
+    let outcome = simulate(text);
+    let capacity = outcome.rows("capacity.csv");
+    let most = capacity.iter().map(|r| number(r, "tasks") as u32).max();
+    assert_eq!(most, Some(12));
+    assert_eq!(number(capacity.last().expect("rows"), "active"), 0.0);
+    let nodes = outcome.rows("nodes.csv");
+    assert!(!nodes.is_empty() && nodes.iter().all(|n| n["end_reason"] == "idle"), "{nodes:?}");
+}
+
+#[test]
+fn equal_seeds_give_equal_rows_and_money_has_an_owner() {
+    let text = scenario("20m", 6, SPOT, "cpu_hard_limit = false", traffic());
+    let (one, two) = (simulate(&text), simulate(&text));
+    assert_eq!(one.summary.facts_hash, two.summary.facts_hash);
+    for file in ["nodes.csv", "capacity.csv", "tasks.csv", "costs.csv", "decisions.jsonl"] {
+        let read = |o: &Outcome| std::fs::read(o.folder.path().join(file)).expect("the file is there");
+        assert!(read(&one) == read(&two), "{file} differs");
+    }
+    let total: f64 = one.summary.cost.by_service.values().sum();
+    assert!((total - one.summary.cost.total_usd).abs() < 1e-6, "{:?}", one.summary.cost.by_service);
+    for node in one.rows("nodes.csv") {
+        for share in ["cpu_reserved_peak_pct", "memory_reserved_peak_pct", "cpu_reserved_pct"] {
+            assert!(node[share].is_empty() || number(&node, share) <= 100.0, "{node:?}");
+        }
+    }
+}
