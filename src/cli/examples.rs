@@ -45,6 +45,7 @@ pub(crate) const ALL: &[Example] =
         example!("retry-storm"),
         example!("scheduled"),
         example!("fargate-spot"),
+        example!("fargate-vs-ec2"),
         example!(
             "policy-shootout",
             &[
