@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use simctl::capacity::bucket::{MinuteLimit, TokenBucket};
 use simctl::capacity::strategy::{Strategy as Shares, StrategyItem};
 use simctl::cluster::health::Health;
+use simctl::cluster::nodes::Resources;
 use simctl::cluster::spread::{next_share, surplus_share};
 use simctl::cluster::task_status::TaskStatus;
 use simctl::kernel::{SimDuration, SimTime};
@@ -109,6 +110,9 @@ impl World {
             rebalance: self.rules.maximum_percent > 100,
             bake_time: SimDuration::from_secs(60),
             tie_seed: Some(1),
+            placement: &[],
+            needs: Resources::ZERO,
+            daemon: false,
         })
     }
 
@@ -185,6 +189,8 @@ impl World {
             provisioning_slots: 10,
             launch_tokens: self.tokens,
             alarms: vec![self.alarm],
+            nodes: Vec::new(),
+            room: Vec::new(),
         };
         let (commands, memory) = self.with_spec(|spec| decide(spec, &self.memory, &obs));
         let again = self.with_spec(|spec| decide(spec, &self.memory, &obs));
@@ -210,6 +216,9 @@ impl World {
                         status: TaskStatus::Provisioning,
                         stopping: false,
                         health: Health::Unknown,
+                        node: None,
+                        draining: false,
+                        protected: false,
                     });
                     assert!(self.total() <= bounds.max_total, "{commands:?}");
                 }
@@ -280,6 +289,9 @@ proptest! {
                 status: TaskStatus::Running,
                 stopping: false,
                 health: Health::Healthy,
+                node: None,
+                draining: false,
+                protected: false,
             });
         }
         for step in steps {
@@ -322,6 +334,9 @@ proptest! {
                 status: TaskStatus::Running,
                 stopping: false,
                 health: Health::Healthy,
+                node: None,
+                draining: false,
+                protected: false,
             });
         }
         world.pass();

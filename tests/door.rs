@@ -1,14 +1,20 @@
 //! Random commands at the cluster's door: whatever is asked, no invariant breaks.
 
 use proptest::prelude::*;
-use simctl::cluster::{Cluster, Command, DeploymentOutcome, Fact, Health, Refusal, StopCode, Task, TaskStatus};
+use simctl::cluster::{
+    Cluster, Command, DeploymentOutcome, Fact, Health, Lack, LifeCycle, Market, Needs, NodeEnd, NodeSpec, NodeStatus,
+    NodeStep, Refusal, Resources, StopCode, Task, TaskStatus,
+};
 use simctl::kernel::SimTime;
-use simctl::units::{CapacityId, Cpu, ServiceId, TaskId, ZoneId};
+use simctl::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
 
 /// What is asked, with raw numbers that are folded into the ids that exist.
 #[derive(Clone, Debug)]
 enum Ask {
-    Start { deployment: u32, zone: u32 },
+    Start { deployment: u32, zone: u32, capacity: u32 },
+    Place { task: u32, node: u32 },
+    Launch { zone: u32, cpu: u64, memory: u64, enis: u32 },
+    Node { node: u32, step: usize },
     Stop { task: u32 },
     Ends { task: u32 },
     Launched { task: u32 },
@@ -33,9 +39,28 @@ const STATES: [TaskStatus; 8] = [
     TaskStatus::Stopped,
 ];
 
+const STEPS: [NodeStep; 11] = [
+    NodeStep::InService,
+    NodeStep::Register,
+    NodeStep::Register,
+    NodeStep::Register,
+    NodeStep::Warm,
+    NodeStep::Wake,
+    NodeStep::Drain,
+    NodeStep::Activate,
+    NodeStep::Protect(true),
+    NodeStep::Terminate(NodeEnd::ScaleIn),
+    NodeStep::Gone,
+];
+
 fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
-        4 => (0..4_u32, 0..4_u32).prop_map(|(deployment, zone)| Ask::Start { deployment, zone }),
+        4 => (0..4_u32, 0..4_u32, 0..3_u32)
+            .prop_map(|(deployment, zone, capacity)| Ask::Start { deployment, zone, capacity }),
+        8 => (any::<u32>(), any::<u32>()).prop_map(|(task, node)| Ask::Place { task, node }),
+        2 => (0..4_u32, 1..6_u64, 1..6_u64, 0..4_u32)
+            .prop_map(|(zone, cpu, memory, enis)| Ask::Launch { zone, cpu, memory, enis }),
+        6 => (any::<u32>(), 0..STEPS.len()).prop_map(|(node, step)| Ask::Node { node, step }),
         3 => any::<u32>().prop_map(|task| Ask::Stop { task }),
         1 => any::<u32>().prop_map(|task| Ask::Ends { task }),
         1 => any::<u32>().prop_map(|task| Ask::Launched { task }),
@@ -55,10 +80,21 @@ fn command(ask: &Ask, cluster: &Cluster) -> Option<Command> {
     let service = ServiceId(0);
     let made = cluster.tasks_created() as u32;
     let id = |raw: u32| (made > 0).then(|| TaskId(raw % made));
+    let nodes = cluster.nodes_launched() as u32;
+    let node_id = |raw: u32| (nodes > 0).then(|| NodeId(raw % nodes));
     Some(match *ask {
-        Ask::Start { deployment, zone } => {
-            Command::StartTask { service, deployment, capacity: CapacityId(0), zone: ZoneId(zone) }
+        Ask::Start { deployment, zone, capacity } => {
+            Command::StartTask { service, deployment, capacity: CapacityId(capacity), zone: ZoneId(zone) }
         }
+        Ask::Place { task, node } => Command::PlaceTask { task: id(task)?, node: node_id(node)? },
+        Ask::Launch { zone, cpu, memory, enis } => Command::LaunchNode(NodeSpec {
+            capacity: CapacityId(1),
+            zone: ZoneId(zone),
+            kind: 0,
+            market: Market::Spot,
+            offers: Resources { cpu: Cpu::from_units(cpu * 256), memory: Bytes::from_mib(memory * 512), gpus: 1, enis },
+        }),
+        Ask::Node { node, step } => Command::Node { node: node_id(node)?, step: STEPS[step] },
         Ask::Stop { task } => Command::StopTask { task: id(task)?, code: StopCode::ServiceSchedulerInitiated },
         Ask::Ends { task } => Command::TaskEnds { task: id(task)?, code: StopCode::EssentialContainerExited },
         Ask::Launched { task } => Command::Launched { task: id(task)? },
@@ -101,10 +137,15 @@ proptest! {
         maximum in prop_oneof![Just(100_u32), Just(125), Just(150), Just(200)],
         stopping_counts in any::<bool>(),
         fleets in any::<bool>(),
+        ports in prop_oneof![Just(vec![]), Just(vec![80]), Just(vec![443, 80])],
+        distinct in any::<bool>(),
     ) {
         let service = ServiceId(0);
-        let mut cluster = Cluster::new(3, 1);
+        let mut cluster = Cluster::new(3, 2);
+        cluster.use_nodes(CapacityId(1));
         cluster.add_service(desired, minimum, maximum, stopping_counts, Cpu::from_units(256));
+        let resources = Resources { cpu: Cpu::from_units(256), memory: Bytes::from_mib(512), gpus: 0, enis: 1 };
+        cluster.set_needs(service, Needs { resources, ports, distinct });
         if fleets {
             cluster.use_fleets(service);
         }
@@ -118,6 +159,10 @@ proptest! {
                 prop_assert!(facts.is_empty(), "a refused command has no facts");
                 prop_assert_eq!(cluster.tasks_created(), before.tasks_created(), "a refused command changes nothing");
                 prop_assert_eq!(cluster.services(), before.services());
+                prop_assert_eq!(cluster.nodes_launched(), before.nodes_launched());
+                for node in 0..before.nodes_launched() {
+                    prop_assert_eq!(cluster.node(node.into()), before.node(node.into()));
+                }
                 continue;
             }
             prop_assert_eq!(cluster.check(), Ok(()));
@@ -192,4 +237,87 @@ fn the_last_healthy_task_is_not_stopped_at_minimum_100() {
     go(&mut cluster, Command::SetDesired { service: ServiceId(0), desired: 0 }).expect("known");
     assert!(go(&mut cluster, stop.clone()).is_ok());
     assert_eq!(go(&mut cluster, stop), Err(Refusal::AlreadyStopping));
+}
+
+/// A capacity with one instance of 1 vCPU, 1 GiB and one interface, and a service of small tasks.
+fn one_node(ports: Vec<u16>, distinct: bool) -> (Cluster, NodeId) {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.use_nodes(CapacityId(0));
+    let service = cluster.add_service(9, 0, 200, true, Cpu::from_units(256));
+    let resources = Resources { cpu: Cpu::from_units(256), memory: Bytes::from_mib(300), gpus: 0, enis: 1 };
+    cluster.set_needs(service, Needs { resources, ports, distinct });
+    let offers = Resources { cpu: Cpu::from_vcpus(1), memory: Bytes::from_gib(1), gpus: 0, enis: 2 };
+    let spec = NodeSpec { capacity: CapacityId(0), zone: ZoneId(2), kind: 0, market: Market::OnDemand, offers };
+    go(&mut cluster, Command::LaunchNode(spec)).expect("it is launched");
+    (cluster, NodeId(0))
+}
+
+fn waiting(cluster: &mut Cluster) -> TaskId {
+    let start = Command::StartTask { service: ServiceId(0), deployment: 0, capacity: CapacityId(0), zone: ZoneId(0) };
+    go(cluster, start).expect("below the maximum");
+    let task = TaskId::from(cluster.tasks_created() - 1);
+    go(cluster, Command::Launched { task }).expect("it has its slot");
+    task
+}
+
+fn step(cluster: &mut Cluster, step: NodeStep) -> Result<Vec<Fact>, Refusal> {
+    go(cluster, Command::Node { node: NodeId(0), step })
+}
+
+#[test]
+fn a_task_is_placed_only_where_there_is_room() {
+    let (mut cluster, node) = one_node(Vec::new(), false);
+    let task = waiting(&mut cluster);
+    let place = |task| Command::PlaceTask { task, node };
+    assert_eq!(go(&mut cluster, place(task)), Err(Refusal::OutOfTurn), "the agent has not registered");
+    let early = go(&mut cluster, Command::Advance { task, to: TaskStatus::Pending });
+    assert_eq!(early, Err(Refusal::Transition(TaskStatus::Provisioning, TaskStatus::Pending)), "nowhere to run");
+    step(&mut cluster, NodeStep::Register).expect("pending instances register");
+    assert_eq!(go(&mut cluster, place(task)), Ok(vec![Fact::TaskPlaced(task, node)]));
+    assert_eq!(cluster.task(task).zone, ZoneId(2), "a task is where its instance is");
+    let second = waiting(&mut cluster);
+    go(&mut cluster, place(second)).expect("there are two interfaces");
+    let third = waiting(&mut cluster);
+    assert_eq!(go(&mut cluster, place(third)), Err(Refusal::NoRoom(Lack::Eni)));
+    // What a task holds is free again when it is STOPPED.
+    go(&mut cluster, Command::TaskEnds { task, code: StopCode::TaskFailedToStart }).expect("it runs");
+    assert_eq!(go(&mut cluster, place(third)), Err(Refusal::NoRoom(Lack::Eni)));
+    let gone = go(&mut cluster, Command::Advance { task, to: TaskStatus::Stopped }).expect("it stops");
+    assert_eq!(gone, [Fact::TaskStatus(task, TaskStatus::Stopped), Fact::TaskFreed(task, node)]);
+    assert!(go(&mut cluster, place(third)).is_ok());
+    assert_eq!(cluster.check(), Ok(()));
+}
+
+#[test]
+fn ports_and_distinct_instances_are_kept() {
+    for (ports, distinct, lack) in [(vec![80], false, Lack::Ports), (Vec::new(), true, Lack::Distinct)] {
+        let (mut cluster, node) = one_node(ports, distinct);
+        step(&mut cluster, NodeStep::Register).expect("it registers");
+        let (first, second) = (waiting(&mut cluster), waiting(&mut cluster));
+        go(&mut cluster, Command::PlaceTask { task: first, node }).expect("the first fits");
+        assert_eq!(go(&mut cluster, Command::PlaceTask { task: second, node }), Err(Refusal::NoRoom(lack)));
+    }
+}
+
+#[test]
+fn an_instance_is_gone_only_when_its_containers_have_ended() {
+    let (mut cluster, node) = one_node(Vec::new(), false);
+    step(&mut cluster, NodeStep::InService).expect("it was pending");
+    step(&mut cluster, NodeStep::Register).expect("once");
+    assert_eq!(step(&mut cluster, NodeStep::Register), Err(Refusal::OutOfTurn));
+    let task = waiting(&mut cluster);
+    go(&mut cluster, Command::PlaceTask { task, node }).expect("it fits");
+    step(&mut cluster, NodeStep::Drain).expect("it was ACTIVE");
+    let late = waiting(&mut cluster);
+    assert_eq!(go(&mut cluster, Command::PlaceTask { task: late, node }), Err(Refusal::OutOfTurn));
+    assert_eq!(step(&mut cluster, NodeStep::Gone), Err(Refusal::OutOfTurn), "not terminating");
+    step(&mut cluster, NodeStep::Terminate(NodeEnd::ScaleIn)).expect("it was in service");
+    assert_eq!(step(&mut cluster, NodeStep::Gone), Err(Refusal::OutOfTurn), "a task runs there");
+    go(&mut cluster, Command::TaskEnds { task, code: StopCode::TerminationNotice }).expect("it runs");
+    go(&mut cluster, Command::Advance { task, to: TaskStatus::Stopped }).expect("it stops");
+    step(&mut cluster, NodeStep::Gone).expect("nothing runs there any more");
+    let n = cluster.node(node);
+    assert_eq!((n.life, n.status, n.end), (LifeCycle::Terminated, NodeStatus::Inactive, Some(NodeEnd::ScaleIn)));
+    assert_eq!(cluster.nodes_of(CapacityId(0)).count(), 0);
+    assert_eq!(cluster.check(), Ok(()));
 }

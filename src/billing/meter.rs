@@ -678,7 +678,8 @@ impl Builder<'_> {
             Architecture::Arm => Arch::Arm,
         };
         let spot = match capacity {
-            Capacity::Fargate(_) => false,
+            // A plan whose tasks share instances is refused before it runs.
+            Capacity::Fargate(_) | Capacity::Ec2(_) | Capacity::ManagedInstances(_) => false,
             Capacity::FargateSpot(_) => true,
         };
         let (vcpu, memory) = match spot {

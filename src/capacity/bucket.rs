@@ -47,6 +47,14 @@ impl TokenBucket {
         Self { burst, rate: (per_second * 1_000.0).round() as u64, held: burst, at: SimTime::ZERO }
     }
 
+    /// Changes burst and rate from `now` on; what is held beyond the new burst is lost.
+    pub fn retune(&mut self, now: SimTime, burst: u32, per_second: f64) {
+        self.refill(now);
+        let changed = Self::new(burst, per_second);
+        (self.burst, self.rate) = (changed.burst, changed.rate);
+        self.held = self.held.min(self.burst);
+    }
+
     fn refill(&mut self, now: SimTime) {
         if now <= self.at {
             return;

@@ -1,9 +1,12 @@
-//! Floor 1: facts about AWS, embedded from `data/`: unit prices, Fargate sizes, discounts, latencies.
+//! Floor 1: facts about AWS, embedded from `data/`: unit prices, Fargate sizes, EC2 instance types with
+//! their prices, zones and Spot history, discounts, latencies.
 //!
 //! Every figure carries its source, its date and how sure it is. A region without a listing of its own
 //! takes the price of a named neighbour, and the result says so. A user's price file goes over the
 //! embedded prices.
 
+mod ec2;
+mod instance;
 mod overrides;
 mod point;
 mod price;
@@ -13,6 +16,8 @@ mod sizes;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+pub use ec2::{EC2, EC2_SPOT, InterruptionBand, Nearness, SpotAdvice, SpotLevel};
+pub use instance::{Burst, InstanceType, TrunkBasis};
 pub use point::{AsOf, Confidence, MAX_AGE_DAYS, PricePoint, Weakness};
 pub use price::{Price, PriceError};
 pub use search::Row;
@@ -50,7 +55,7 @@ pub struct FargatePrice {
     pub gb_hour: PricePoint,
 }
 
-/// The discount of a Compute Savings Plan on Fargate.
+/// The discount of a Savings Plan or of Reserved Instances.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SavingsPlan {
     /// The product.
@@ -126,6 +131,14 @@ pub enum CatalogError {
         /// The item.
         item: String,
     },
+    /// The instance type is not in the catalog.
+    #[error("unknown instance type `{name}`{}", nearest_names(nearest))]
+    UnknownInstanceType {
+        /// What was asked for.
+        name: String,
+        /// Names near to it, the nearest first; empty when none is near.
+        nearest: Vec<String>,
+    },
     /// A price file has mistakes: all of them, in order.
     #[error("{}", problem_lines(file, problems))]
     Overrides {
@@ -134,6 +147,15 @@ pub enum CatalogError {
         /// The mistakes.
         problems: Vec<Problem>,
     },
+}
+
+fn nearest_names(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    match quoted.split_last() {
+        None => "; `simctl catalog --types` lists all".to_string(),
+        Some((only, [])) => format!("; did you mean {only}?"),
+        Some((last, rest)) => format!("; did you mean {} or {last}?", rest.join(", ")),
+    }
 }
 
 fn problem_lines(file: &str, problems: &[Problem]) -> String {
@@ -216,7 +238,8 @@ impl Catalog {
     /// What one unit of an item is; `None` for an item that the catalog does not know.
     #[must_use]
     pub fn unit_of(&self, service: &str, item: &str) -> Option<&str> {
-        self.prices.values().find(|p| p.service == service && p.item == item).map(|p| p.unit.as_str())
+        let listed = self.prices.values().find(|p| p.service == service && p.item == item);
+        listed.map(|p| p.unit.as_str()).or_else(|| Self::ec2_unit(service, item))
     }
 
     /// The price of an item in a region: the region's own listing, else that of the nearest neighbour
@@ -228,6 +251,11 @@ impl Catalog {
         for _ in 0..=self.regions.len() {
             if let Some(point) = self.prices.get(&key) {
                 return Some(PricePoint { region: region.to_string(), ..point.clone() });
+            }
+            if service == EC2
+                && let Some(point) = ec2::on_demand(&key.0, item)
+            {
+                return Some(PricePoint { region: region.to_string(), ..point });
             }
             key.0 = self.regions.iter().find(|r| r.id == key.0)?.neighbour.clone()?;
         }
@@ -304,7 +332,7 @@ impl Catalog {
         sizes::nearest(&self.sizes, cpu_units, memory_mib, windows, count)
     }
 
-    /// Discounts of Compute Savings Plans on Fargate; the first is the typical one (one year, nothing upfront).
+    /// Discounts of Savings Plans and Reserved Instances; of each product the first is the typical one.
     #[must_use]
     pub fn savings_plans(&self) -> &[SavingsPlan] {
         &self.plans

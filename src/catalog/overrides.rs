@@ -1,6 +1,6 @@
 //! A price file of the user's: `region,service,item,usd`.
 
-use super::{Catalog, CatalogError, Confidence, Price, PricePoint, Problem, suggest};
+use super::{Catalog, CatalogError, Confidence, EC2, EC2_SPOT, Price, PricePoint, Problem, suggest};
 
 const COLUMNS: [&str; 4] = ["region", "service", "item", "usd"];
 
@@ -148,8 +148,11 @@ fn row(
     }
     let unit = catalog.unit_of(service, item);
     if unit.is_none() {
-        let services: Vec<&str> = catalog.services().collect();
-        if services.contains(&service) {
+        let services: Vec<&str> = catalog.services().chain([EC2, EC2_SPOT]).collect();
+        if [EC2, EC2_SPOT].contains(&service) {
+            let hint = suggest(item, catalog.instance_types().iter().map(|t| t.name));
+            problems.push(place.problem(columns[2], format!("unknown instance type `{item}`{hint}")));
+        } else if services.contains(&service) {
             let hint = suggest(item, catalog.items_of(service));
             problems.push(place.problem(columns[2], format!("unknown item `{item}` of service `{service}`{hint}")));
         } else {

@@ -77,16 +77,24 @@ const PAGES: &[Page] = &[
         "An incident starts with the first interval that breaks an objective and ends before the first of\n\
          three good ones. Each moment of it belongs to the earliest link that was not yet done for the launch\n\
          that ended it:\n\n\
-         detection     until the end of the newest metric period that the scaling decision had seen; launches\n\
-         \x20             before it that were not enough fall into this time\n\
+         detection     until the end of the newest metric period that the scaling decision had seen, or until a\n\
+         \x20             health check or ECS found tasks lost; launches before it that were not enough fall into it\n\
          publication   until that point could be seen\n\
          alarm         until the alarm had all the points it wants\n\
          decision      until scaling had acted\n\
+         relaunch      earlier launches for the same loss that failed, with the waits between them\n\
          quota         waiting for launch rates and quotas\n\
+         capacity      waiting for capacity that was not to be had\n\
+         address       waiting for an address in a subnet\n\
          node          finding capacity and attaching the network\n\
+         pull retries  tries to pull the image that failed\n\
          pull          pulling the image\n\
          start         starting containers and the application\n\
          health        until the task was healthy and had its share of the traffic\n\
+         fault         while a fault lasted, and no link of a launch was under way\n\
+         deployment    while a deployment was in progress, and nothing above\n\
+         retries       while more than half of all attempts were retries, and nothing above\n\
+         overload      while the tasks were saturated, and nothing above\n\
          unattributed  without a cause among these\n\n\
          The parts add up to the whole.\n",
     ),

@@ -1,10 +1,12 @@
 //! The only door to the control plane's state.
 
 use super::health::Health;
+use super::node_door::NodeStep;
+use super::nodes::{Lack, LifeCycle, NodeSpec, NodeStatus};
 use super::state::{Cluster, Deployment, DeploymentOutcome, DeploymentStatus, ServiceState, StopCode, Task, TaskTimes};
 use super::task_status::TaskStatus;
 use crate::kernel::SimTime;
-use crate::units::{CapacityId, ServiceId, TaskId, ZoneId};
+use crate::units::{CapacityId, NodeId, ServiceId, TaskId, ZoneId};
 
 /// What a controller or the world asks of the control plane.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +19,24 @@ pub enum Command {
         deployment: u32,
         /// What it runs on.
         capacity: CapacityId,
-        /// Where.
+        /// Where. On a capacity of instances a wish: the zone is that of the instance.
         zone: ZoneId,
+    },
+    /// A task is placed on an instance of its capacity and holds its share of it until it is STOPPED.
+    PlaceTask {
+        /// The task, with a launch slot and in PROVISIONING.
+        task: TaskId,
+        /// The instance.
+        node: NodeId,
+    },
+    /// EC2 gives a capacity an instance.
+    LaunchNode(NodeSpec),
+    /// The next step in the life of an instance.
+    Node {
+        /// The instance.
+        node: NodeId,
+        /// The step.
+        step: NodeStep,
     },
     /// The service scheduler stops one task (surplus, old revision, unhealthy, rebalancing).
     StopTask {
@@ -45,6 +63,13 @@ pub enum Command {
         task: TaskId,
         /// The status it reaches; later than the present one.
         to: TaskStatus,
+    },
+    /// A task that has no place yet is to be launched in another zone.
+    Rezone {
+        /// The task.
+        task: TaskId,
+        /// The zone.
+        zone: ZoneId,
     },
     /// The image pull of a task has ended.
     PullEnded {
@@ -104,6 +129,8 @@ pub enum Fact {
     TaskLaunched(TaskId),
     /// A task reached a status.
     TaskStatus(TaskId, TaskStatus),
+    /// A task is to be launched in another zone.
+    TaskRezoned(TaskId, ZoneId),
     /// A task's image is there.
     TaskPulled(TaskId),
     /// A task's application answers.
@@ -120,6 +147,29 @@ pub enum Fact {
     DeploymentCreated(ServiceId, u32),
     /// A deployment ended.
     DeploymentEnded(ServiceId, u32, DeploymentOutcome),
+    /// An instance was launched, Pending.
+    NodeLaunched(NodeId),
+    /// An instance goes on in its life.
+    NodeLife(NodeId, LifeCycle),
+    /// The status of a container instance changed.
+    NodeStatus(NodeId, NodeStatus),
+    /// The scale-in protection of an instance changed.
+    NodeProtected(NodeId, bool),
+    /// A task was placed on an instance.
+    TaskPlaced(TaskId, NodeId),
+    /// A task that is STOPPED gave back its share of an instance.
+    TaskFreed(TaskId, NodeId),
+}
+
+/// What a command made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Nothing new.
+    Nothing,
+    /// A task.
+    Task(TaskId),
+    /// An instance.
+    Node(NodeId),
 }
 
 /// A command that the door refused. A refusal is a defect of the caller, never of the input.
@@ -159,6 +209,9 @@ pub enum Refusal {
     /// The deployment is not at work.
     #[error("the deployment is not in progress")]
     NotInProgress,
+    /// The task does not fit on the instance.
+    #[error("the instance has no room for the task: {0}")]
+    NoRoom(Lack),
 }
 
 impl Cluster {
@@ -167,12 +220,16 @@ impl Cluster {
     /// # Errors
     /// A [`Refusal`] when the command would break an invariant: a status that goes backwards, more
     /// tasks than the maximum percent allows, fewer healthy tasks than the minimum percent demands,
-    /// two stops of one task, an unknown id.
-    pub fn apply(&mut self, now: SimTime, command: Command, facts: &mut Vec<Fact>) -> Result<Option<TaskId>, Refusal> {
+    /// two stops of one task, a task on an
+    /// instance that has no room for it, an unknown id.
+    pub fn apply(&mut self, now: SimTime, command: Command, facts: &mut Vec<Fact>) -> Result<Made, Refusal> {
         match command {
             Command::StartTask { service, deployment, capacity, zone } => {
-                return self.start_task(now, service, deployment, capacity, zone, facts).map(Some);
+                return self.start_task(now, service, deployment, capacity, zone, facts).map(Made::Task);
             }
+            Command::PlaceTask { task, node } => self.place_task(task, node, facts)?,
+            Command::LaunchNode(spec) => return self.launch_node(now, spec, facts).map(Made::Node),
+            Command::Node { node, step } => self.step_node(now, node, step, facts)?,
             Command::StopTask { task, code } => {
                 let t = self.known(task)?;
                 if t.stop_code.is_some() {
@@ -206,6 +263,17 @@ impl Cluster {
                 facts.push(Fact::TaskLaunched(task));
             }
             Command::Advance { task, to } => self.advance(now, task, to, facts)?,
+            Command::Rezone { task, zone } => {
+                let t = self.known(task)?;
+                if zone.0 >= self.zones {
+                    return Err(Refusal::Unknown("zone"));
+                }
+                if t.status != TaskStatus::Provisioning || t.stop_code.is_some() {
+                    return Err(Refusal::OutOfTurn);
+                }
+                self.tasks[task.index()].zone = zone;
+                facts.push(Fact::TaskRezoned(task, zone));
+            }
             Command::PullEnded { task } => {
                 let t = self.known(task)?;
                 if t.status != TaskStatus::Activating || t.times.pull_stopped.is_some() {
@@ -268,7 +336,7 @@ impl Cluster {
                 facts.push(Fact::DeploymentEnded(service, d.id, outcome));
             }
         }
-        Ok(None)
+        Ok(Made::Nothing)
     }
 
     fn known(&self, task: TaskId) -> Result<&Task, Refusal> {
@@ -303,7 +371,7 @@ impl Cluster {
     ) -> Result<TaskId, Refusal> {
         let s = self.services.get(service.index()).ok_or(Refusal::Unknown("service"))?;
         let d = s.deployments.get(deployment as usize).ok_or(Refusal::Unknown("deployment"))?;
-        if capacity.0 >= self.capacities {
+        if capacity.index() >= self.backing.len() {
             return Err(Refusal::Unknown("capacity"));
         }
         if zone.0 >= self.zones {
@@ -311,7 +379,7 @@ impl Cluster {
         }
         let total = self.total(s, d.revision) + 1;
         let max = s.max_total();
-        if total > max {
+        if total > max && !s.standalone {
             return Err(Refusal::AboveMaximum { total, max });
         }
         let id = TaskId::from(self.tasks.len());
@@ -322,6 +390,7 @@ impl Cluster {
             revision: d.revision,
             capacity,
             zone,
+            node: None,
             status: TaskStatus::Provisioning,
             stop_code: None,
             health: Health::Unknown,
@@ -349,7 +418,8 @@ impl Cluster {
         let allowed = match to {
             TaskStatus::Provisioning => false,
             TaskStatus::Pending => {
-                from == TaskStatus::Provisioning && t.stop_code.is_none() && t.times.launched.is_some()
+                let placed = t.node.is_some() || !self.has_nodes(t.capacity);
+                from == TaskStatus::Provisioning && t.stop_code.is_none() && t.times.launched.is_some() && placed
             }
             TaskStatus::Activating => from == TaskStatus::Pending && t.stop_code.is_none(),
             TaskStatus::Running => {
@@ -378,6 +448,9 @@ impl Cluster {
             _ => {}
         }
         facts.push(Fact::TaskStatus(task, to));
+        if to == TaskStatus::Stopped {
+            self.release_place(task, facts);
+        }
         Ok(())
     }
 
@@ -461,6 +534,6 @@ impl Cluster {
                 return Err(format!("task {} left RUNNING without a reason", t.id.0));
             }
         }
-        Ok(())
+        self.check_nodes()
     }
 }

@@ -6,12 +6,16 @@
 
 mod door;
 pub mod health;
+mod node_door;
+pub mod nodes;
 pub mod spread;
 mod state;
 pub mod target_health;
 pub mod task_status;
 
-pub use door::{Command, Fact, Refusal};
+pub use door::{Command, Fact, Made, Refusal};
 pub use health::Health;
+pub use node_door::NodeStep;
+pub use nodes::{Lack, LifeCycle, Market, Needs, Node, NodeEnd, NodeSpec, NodeStatus, NodeTimes, Resources};
 pub use state::{Cluster, Deployment, DeploymentOutcome, DeploymentStatus, ServiceState, StopCode, Task, TaskTimes};
 pub use task_status::TaskStatus;

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
+use super::nodes::{Needs, Node};
 use super::task_status::TaskStatus;
 use crate::kernel::SimTime;
-use crate::units::{CapacityId, Cpu, ServiceId, TaskId, ZoneId};
+use crate::units::{CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
 
 /// Why a task stopped. Source: ECS API, Task.stopCode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ pub enum StopCode {
     Unhealthy,
     /// Spot capacity was taken back.
     SpotInterruption,
+    /// Its instance was terminated.
+    TerminationNotice,
+    /// Its instance failed.
+    InfrastructureHealth,
 }
 
 impl StopCode {
@@ -35,6 +40,8 @@ impl StopCode {
             Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
             Self::Unhealthy => "ServiceSchedulerInitiated (unhealthy)",
             Self::SpotInterruption => "SpotInterruption",
+            Self::TerminationNotice => "TerminationNotice",
+            Self::InfrastructureHealth => "InfrastructureHealth",
         }
     }
 }
@@ -79,8 +86,10 @@ pub struct Task {
     pub revision: u32,
     /// What it runs on.
     pub capacity: CapacityId,
-    /// Where it runs.
+    /// Where it runs, or is wished to run until it is placed.
     pub zone: ZoneId,
+    /// The instance it was placed on; absent on Fargate and before it is placed.
+    pub node: Option<NodeId>,
     /// Its last status.
     pub status: TaskStatus,
     /// Why it stops, once it does.
@@ -151,6 +160,8 @@ pub struct ServiceState {
     pub stopping_counts: bool,
     /// Whether revisions stand side by side in fleets of their own: the upper bound is that of each revision.
     pub fleets: bool,
+    /// Whether its tasks are started one by one (RunTask): no bound holds for their number, and nothing replaces them.
+    pub standalone: bool,
     /// Who gets production traffic: revision and share in tenths of a percent; the shares add up to 1000.
     pub traffic: Vec<(u32, u32)>,
     /// Deployments in the order of their creation; the last is PRIMARY.
@@ -161,6 +172,17 @@ pub struct ServiceState {
     pub launches: u64,
     /// vCPUs that one task reserves.
     pub task_cpu: Cpu,
+    /// What one task needs of an instance.
+    pub needs: Needs,
+}
+
+/// The instances of a capacity that has some.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Backing {
+    /// Those that are not gone, in the order of their launch.
+    pub(super) nodes: Vec<NodeId>,
+    /// Launches so far.
+    pub(super) launches: u64,
 }
 
 impl ServiceState {
@@ -200,15 +222,18 @@ impl ServiceState {
 pub struct Cluster {
     pub(super) services: Vec<ServiceState>,
     pub(super) tasks: Vec<Task>,
+    pub(super) nodes: Vec<Node>,
     pub(super) zones: u32,
-    pub(super) capacities: u32,
+    /// By capacity; absent where tasks need no instance.
+    pub(super) backing: Vec<Option<Backing>>,
 }
 
 impl Cluster {
     /// An empty cluster.
     #[must_use]
     pub fn new(zones: u32, capacities: u32) -> Self {
-        Self { services: Vec::new(), tasks: Vec::new(), zones, capacities }
+        let backing = vec![None; capacities as usize];
+        Self { services: Vec::new(), tasks: Vec::new(), nodes: Vec::new(), zones, backing }
     }
 
     /// Adds a service without tasks, with its first deployment completed.
@@ -228,6 +253,7 @@ impl Cluster {
             maximum_percent,
             stopping_counts,
             fleets: false,
+            standalone: false,
             traffic: vec![(0, 1000)],
             deployments: vec![Deployment {
                 id: 0,
@@ -241,14 +267,65 @@ impl Cluster {
             tasks: Vec::new(),
             launches: 0,
             task_cpu,
+            needs: Needs::default(),
         });
         id
+    }
+
+    /// Says what a task of a service needs of an instance. Only before its first task is placed.
+    pub fn set_needs(&mut self, id: ServiceId, needs: Needs) {
+        if let Some(s) = self.services.get_mut(id.index()) {
+            s.needs = needs;
+        }
+    }
+
+    /// Says that tasks of a capacity run on instances. Only before its first task.
+    pub fn use_nodes(&mut self, id: CapacityId) {
+        if let Some(b) = self.backing.get_mut(id.index()) {
+            *b = Some(Backing::default());
+        }
+    }
+
+    /// Whether tasks of a capacity run on instances.
+    #[must_use]
+    pub fn has_nodes(&self, id: CapacityId) -> bool {
+        self.backing.get(id.index()).is_some_and(Option::is_some)
+    }
+
+    /// One instance, gone or not.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// How many instances were ever launched.
+    #[must_use]
+    pub fn nodes_launched(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The instances of a capacity that are not gone, in the order of their launch.
+    pub fn nodes_of(&self, id: CapacityId) -> impl Iterator<Item = &Node> {
+        let backing = self.backing.get(id.index()).and_then(Option::as_ref);
+        backing.into_iter().flat_map(|b| &b.nodes).map(|n| &self.nodes[n.index()])
+    }
+
+    /// The tasks on an instance that are not STOPPED, in the order of placement.
+    pub fn tasks_on(&self, id: NodeId) -> impl Iterator<Item = &Task> {
+        self.nodes[id.index()].tasks.iter().map(|t| &self.tasks[t.index()])
     }
 
     /// Says that the deployments of a service set a second fleet beside the first one.
     pub fn use_fleets(&mut self, id: ServiceId) {
         if let Some(s) = self.services.get_mut(id.index()) {
             s.fleets = true;
+        }
+    }
+
+    /// Says that the tasks of a service are started one by one, by RunTask.
+    pub fn run_standalone(&mut self, id: ServiceId) {
+        if let Some(s) = self.services.get_mut(id.index()) {
+            s.standalone = true;
         }
     }
 

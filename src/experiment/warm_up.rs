@@ -8,7 +8,7 @@ use super::runner::Point;
 use super::statistics::{Truncation, mser5};
 use crate::kernel::SimDuration;
 use crate::output::{OutputError, RowSink, SERVICES_FILE, ServiceRow};
-use crate::scenario::model::{Capacity, Plan, Service};
+use crate::scenario::model::{Capacity, CapacityOption, Interruptions, Plan, Service};
 
 /// Why a plan has no warm-up to be found.
 #[derive(Debug, thiserror::Error)]
@@ -41,17 +41,22 @@ pub fn is_steady(plan: &Plan) -> Result<(), WarmUpError> {
     if let Some(name) = plan.actions.keys().next() {
         return changes(format!("actions.{name} happens"));
     }
+    if let Some(name) = plan.faults.keys().next() {
+        return changes(format!("faults.{name} strikes"));
+    }
     for (name, capacity) in &plan.capacity {
-        let launch = match capacity {
-            Capacity::Fargate(fargate) => fargate,
-            Capacity::FargateSpot(spot) => {
-                if spot.interruptions_per_hour > 0.0 || !spot.reclaims.is_empty() {
-                    return changes(format!("capacity.{name} is interrupted"));
-                }
-                &spot.launch
-            }
-        };
-        if !launch.outages.is_empty() {
+        if let Capacity::FargateSpot(spot) = capacity
+            && (spot.interruptions_per_hour > 0.0 || !spot.reclaims.is_empty())
+        {
+            return changes(format!("capacity.{name} is interrupted"));
+        }
+        if let Some(nodes) = capacity.instances()
+            && (!nodes.spot.events.is_empty() || may_be_interrupted(capacity))
+        {
+            return changes(format!("capacity.{name} is interrupted"));
+        }
+        let fargate = capacity.fargate().is_some_and(|f| !f.outages.is_empty());
+        if fargate || capacity.instances().is_some_and(|n| !n.outages.is_empty()) {
             return changes(format!("capacity.{name} has outages"));
         }
     }
@@ -61,6 +66,16 @@ pub fn is_steady(plan: &Plan) -> Result<(), WarmUpError> {
         }
     }
     Ok(())
+}
+
+/// Whether instances of a capacity are Spot and something interrupts them.
+fn may_be_interrupted(capacity: &Capacity) -> bool {
+    let spot = match capacity {
+        Capacity::Ec2(e) => e.mixed_instances.on_demand_percentage_above_base_capacity < 100,
+        Capacity::ManagedInstances(m) => m.capacity_option_type == CapacityOption::Spot,
+        Capacity::Fargate(_) | Capacity::FargateSpot(_) => false,
+    };
+    spot && capacity.instances().is_some_and(|n| !matches!(n.spot.interruptions, Interruptions::None(_)))
 }
 
 /// What of a service changes over time.

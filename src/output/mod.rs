@@ -18,9 +18,11 @@ pub use folder::{OutputFolder, PLAN_FILE, STUDY_FILE, STUDY_SCHEMA, SUMMARY_FILE
 pub use number::{Fixed, Millis, Money, Secs, document, tidied, tidy};
 #[cfg(feature = "parquet")]
 pub use parquet::parquet;
-pub use rows::{CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, ServiceRow, TaskRow, Text};
+pub use rows::{
+    CostRow, DecisionDetail, DecisionRow, DeploymentRow, JobRow, NodeRow, QueueRow, ServiceRow, TaskRow, Text,
+};
 pub use sink::{
-    COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPLOYMENTS_FILE, NODES_FILE, REPLICATIONS_FILE, RowSink,
-    SERVICES_FILE, TASKS_FILE, write_replications,
+    COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPLOYMENTS_FILE, JOBS_FILE, NODES_FILE, QUEUES_FILE,
+    REPLICATIONS_FILE, RowSink, SERVICES_FILE, TASKS_FILE, write_replications,
 };
 pub use summary::*;

@@ -103,7 +103,7 @@ pub struct TaskRow<'a> {
     pub capacity: Text<'a>,
     /// Zone, as a letter.
     pub zone: Text<'a>,
-    /// What started it: `initial`, `scaling`, `deployment`, `replacement`, `rebalancing`.
+    /// What started it: `initial`, `scaling`, `deployment`, `replacement`, `rebalancing`; of a job `run_task`, `retry`.
     pub started_by: Text<'a>,
     /// The decision to have it.
     pub decided_s: Option<Secs>,
@@ -271,4 +271,72 @@ pub struct CostRow<'a> {
     pub unit_price_usd: Money,
     /// Quantity times price, after discounts.
     pub cost_usd: Money,
+}
+
+/// A row of `queues.csv`: one queue in one interval. Counts are of the interval, states at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueRow<'a> {
+    /// Start of the interval.
+    pub time_s: Secs,
+    /// Length of the interval.
+    pub interval_s: Secs,
+    /// The queue.
+    pub queue: Text<'a>,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that came from another queue.
+    pub moved_in: u64,
+    /// Deliveries.
+    pub received: u64,
+    /// Deliveries beyond the first of a message.
+    pub redelivered: u64,
+    /// Messages worked on and deleted.
+    pub deleted: u64,
+    /// Deliveries whose work ended after somebody else had received the message.
+    pub duplicates: u64,
+    /// Messages that appeared again because they were not deleted in time.
+    pub returned: u64,
+    /// Messages moved to the dead-letter queue.
+    pub dead_lettered: u64,
+    /// Messages older than the retention period.
+    pub expired: u64,
+    /// Receives that got nothing.
+    pub empty_receives: u64,
+    /// Messages that can be received.
+    pub visible: u64,
+    /// Messages received and not deleted.
+    pub in_flight: u64,
+    /// Messages that cannot be received yet.
+    pub delayed: u64,
+    /// Age of the oldest message that is not deleted.
+    pub oldest_age_s: Secs,
+}
+
+/// A row of `jobs.csv`: one piece of work of a job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobRow<'a> {
+    /// The job.
+    pub job: Text<'a>,
+    /// Number of the piece of work within the job, from 0.
+    pub item: u32,
+    /// The schedule that fired.
+    pub schedule: Text<'a>,
+    /// Number of the firing within the job, from 1.
+    pub firing: u32,
+    /// RunTask was called, or the work was submitted.
+    pub due_s: Secs,
+    /// A task for it was RUNNING for the first time.
+    pub running_s: Option<Secs>,
+    /// Done, or given up.
+    pub ended_s: Option<Secs>,
+    /// `succeeded`, `failed`, or at the end of the run `running` or `waiting`.
+    pub outcome: Text<'a>,
+    /// Tasks started for it.
+    pub attempts: u32,
+    /// Of these, interrupted by Spot.
+    pub interruptions: u32,
+    /// When it was to be done; empty without a deadline.
+    pub deadline_s: Option<Secs>,
+    /// Whether it was; empty while that is open.
+    pub in_time: Option<bool>,
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::error::csv_cause;
 use super::{
-    CostRow, DecisionDetail, DecisionRow, DeploymentRow, NodeRow, OutputError, ServiceRow, Summary, TaskRow, tidy,
+    CostRow, DecisionDetail, DecisionRow, DeploymentRow, JobRow, NodeRow, OutputError, QueueRow, ServiceRow, Summary,
+    TaskRow, tidy,
 };
 
 /// Per service and interval.
@@ -24,6 +25,10 @@ pub const DECISIONS_JSONL_FILE: &str = "decisions.jsonl";
 pub const DEPLOYMENTS_FILE: &str = "deployments.csv";
 /// Per item, owner and interval.
 pub const COSTS_FILE: &str = "costs.csv";
+/// Per queue and interval; only there when the plan has queues.
+pub const QUEUES_FILE: &str = "queues.csv";
+/// One row per piece of work of a job; only there when one was due.
+pub const JOBS_FILE: &str = "jobs.csv";
 /// One row per run.
 pub const REPLICATIONS_FILE: &str = "replications.csv";
 
@@ -75,6 +80,10 @@ struct Files {
     decisions: Table,
     deployments: Table,
     costs: Table,
+    /// Opened with their first row.
+    queues: Option<Table>,
+    jobs: Option<Table>,
+    folder: PathBuf,
     records: BufWriter<Box<dyn Write + Send>>,
     records_path: PathBuf,
 }
@@ -119,6 +128,9 @@ impl RowSink {
                 decisions: Table::open::<DecisionRow<'_>>(folder, DECISIONS_FILE, open)?,
                 deployments: Table::open::<DeploymentRow<'_>>(folder, DEPLOYMENTS_FILE, open)?,
                 costs: Table::open::<CostRow<'_>>(folder, COSTS_FILE, open)?,
+                queues: None,
+                jobs: None,
+                folder: folder.to_owned(),
                 records: BufWriter::new(records),
                 records_path,
             })),
@@ -201,6 +213,24 @@ impl RowSink {
         self.files.as_mut().map_or(Ok(()), |f| f.costs.row(row))
     }
 
+    /// Writes a row of `queues.csv`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn queue(&mut self, row: &QueueRow<'_>) -> Result<(), OutputError> {
+        let Some(files) = self.files.as_mut() else { return Ok(()) };
+        Files::late::<QueueRow<'_>>(&mut files.queues, &files.folder, QUEUES_FILE)?.row(row)
+    }
+
+    /// Writes a row of `jobs.csv`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn job(&mut self, row: &JobRow<'_>) -> Result<(), OutputError> {
+        let Some(files) = self.files.as_mut() else { return Ok(()) };
+        Files::late::<JobRow<'_>>(&mut files.jobs, &files.folder, JOBS_FILE)?.row(row)
+    }
+
     /// Writes what is still in buffers.
     ///
     /// # Errors
@@ -218,7 +248,24 @@ impl RowSink {
         ] {
             table.flush()?;
         }
+        for table in [&mut files.queues, &mut files.jobs].into_iter().flatten() {
+            table.flush()?;
+        }
         Ok(())
+    }
+}
+
+impl Files {
+    /// A table that only some results have.
+    fn late<'a, R: Serialize + Default>(
+        table: &'a mut Option<Table>,
+        folder: &Path,
+        name: &str,
+    ) -> Result<&'a mut Table, OutputError> {
+        match table {
+            Some(table) => Ok(table),
+            None => Ok(table.insert(Table::open::<R>(folder, name, &open_file)?)),
+        }
     }
 }
 

@@ -31,8 +31,17 @@ pub struct Summary {
     pub breach_minutes: IndexMap<String, u64>,
     /// Figures of the services.
     pub services: IndexMap<String, ServiceSummary>,
+    /// Figures of the queues.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub queues: IndexMap<String, QueueSummary>,
+    /// Figures of the jobs.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub jobs: IndexMap<String, JobSummary>,
     /// Times in which an objective did not hold, in order.
     pub incidents: Vec<Incident>,
+    /// The faults that struck, in order; a random process may have more than the first 200 that are listed.
+    #[serde(default)]
+    pub faults: Vec<FaultSummary>,
     /// What it cost.
     pub cost: CostSummary,
     /// Number of decisions by controller.
@@ -212,6 +221,95 @@ pub struct ServiceSummary {
     pub trends: Trends,
 }
 
+/// Figures of one queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueSummary {
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages that came from another queue, as to a dead-letter queue.
+    pub moved_in: u64,
+    /// Deliveries.
+    pub received: u64,
+    /// Deliveries beyond the first of a message.
+    pub redelivered: u64,
+    /// Messages worked on and deleted.
+    pub deleted: u64,
+    /// Deliveries whose work ended after somebody else had received the message.
+    pub duplicates: u64,
+    /// Messages that appeared again because they were not deleted in time.
+    pub returned: u64,
+    /// Messages moved to the dead-letter queue.
+    pub dead_lettered: u64,
+    /// Messages older than the retention period.
+    pub expired: u64,
+    /// Receives that got nothing.
+    pub empty_receives: u64,
+    /// Messages that could be received at the end.
+    pub visible_at_end: u64,
+    /// Messages received and not deleted at the end.
+    pub in_flight_at_end: u64,
+    /// Messages that could not be received yet at the end.
+    pub delayed_at_end: u64,
+    /// Most messages that could be received, at the ends of intervals.
+    pub max_visible: u64,
+    /// Largest age of the oldest message, at the ends of intervals.
+    pub max_age_s: f64,
+    /// Messages that can be received.
+    pub visible: Trend,
+    /// Age of the oldest message.
+    pub age_s: Trend,
+}
+
+/// How long something took, in seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// How many were measured.
+    pub count: u64,
+    /// Mean.
+    pub mean_s: f64,
+    /// Median.
+    pub p50_s: f64,
+    /// 99th percentile.
+    pub p99_s: f64,
+    /// Largest.
+    pub max_s: f64,
+}
+
+/// Figures of one job. Its cost is in `cost.by_service` under its name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Firings of its schedules.
+    pub firings: u64,
+    /// Pieces of work that were asked for.
+    pub due: u64,
+    /// Tasks that reached RUNNING.
+    pub tasks_started: u64,
+    /// Pieces of work that were done.
+    pub succeeded: u64,
+    /// Pieces of work that were given up.
+    pub failed: u64,
+    /// Pieces of work that had not ended at the end.
+    pub unfinished: u64,
+    /// Tasks that ended without their work done.
+    pub attempts_failed: u64,
+    /// Tasks interrupted by Spot.
+    pub interrupted: u64,
+    /// Most tasks at once, starting ones included.
+    pub max_running: u32,
+    /// From the firing until a task was RUNNING.
+    pub wait: Option<Spread>,
+    /// From RUNNING to the end of the work, of the attempts that succeeded.
+    pub duration: Option<Spread>,
+    /// From the firing to the end of the work.
+    pub turnaround: Option<Spread>,
+    /// When the last piece of work was done.
+    pub last_done_s: Option<f64>,
+    /// The deadline, from the firing.
+    pub deadline_s: Option<f64>,
+    /// Work done by its deadline, of what was due by then; absent without a deadline.
+    pub done_by_deadline_pct: Option<f64>,
+}
+
 /// Scaling and churn of one service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScalingSummary {
@@ -279,7 +377,8 @@ pub struct DeploymentSummary {
 /// Seconds of an incident by the link of the loop that they were spent in. The sum is the whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecoveryLinks {
-    /// From the start of the incident to the end of the first metric period that shows it.
+    /// From the start of the incident to the end of the first metric period that shows it, or to the moment at which a
+    /// health check or the control plane found tasks lost.
     pub detection_s: f64,
     /// Until that point could be seen.
     pub publication_s: f64,
@@ -287,16 +386,40 @@ pub struct RecoveryLinks {
     pub alarm_s: f64,
     /// Until the scaler had decided and acted.
     pub decision_s: f64,
+    /// Earlier launches for the same loss that failed, and the waits of the scheduler between them.
+    #[serde(default)]
+    pub relaunch_s: f64,
     /// Waiting for launch quotas and rates.
     pub quota_s: f64,
+    /// Waiting for capacity that was not to be had.
+    #[serde(default)]
+    pub capacity_s: f64,
+    /// Waiting for an address in a subnet.
+    #[serde(default)]
+    pub address_s: f64,
     /// Finding capacity and attaching the network.
     pub node_s: f64,
+    /// Tries to pull the image that failed.
+    #[serde(default)]
+    pub pull_retry_s: f64,
     /// Pulling the image.
     pub pull_s: f64,
     /// Starting containers and the application.
     pub start_s: f64,
     /// Until the task counted as healthy and had its share of the traffic.
     pub health_s: f64,
+    /// While a fault lasted, and nothing above was under way.
+    #[serde(default)]
+    pub fault_s: f64,
+    /// While a deployment was in progress, and nothing above.
+    #[serde(default)]
+    pub deployment_s: f64,
+    /// While more than half of all attempts were retries, and nothing above.
+    #[serde(default)]
+    pub retries_s: f64,
+    /// While the tasks were saturated, and nothing above.
+    #[serde(default)]
+    pub overload_s: f64,
     /// Without a cause among these.
     pub unattributed_s: f64,
 }
@@ -304,17 +427,25 @@ pub struct RecoveryLinks {
 impl RecoveryLinks {
     /// The links in their order, with their names.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, f64); 10] {
+    pub fn named(&self) -> [(&'static str, f64); 18] {
         [
             ("detection", self.detection_s),
             ("publication", self.publication_s),
             ("alarm", self.alarm_s),
             ("decision", self.decision_s),
+            ("relaunch", self.relaunch_s),
             ("quota", self.quota_s),
+            ("capacity", self.capacity_s),
+            ("address", self.address_s),
             ("node", self.node_s),
+            ("pull retries", self.pull_retry_s),
             ("pull", self.pull_s),
             ("start", self.start_s),
             ("health", self.health_s),
+            ("fault", self.fault_s),
+            ("deployment", self.deployment_s),
+            ("retries", self.retries_s),
+            ("overload", self.overload_s),
             ("unattributed", self.unattributed_s),
         ]
     }
@@ -341,6 +472,21 @@ pub struct Incident {
     pub duration_s: f64,
     /// The same by link.
     pub links: RecoveryLinks,
+}
+
+/// A fault that struck.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FaultSummary {
+    /// Its name in the plan.
+    pub name: String,
+    /// Its type, for example `zone_outage`.
+    pub kind: String,
+    /// When it struck.
+    pub start_s: f64,
+    /// When it was over; absent when it lasted until the end of the run.
+    pub end_s: Option<f64>,
+    /// What it did, in a sentence.
+    pub text: String,
 }
 
 /// What the run cost after the warm-up.
@@ -394,27 +540,49 @@ pub struct CostItem {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiagnosisKind {
-    /// Tasks of a service start and fail again and again.
+    /// Essential containers of a service exit again and again.
     #[default]
     RepeatedRestarts,
-    /// Images could not be pulled, or tasks did not start.
+    /// An essential container exited by itself, once or twice.
+    EssentialExit,
+    /// The scheduler waits longer and longer between launches that fail.
+    RestartThrottle,
+    /// Images could not be pulled.
+    FailedPulls,
+    /// Tasks stopped before they were RUNNING, for another reason than their image.
     FailedStarts,
-    /// Tasks stayed unhealthy.
+    /// Tasks were replaced for failed health checks before their application answered.
+    KilledWhileStarting,
+    /// Tasks were replaced for failed health checks.
     UnhealthyService,
-    /// Capacity was not to be had.
-    CapacityUnavailable,
     /// Tasks were killed for memory.
     OutOfMemory,
+    /// Tasks were lost with the machines under them.
+    MachinesLost,
+    /// Capacity was not to be had.
+    CapacityUnavailable,
+    /// Spot capacity was not to be had.
+    SpotUnavailable,
+    /// The subnets had no address for a task's network interface.
+    AddressesExhausted,
+    /// A service quota of the account held launches back.
+    QuotaReached,
+    /// Tasks found no place on any node.
+    TasksUnplaceable,
+    /// A capacity provider wanted more nodes than it may have.
+    ProviderAtMaximum,
     /// A deployment does not go on.
     DeploymentStuck,
     /// Scaling wanted more than it was allowed.
     ScalingBlocked,
+    /// An alarm of a scaling policy had no data.
+    ScalingWithoutData,
+    /// An objective failed for long and no alarm of a scaling policy rang.
+    ScalingSilent,
     /// The desired count stayed at the maximum while objectives failed.
     AtMaximumCapacity,
     /// More than half of all attempts were retries.
     RetryStorm,
-    /// A service quota of the account held launches back.
-    QuotaReached,
     /// The load was more than the tasks can serve until the end.
     Overload,
 }
@@ -425,15 +593,26 @@ impl DiagnosisKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RepeatedRestarts => "repeated restarts",
+            Self::EssentialExit => "essential container exited",
+            Self::RestartThrottle => "restart throttle",
+            Self::FailedPulls => "failed pulls",
             Self::FailedStarts => "failed starts",
+            Self::KilledWhileStarting => "killed while starting",
             Self::UnhealthyService => "unhealthy service",
-            Self::CapacityUnavailable => "capacity unavailable",
             Self::OutOfMemory => "out of memory",
+            Self::MachinesLost => "machines lost",
+            Self::CapacityUnavailable => "capacity unavailable",
+            Self::SpotUnavailable => "Spot capacity unavailable",
+            Self::AddressesExhausted => "addresses exhausted",
+            Self::QuotaReached => "quota reached",
+            Self::TasksUnplaceable => "tasks unplaceable",
+            Self::ProviderAtMaximum => "capacity provider at its maximum",
             Self::DeploymentStuck => "deployment stuck",
             Self::ScalingBlocked => "scaling blocked",
+            Self::ScalingWithoutData => "scaling without data",
+            Self::ScalingSilent => "scaling does not see it",
             Self::AtMaximumCapacity => "at maximum capacity",
             Self::RetryStorm => "retry storm",
-            Self::QuotaReached => "quota reached",
             Self::Overload => "overload",
         }
     }
@@ -446,12 +625,15 @@ pub struct Diagnosis {
     pub kind: DiagnosisKind,
     /// The service, or the capacity.
     pub subject: String,
-    /// What happened, in a sentence with its figures.
-    pub text: String,
     /// When it was first seen.
-    pub first_s: Option<f64>,
+    pub since_s: Option<f64>,
     /// How often.
     pub count: u64,
+    /// What happened, in a sentence with its figures.
+    pub evidence: String,
+    /// What would help, in a sentence.
+    #[serde(default)]
+    pub advice: String,
 }
 
 /// A price that the result depends on and that is old or uncertain.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::chart::palette::{BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION};
 use super::chart::{Band, Dash, Figure, Layer, Mark, Panel, Scale, Shape};
 use super::closing::closing_sentence;
-use super::pen::write_drawing;
+use super::pen::{Drawing, write_drawing};
+use super::plot::Plot;
 use super::series::{DeploymentStep, ResultData, Series, ServiceSeries};
 use super::style::{count, counted, dollars, duration, key_words, sig3, value, value_beside};
 use crate::output::{BoundSense, OutputError, ServiceSummary, Summary};
@@ -28,7 +29,8 @@ pub enum LatencyScale {
 
 /// Draws the charts of a result folder into its folder `charts`, each as SVG and as PNG, and returns the
 /// names of the charts. The first service has the plain names (`overview`, `load`, `latency`, `capacity`,
-/// `utilisation`, `errors`, `deployments`); a further one has `overview-NAME`. `cost` is of the whole.
+/// `utilisation`, `errors`, `deployments`, `waits`); a further one has `overview-NAME` and, if there are any,
+/// `deployments-NAME` and `waits-NAME`. `cost` is of the whole.
 ///
 /// Reads the files back, so that what is drawn is what is on disk; memory does not grow with the run.
 ///
@@ -44,28 +46,26 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         .tempdir_in(folder)
         .map_err(|e| OutputError::io("create a folder in", folder, e))?;
     let mut names = Vec::new();
-    let mut draw = |name: String, figure: Option<Figure>| {
-        let Some(figure) = figure else { return Ok(()) };
-        write_drawing(aside.path(), &name, &figure)?;
-        names.push(name);
-        Ok(())
-    };
     for (i, (service, series)) in data.services.iter().enumerate() {
         let Some(summary) = data.summary.services.get(service) else { continue };
         let page = Page { data: &data, service, series, summary, latency };
         if i > 0 {
-            draw(format!("overview-{}", file_name(service)), Some(page.overview()))?;
+            let of = file_name(service);
+            draw(aside.path(), &mut names, &format!("overview-{of}"), Some(&page.overview()))?;
+            draw(aside.path(), &mut names, &format!("deployments-{of}"), page.deployments().as_ref())?;
+            draw(aside.path(), &mut names, &format!("waits-{of}"), page.waits().as_ref())?;
             continue;
         }
-        draw("overview".into(), Some(page.overview()))?;
-        draw("load".into(), Some(page.load()))?;
-        draw("latency".into(), page.latency_chart())?;
-        draw("capacity".into(), Some(page.capacity()))?;
-        draw("utilisation".into(), Some(page.utilisation()))?;
-        draw("errors".into(), page.errors())?;
-        draw("deployments".into(), page.deployments())?;
+        draw(aside.path(), &mut names, "overview", Some(&page.overview()))?;
+        draw(aside.path(), &mut names, "load", Some(&page.load()))?;
+        draw(aside.path(), &mut names, "latency", page.latency_chart().as_ref())?;
+        draw(aside.path(), &mut names, "capacity", Some(&page.capacity()))?;
+        draw(aside.path(), &mut names, "utilisation", Some(&page.utilisation()))?;
+        draw(aside.path(), &mut names, "errors", page.errors().as_ref())?;
+        draw(aside.path(), &mut names, "deployments", page.deployments().as_ref())?;
+        draw(aside.path(), &mut names, "waits", page.waits().as_ref())?;
     }
-    draw("cost".into(), cost_chart(&data))?;
+    draw(aside.path(), &mut names, "cost", cost_chart(&data).as_ref())?;
     for name in &names {
         for extension in ["svg", "png"] {
             let file = format!("{name}.{extension}");
@@ -74,6 +74,14 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         }
     }
     Ok(names)
+}
+
+fn draw(folder: &Path, names: &mut Vec<String>, name: &str, drawing: Option<&impl Drawing>) -> Result<(), OutputError> {
+    if let Some(drawing) = drawing {
+        write_drawing(folder, name, drawing)?;
+        names.push(name.to_owned());
+    }
+    Ok(())
 }
 
 /// The overview of a result: what a person looks at first.
@@ -353,6 +361,8 @@ impl Page<'_> {
             layers.push(failed.note(largest(&s.failed_tasks, "")).weight(1.2));
         }
         let mut panels = vec![panel("Tasks by revision", "tasks", 200.0, layers)];
+        let weight = self.held("to the revision that comes", &s.weight, PURPLE, Dash::Solid).weight(2.0);
+        panels.push(Panel { at_least: 100.0, ..panel("Production traffic", "%", 80.0, vec![weight]) });
         if s.failed.any() {
             panels.push(self.load_panel(120.0));
         }
@@ -369,6 +379,10 @@ impl Page<'_> {
         let (from, to) = ((first - margin).max(0.0), (last + margin).min(self.end()));
         let part = ended && to - from < 0.6 * self.end();
         Some(if part { figure.within(from, to) } else { figure })
+    }
+
+    fn waits(&self) -> Option<Plot> {
+        self.series.waits.waterfall(self.service, self.end(), footer(&self.data.summary))
     }
 
     /// The verdicts of this service's objectives whose key starts so, in words.
@@ -412,6 +426,7 @@ fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
     for (name, series) in data.services.iter().filter(|(name, _)| of(name)) {
         deployment_marks(name, series, meta.duration_s, &mut bands, &mut marks);
     }
+    fault_bands(&data.summary, &mut bands, &mut marks);
     for incident in data.summary.incidents.iter().filter(|i| page.is_some() && of(&i.service)) {
         let to = incident.end_s.unwrap_or(meta.duration_s);
         let label = "objective missed".to_owned();
@@ -491,6 +506,20 @@ fn deployment_marks(service: &str, series: &ServiceSeries, end: f64, bands: &mut
             "stalled" => marks.push(mark(step, format!("deployment of revision {revision} does not go on{reason}"))),
             _ => {}
         }
+    }
+}
+
+/// Most faults that are drawn: a random process may have hundreds.
+const FAULT_BANDS: usize = 40;
+
+/// A fault is a band with a line at its start; its words stand below.
+fn fault_bands(summary: &Summary, bands: &mut Vec<Band>, marks: &mut Vec<Mark>) {
+    let end = summary.meta.duration_s;
+    for f in summary.faults.iter().take(FAULT_BANDS) {
+        let to = f.end_s.unwrap_or(end).min(end);
+        bands.push(Band { from: f.start_s, to, color: ORANGE, opacity: 0.16, label: f.name.clone() });
+        let text = format!("{} · {}: {}", duration(f.start_s), f.name, f.text);
+        marks.push(Mark { time: f.start_s, letter: String::new(), text, color: ORANGE });
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sentence at the end of a summary, from a closed set of templates.
 
 use super::style::{dollars, duration, key_words, value, value_beside};
-use crate::output::{BoundSense, DeploymentOutcome, DiagnosisKind, Incident, ObjectiveResult, Summary};
+use crate::output::{BoundSense, DeploymentOutcome, DiagnosisKind, FaultSummary, Incident, ObjectiveResult, Summary};
 
 /// Says in words why an objective was missed, how a deployment ended, or that all holds. None when no
 /// template fits: then nothing is claimed.
@@ -10,7 +10,7 @@ pub fn closing_sentence(summary: &Summary) -> Option<String> {
     let missed = summary.objectives.iter().find(|o| o.held == Some(false));
     match missed {
         Some(objective) => why_missed(summary, objective),
-        None => deployment_trouble(summary).or_else(|| all_hold(summary)),
+        None => deployment_trouble(summary).or_else(|| all_hold(summary)).map(|s| with_faults(summary, s)),
     }
 }
 
@@ -34,6 +34,9 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
     let met = |kind| summary.diagnoses.iter().any(|d| d.kind == kind && d.subject == *subject);
     let because = |cause: String| Some(format!("{misses} because {cause}."));
     let service = summary.services.get(subject)?;
+    if let Some(cause) = fault_behind(summary, subject) {
+        return because(cause);
+    }
     if let Some(d) = service.deployments.iter().find(|d| !matches!(d.outcome, DeploymentOutcome::Completed)) {
         let struck = summary
             .incidents
@@ -60,6 +63,15 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
     if met(DiagnosisKind::OutOfMemory) {
         return because("tasks ran out of memory and were killed".into());
     }
+    if met(DiagnosisKind::FailedPulls) {
+        return because("images could not be pulled".into());
+    }
+    if met(DiagnosisKind::KilledWhileStarting) {
+        return because(format!(
+            "tasks were killed while they were starting ({failed} failed)",
+            failed = service.scaling.tasks_failed
+        ));
+    }
     if met(DiagnosisKind::RepeatedRestarts) || met(DiagnosisKind::FailedStarts) {
         return because(format!("tasks failed and had to be started again ({} failed)", service.scaling.tasks_failed));
     }
@@ -81,11 +93,23 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
     {
         return because("capacity was not to be had when it was needed".into());
     }
+    if met(DiagnosisKind::SpotUnavailable) {
+        return because("Spot capacity was not to be had when it was needed".into());
+    }
+    if met(DiagnosisKind::AddressesExhausted) {
+        return because("the subnets had no address left for its tasks".into());
+    }
     if met(DiagnosisKind::QuotaReached) {
         return because("a quota of the account held launches back".into());
     }
     if met(DiagnosisKind::ScalingBlocked) {
         return because("scaling was blocked when it was needed".into());
+    }
+    if met(DiagnosisKind::ScalingWithoutData) {
+        return because("the alarms of its scaling had no data".into());
+    }
+    if met(DiagnosisKind::ScalingSilent) {
+        return because("the metric that its scaling looks at did not show the trouble".into());
     }
     if let Some(cause) = worst_incident(summary, subject).and_then(slow_loop) {
         return because(cause);
@@ -99,6 +123,77 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
     None
 }
 
+/// Time that an incident may begin after a fault and still be its doing: an interval, and a time-out.
+const SHORTLY_AFTER_S: f64 = 120.0;
+
+/// The fault in or shortly after which an incident began.
+fn fault_of<'a>(summary: &'a Summary, incident: &Incident) -> Option<&'a FaultSummary> {
+    let reach = summary.meta.interval_s;
+    summary
+        .faults
+        .iter()
+        .filter(|f| {
+            incident.start_s + reach >= f.start_s && incident.start_s <= f.end_s.unwrap_or(f64::MAX) + SHORTLY_AFTER_S
+        })
+        .max_by(|a, b| a.start_s.total_cmp(&b.start_s))
+}
+
+/// What a fault did, if the longest incident of the service began with one.
+fn fault_behind(summary: &Summary, subject: &str) -> Option<String> {
+    let worst = worst_incident(summary, subject)?;
+    let fault = fault_of(summary, worst)?;
+    let ended = match worst.end_s {
+        Some(end) if fault.end_s.is_some_and(|over| end > over) => {
+            format!("it recovered {} after the fault was over", duration(end - fault.end_s.unwrap_or(end)))
+        }
+        Some(_) => format!("it recovered after {}", duration(worst.duration_s)),
+        None => "it had not recovered at the end".to_owned(),
+    };
+    let (link, most) = worst.links.named().into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let longest = match link {
+        _ if most <= 0.0 || worst.end_s.is_none() => String::new(),
+        "fault" => ", most of it while the fault lasted".to_owned(),
+        "unattributed" => String::new(),
+        _ => format!(", {} of it {}", duration(most), link_words(link)),
+    };
+    Some(format!("of the fault {} at {} ({}); {ended}{longest}", fault.name, duration(fault.start_s), fault.text))
+}
+
+/// What a link of the recovery was spent on.
+fn link_words(link: &str) -> &'static str {
+    match link {
+        "detection" => "until somebody noticed",
+        "publication" => "until the metric could be seen",
+        "alarm" => "until the alarm rang",
+        "decision" => "until tasks were asked for",
+        "relaunch" => "with launches that failed",
+        "quota" => "waiting for launch quotas",
+        "capacity" => "waiting for capacity that was short",
+        "address" => "waiting for an address",
+        "node" => "finding capacity",
+        "pull retries" => "with image pulls that failed",
+        "pull" => "pulling the image",
+        "start" => "starting",
+        "health" => "becoming healthy",
+        "deployment" => "while a deployment went on",
+        "retries" => "with retries that kept the load up",
+        _ => "with saturated tasks",
+    }
+}
+
+/// Adds the faults that an objective was held through.
+fn with_faults(summary: &Summary, sentence: String) -> String {
+    let names: Vec<&str> = summary.faults.iter().map(|f| f.name.as_str()).collect();
+    let mut names: Vec<&str> = names;
+    names.dedup();
+    match names.as_slice() {
+        [] => sentence,
+        [one] => format!("{} The fault {one} did not change that.", sentence),
+        some if some.len() <= 3 => format!("{sentence} The faults {} did not change that.", some.join(", ")),
+        some => format!("{sentence} {} faults did not change that.", some.len()),
+    }
+}
+
 /// The longest incident of a service.
 pub(crate) fn worst_incident<'a>(summary: &'a Summary, service: &str) -> Option<&'a Incident> {
     summary.incidents.iter().filter(|i| i.service == service).max_by(|a, b| a.duration_s.total_cmp(&b.duration_s))
@@ -108,7 +203,15 @@ pub(crate) fn worst_incident<'a>(summary: &'a Summary, service: &str) -> Option<
 fn slow_loop(incident: &Incident) -> Option<String> {
     let l = &incident.links;
     let signal = l.detection_s + l.publication_s + l.alarm_s + l.decision_s;
-    let launch = l.quota_s + l.node_s + l.pull_s + l.start_s + l.health_s;
+    let launch = l.relaunch_s
+        + l.quota_s
+        + l.capacity_s
+        + l.address_s
+        + l.node_s
+        + l.pull_retry_s
+        + l.pull_s
+        + l.start_s
+        + l.health_s;
     let whole = l.total_s();
     if whole <= 0.0 || (signal + launch) < 0.5 * whole {
         return None;
@@ -127,7 +230,11 @@ fn slow_loop(incident: &Incident) -> Option<String> {
         )
     } else {
         let (link, longest) = [
+            ("launches that failed", l.relaunch_s),
             ("waiting for launch quotas", l.quota_s),
+            ("waiting for capacity that was short", l.capacity_s),
+            ("waiting for an address", l.address_s),
+            ("image pulls that failed", l.pull_retry_s),
             ("finding capacity", l.node_s),
             ("pulling the image", l.pull_s),
             ("starting", l.start_s),

@@ -82,9 +82,11 @@ pub(super) fn study(label: &str, runs: u32, by: f64) -> Study {
             Diagnosis {
                 kind: DiagnosisKind::AtMaximumCapacity,
                 subject: "web".into(),
-                text: "the desired count stayed at its maximum of 20 tasks for 6 min while objectives failed.".into(),
-                first_s: Some(700.0),
+                evidence: "the desired count stayed at its maximum of 20 tasks for 6 min while objectives failed."
+                    .into(),
+                since_s: Some(700.0),
                 count: 1,
+                advice: "raise the maximum".into(),
             },
         )],
     }

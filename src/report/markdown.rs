@@ -74,7 +74,7 @@ pub fn write_markdown(out: &mut dyn Write, summary: &Summary) -> io::Result<()> 
         dollars(summary.cost.per_hour_usd)
     )?;
     for d in &summary.diagnoses {
-        writeln!(out, "- **{}**, {}: {}", d.kind.name(), cell(&d.subject), cell(&d.text))?;
+        writeln!(out, "- **{}**, {}: {}", d.kind.name(), cell(&d.subject), cell(&d.evidence))?;
     }
     for w in &summary.weak_prices {
         writeln!(out, "- the price of {} of {} is weak: {}", cell(&w.item), w.date, cell(&w.reason))?;

@@ -23,6 +23,7 @@ mod style;
 mod sweep;
 mod sweep_charts;
 mod terminal;
+mod waits;
 
 pub use charts::{CHARTS_FOLDER, LatencyScale, overview_path, write_charts};
 pub use closing::closing_sentence;

@@ -5,6 +5,7 @@ mod axis;
 mod heat;
 mod points;
 mod rows;
+mod spans;
 
 use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
@@ -14,6 +15,7 @@ pub(super) use axis::{Axis, Extent};
 pub(super) use heat::Heat;
 pub(super) use points::{Places, Points, Spot, Spots};
 pub(super) use rows::{Row, Rows};
+pub(super) use spans::{Span, Spans};
 
 use super::chart::palette::{BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION};
 use super::pen::{
@@ -35,6 +37,7 @@ pub(super) enum Part {
     Rows(Rows),
     Points(Points),
     Heat(Heat),
+    Spans(Spans),
 }
 
 impl Part {
@@ -43,6 +46,7 @@ impl Part {
             Self::Rows(p) => p.height(),
             Self::Points(p) => p.height(),
             Self::Heat(p) => p.height(),
+            Self::Spans(p) => p.height(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Part {
             Self::Rows(p) => p.draw(pen, top),
             Self::Points(p) => p.draw(pen, top),
             Self::Heat(p) => p.draw(pen, top),
+            Self::Spans(p) => p.draw(pen, top),
         }
     }
 }

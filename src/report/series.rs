@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
 use super::chart::{PLOT_WIDTH, Shape};
+use super::waits::Waits;
 use crate::output::{
     COSTS_FILE, CostRow, DECISIONS_FILE, DEPLOYMENTS_FILE, DecisionRow, DeploymentRow, Fixed, Millis, OutputError,
     SERVICES_FILE, ServiceRow, Summary, read_summary,
@@ -162,6 +163,10 @@ pub(crate) struct ServiceSeries {
     /// Tasks of the revision that comes and of the one that goes, running, healthy.
     pub(crate) revisions: [Series; 4],
     pub(crate) failed_tasks: Series,
+    /// Share of production traffic that the revision that comes gets, percent.
+    pub(crate) weight: Series,
+    /// What deployments waited for.
+    pub(super) waits: Waits,
 }
 
 /// A turn of a deployment.
@@ -233,6 +238,8 @@ impl ResultData {
                     series.add(b, t, f64::from(n));
                 }
                 s.failed_tasks.add(b, t, f64::from(row.failed_tasks));
+                s.weight.add(b, t, row.new_weight_pct.0);
+                s.waits.see(&row);
                 // A stall that ends by itself was no more than waiting.
                 if s.deployments.last().is_some_and(|d| d.step == "stalled" && d.deployment == row.deployment) {
                     s.deployments.pop();

@@ -229,7 +229,7 @@ fn diagnoses(page: &mut Page<'_>, study: &Study) -> io::Result<()> {
 
 fn diagnosis(study: &Study, runs: u64, d: &Diagnosis) -> String {
     let n = study.replications.len();
-    let text = d.text.trim_end_matches('.');
+    let text = d.evidence.trim_end_matches('.');
     match n {
         1 => format!("{}, {}: {text}", d.kind.name(), d.subject),
         _ => format!("{}, {}, in {runs} of {n} runs; in the first of them: {text}", d.kind.name(), d.subject),

@@ -24,6 +24,7 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary, style: Style) -> io
         service_block(&mut page, &summary.meta, name, service)?;
     }
     deployments(&mut page, summary)?;
+    faults(&mut page, summary)?;
     recovery(&mut page, summary)?;
     cost(&mut page, &summary.cost, &summary.weak_prices)?;
     diagnoses(&mut page, summary)?;
@@ -253,6 +254,25 @@ fn deployments(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
     Ok(())
 }
 
+/// Most faults that are listed one by one.
+const LISTED_FAULTS: usize = 8;
+
+fn faults(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
+    if summary.faults.is_empty() {
+        return Ok(());
+    }
+    page.heading("Faults", "")?;
+    for f in summary.faults.iter().take(LISTED_FAULTS) {
+        let lasts =
+            f.end_s.map_or_else(|| "until the end".to_owned(), |end| format!("for {}", duration(end - f.start_s)));
+        page.marked("!", Paint::Warn, &format!("{} from {} {lasts}: {}", f.name, duration(f.start_s), f.text))?;
+    }
+    if summary.faults.len() > LISTED_FAULTS {
+        page.paragraph(2, 4, &format!("and {} more", summary.faults.len() - LISTED_FAULTS))?;
+    }
+    Ok(())
+}
+
 /// Most incidents that are listed one by one.
 const LISTED_INCIDENTS: usize = 5;
 
@@ -359,8 +379,11 @@ fn diagnoses(page: &mut Page<'_>, summary: &Summary) -> io::Result<()> {
     }
     page.heading("Diagnoses", "")?;
     for d in &summary.diagnoses {
-        let first = d.first_s.map_or(String::new(), |t| format!(" (first at {})", duration(t)));
-        page.marked("!", Paint::Warn, &format!("{}, {}: {}{first}", d.kind.name(), d.subject, d.text))?;
+        let first = d.since_s.map_or(String::new(), |t| format!(" (first at {})", duration(t)));
+        page.marked("!", Paint::Warn, &format!("{}, {}: {}{first}", d.kind.name(), d.subject, d.evidence))?;
+        if !d.advice.is_empty() {
+            page.paragraph(4, 6, &page.style.text(&format!("→ {}", d.advice)))?;
+        }
     }
     Ok(())
 }

@@ -8,32 +8,57 @@
 //!
 //! Source: ECS developer guide, `task-placement-strategies`, `service-rebalancing`. The order between
 //! capacities and the ties are choices: see [`crate::cluster::spread`].
+//!
+//! Where tasks stand on instances, the placement strategies say which goes: [`super::stop_choice`].
 
-use super::scheduler::TaskView;
+use std::collections::BTreeMap;
+
+use super::scheduler::{NodeView, SchedulerSpec, TaskView};
+use super::stop_choice::{self, StopCandidate};
+use crate::cluster::nodes::Resources;
 use crate::cluster::spread::{Share, next_share, poorest_zone, richest_zone, surplus_share};
 use crate::kernel::Draw;
-use crate::units::{CapacityId, TaskId, ZoneId};
+use crate::scenario::model::PlacementStrategy;
+use crate::units::{CapacityId, NodeId, TaskId, ZoneId};
 
 /// Counts of tasks by capacity and zone.
 #[derive(Debug)]
-pub(super) struct Grid {
+pub(super) struct Grid<'a> {
     /// The strategy, and after it capacities that hold tasks but are no longer part of it.
     shares: Vec<Share>,
     /// How many of `shares` are the strategy's own.
     own: usize,
     zones: usize,
     counts: Vec<Vec<u32>>,
+    placement: &'a [PlacementStrategy],
+    needs: Resources,
+    /// Tasks of the service on each instance, and what is left on it: CPU and memory.
+    nodes: BTreeMap<NodeId, (u32, u64, u64)>,
 }
 
-impl Grid {
-    /// The counts of `tasks` under a strategy over `zones` zones.
-    pub(super) fn new<'a>(shares: &[Share], zones: u32, tasks: impl Iterator<Item = &'a TaskView>) -> Self {
-        let zones = zones.max(1) as usize;
-        let mut grid =
-            Self { shares: shares.to_vec(), own: shares.len(), zones, counts: vec![vec![0; zones]; shares.len()] };
+impl<'a> Grid<'a> {
+    /// The counts of `tasks`.
+    pub(super) fn new<'t>(
+        spec: &SchedulerSpec<'a>,
+        nodes: &[NodeView],
+        tasks: impl Iterator<Item = &'t TaskView>,
+    ) -> Self {
+        let (shares, zones) = (spec.shares.to_vec(), spec.zones.max(1) as usize);
+        let mut grid = Self {
+            own: shares.len(),
+            zones,
+            counts: vec![vec![0; zones]; shares.len()],
+            shares,
+            placement: spec.placement,
+            needs: spec.needs,
+            nodes: nodes.iter().map(|n| (n.id, (0, n.cpu_left, n.memory_left))).collect(),
+        };
         for task in tasks {
             let (share, zone) = grid.cell(task.capacity, task.zone);
             grid.counts[share][zone] += 1;
+            if let Some(node) = task.node {
+                grid.nodes.entry(node).or_default().0 += 1;
+            }
         }
         grid
     }
@@ -89,6 +114,7 @@ impl Grid {
             for task in candidates {
                 let (share, zone) = self.cell(task.capacity, task.zone);
                 self.counts[share][zone] = self.counts[share][zone].saturating_sub(1);
+                self.leave(task);
             }
             return candidates.iter().map(|t| t.id).collect();
         }
@@ -101,6 +127,9 @@ impl Grid {
             None => order.sort_by_key(|t| std::cmp::Reverse(t.id)),
         }
         let cells: Vec<(usize, usize)> = order.iter().map(|t| self.cell(t.capacity, t.zone)).collect();
+        if candidates.iter().any(|t| t.node.is_some()) {
+            return self.stop_on_instances(order, n);
+        }
         let mut buckets = vec![vec![Vec::new(); self.zones]; self.shares.len()];
         for (task, (share, zone)) in order.iter().zip(cells) {
             buckets[share][zone].push(task.id);
@@ -118,6 +147,46 @@ impl Grid {
             left[share][zone.index()] -= 1;
             left_totals[share] -= 1;
             totals[share] = totals[share].saturating_sub(1);
+            chosen.push(id);
+        }
+        chosen
+    }
+
+    /// A task leaves its instance.
+    fn leave(&mut self, task: &TaskView) {
+        if let Some((tasks, cpu, memory)) = task.node.and_then(|n| self.nodes.get_mut(&n)) {
+            *tasks = tasks.saturating_sub(1);
+            *cpu += self.needs.cpu.parts();
+            *memory += self.needs.memory.get();
+        }
+    }
+
+    /// The same with instances; `order` is taken from the end.
+    fn stop_on_instances(&mut self, mut order: Vec<&TaskView>, n: usize) -> Vec<TaskId> {
+        let mut chosen = Vec::with_capacity(n);
+        while chosen.len() < n {
+            let mut left = vec![0; self.shares.len()];
+            for task in &order {
+                left[self.cell(task.capacity, task.zone).0] += 1;
+            }
+            let Some(share) = surplus_share(&self.shares, &self.totals(), &left) else { break };
+            let capacity = self.shares[share].capacity;
+            let standing: Vec<StopCandidate> = order
+                .iter()
+                .filter(|t| t.capacity == capacity)
+                .map(|t| {
+                    let (node_tasks, cpu_left, memory_left) =
+                        t.node.and_then(|n| self.nodes.get(&n)).copied().unwrap_or_default();
+                    let zone_tasks = self.counts[share][t.zone.index()];
+                    StopCandidate { task: t.id, zone_tasks, node_tasks, cpu_left, memory_left }
+                })
+                .collect();
+            let Some(id) = stop_choice::narrowed(self.placement, &standing).last().map(|c| c.task) else { break };
+            let Some(at) = order.iter().rposition(|t| t.id == id) else { break };
+            let task = order.remove(at);
+            let zone = task.zone.index();
+            self.counts[share][zone] = self.counts[share][zone].saturating_sub(1);
+            self.leave(task);
             chosen.push(id);
         }
         chosen

@@ -87,6 +87,8 @@ pub fn keep(
             provisioning_slots: slots,
             launch_tokens: tokens,
             alarms: Vec::new(),
+            nodes: obs.nodes.clone(),
+            room: Vec::new(),
         };
         let at = fleets.iter().position(|f| f.revision == target.revision).unwrap_or_else(|| {
             fleets.push(Fleet { revision: target.revision, scheduler: SchedulerMemory::default() });

@@ -27,9 +27,19 @@
 //! than the minimum, because they do not lower that number. What the world does (exits, interruptions)
 //! is bound by neither.
 //!
+//! On container instances: PENDING tasks on a DRAINING instance stop at once; RUNNING ones there no longer
+//! count towards the desired count, so that replacements start, and they stop as the minimum allows: before
+//! their replacements where it is below the healthy tasks, else after. Protected tasks are passed by, except
+//! unhealthy ones; while one is protected, zones are not balanced. Zones are balanced on existing instances
+//! only. DAEMON services: [`daemon`].
+//!
+//! Source: ECS developer guide, `container-instance-draining`, `task-scale-in-protection`. Not documented:
+//! whether draining passes protected tasks by (it does for Managed Instances).
+//!
 //! Known departures: the first task of a deployment does not start alone to fix the image digest; a
 //! deployment is done only when old tasks are STOPPED, not merely deregistered; the throttle holds back
-//! the newest revision only; zones are balanced in one wave instead of task by task.
+//! the newest revision only; zones are balanced in one wave instead of task by task; a task without a load
+//! balancer counts as healthy for a drain by the same rule as ever, not from RUNNING on.
 
 use super::choice::Grid;
 use super::circuit_breaker::{self, BreakerEvent, BreakerMemory};
@@ -38,15 +48,16 @@ use super::early_success;
 use super::rolling::{self, Bounds, Budget, Counts};
 use super::throttle::{self, ThrottleMemory};
 use crate::cluster::health::Health;
+use crate::cluster::nodes::Resources;
 use crate::cluster::spread::{Share, zones_balanced};
 use crate::cluster::task_status::TaskStatus;
 use crate::kernel::{SimDuration, SimTime};
-use crate::scenario::model::{Cleanup, DeploymentConfiguration, RestartThrottle};
+use crate::scenario::model::{Cleanup, DeploymentConfiguration, PlacementStrategy, RestartThrottle};
 use crate::units::TaskId;
 
 pub use super::view::{
-    DeploymentMemory, DeploymentView, FailReason, Hold, RebalanceMemory, RolloutState, SchedulerCommand,
-    SchedulerMemory, SchedulerObservation, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
+    DeploymentMemory, DeploymentView, FailReason, Hold, NodeView, RebalanceMemory, RolloutState, SchedulerCommand,
+    SchedulerMemory, SchedulerObservation, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView, ZoneRoom,
 };
 
 /// What the scheduler is told of a service.
@@ -68,6 +79,12 @@ pub struct SchedulerSpec<'a> {
     pub bake_time: SimDuration,
     /// Seed of the choice among equal tasks; `None` takes the oldest.
     pub tie_seed: Option<u64>,
+    /// The placement strategies, which choose the tasks that stop on instances.
+    pub placement: &'a [PlacementStrategy],
+    /// What one task takes of an instance.
+    pub needs: Resources,
+    /// The scheduling strategy is DAEMON.
+    pub daemon: bool,
 }
 
 /// Remembers what happened to a task. A task that the scheduler itself stops as unhealthy is counted by
@@ -130,14 +147,21 @@ pub fn decide(
     if pass.primary.state == RolloutState::InProgress && pass.fail() {
         return pass.finish();
     }
+    if spec.daemon {
+        pass.keep_one_on_each_instance();
+        return pass.finish();
+    }
+    pass.leave_instances();
     pass.stop_unhealthy();
     if pass.primary.state == RolloutState::InProgress && pass.fail() {
         return pass.finish();
     }
     pass.start_missing();
+    pass.drain();
     pass.stop_surplus();
     pass.stop_old();
     pass.balance_zones();
+    pass.say_protected();
     pass.complete();
     pass.finish()
 }
@@ -193,11 +217,14 @@ struct Group<'a> {
     no_verdict: Vec<&'a TaskView>,
     healthy: Vec<&'a TaskView>,
     unhealthy: Vec<&'a TaskView>,
+    /// Those on DRAINING instances, of whatever class; in none of the others.
+    draining: Vec<(&'a TaskView, Class)>,
 }
 
 impl<'a> Group<'a> {
     fn add(&mut self, task: &'a TaskView, class: Class) {
         match class {
+            _ if task.draining => self.draining.push((task, class)),
             Class::Pending => self.pending.push(task),
             Class::NoVerdict => self.no_verdict.push(task),
             Class::Healthy => self.healthy.push(task),
@@ -233,6 +260,8 @@ struct Pass<'a> {
     budget: Budget,
     commands: Vec<SchedulerCommand>,
     wake: Option<SimTime>,
+    /// Tasks that would have stopped were they not protected.
+    protected: u32,
 }
 
 impl<'a> Pass<'a> {
@@ -267,10 +296,26 @@ impl<'a> Pass<'a> {
             old[at].1.add(task, class);
         }
         let percents = spec.deployment;
-        let bounds = rolling::bounds(obs.desired, percents.minimum_healthy_percent, percents.maximum_percent);
+        let maximum = if spec.daemon { 100 } else { percents.maximum_percent };
+        let bounds = rolling::bounds(obs.desired, percents.minimum_healthy_percent, maximum);
         let budget = rolling::budget(bounds, counts, spec.stopping_counts);
-        let (commands, wake) = (Vec::new(), None);
-        Self { spec, obs, memory, primary, deployment, new, old, old_left, counts, bounds, budget, commands, wake }
+        let (commands, wake, protected) = (Vec::new(), None, 0);
+        Self {
+            spec,
+            obs,
+            memory,
+            primary,
+            deployment,
+            new,
+            old,
+            old_left,
+            counts,
+            bounds,
+            budget,
+            commands,
+            wake,
+            protected,
+        }
     }
 
     fn in_progress(&self) -> bool {
@@ -309,6 +354,62 @@ impl<'a> Pass<'a> {
         self.commands.push(SchedulerCommand::Stop { task, reason });
     }
 
+    /// Tasks on DRAINING instances that are not healthy stop at once: PENDING ones by the rule, others because
+    /// nothing is lost with them. Protected ones wait.
+    fn leave_instances(&mut self) {
+        let groups = self.old.iter_mut().map(|(_, g)| g).chain([&mut self.new]);
+        let mut gone = Vec::new();
+        for group in groups {
+            group.draining.retain(|(task, class)| {
+                let stays = *class == Class::Healthy || *class == Class::NoVerdict && task.protected;
+                if !stays {
+                    gone.push((task.id, *class));
+                }
+                stays
+            });
+        }
+        for (task, class) in gone {
+            match class {
+                Class::Pending => self.counts.pending -= 1,
+                _ => self.counts.unhealthy -= 1,
+            }
+            self.counts.stopping += 1;
+            self.stop(task, StopReason::Draining);
+        }
+        if !self.spec.stopping_counts {
+            self.budget = rolling::budget(self.bounds, self.counts, false);
+        }
+    }
+
+    /// Healthy tasks on DRAINING instances stop as far as the minimum allows, old revisions first.
+    fn drain(&mut self) {
+        for at in (0..self.old.len()).map(Some).chain([None]) {
+            let group = at.map_or(&self.new, |i| &self.old[i].1);
+            let healthy: Vec<&TaskView> =
+                group.draining.iter().filter(|(_, c)| *c == Class::Healthy).map(|(t, _)| *t).collect();
+            let mut grid = Grid::new(self.spec, &self.obs.nodes, healthy.iter().copied());
+            let open: Vec<&TaskView> = healthy.iter().copied().filter(|t| !t.protected).collect();
+            self.protected += (healthy.len() - open.len()) as u32;
+            let chosen = grid.stop(&open, self.budget.may_stop_healthy as usize, self.spec.tie_seed);
+            self.budget.may_stop_healthy -= chosen.len() as u32;
+            if let Some(meant) = at.and_then(|i| {
+                let revision = self.old[i].0;
+                self.deployment.old.iter_mut().find(|(r, _)| *r == revision)
+            }) {
+                meant.1 = meant.1.saturating_sub(chosen.len() as u32);
+            }
+            for task in chosen {
+                self.stop(task, StopReason::Draining);
+            }
+        }
+    }
+
+    fn say_protected(&mut self) {
+        if self.protected > 0 {
+            self.commands.push(SchedulerCommand::Held { tasks: self.protected, by: Hold::Protection });
+        }
+    }
+
     /// Step 2: unhealthy tasks of the newest revision.
     fn stop_unhealthy(&mut self) {
         if self.primary.state == RolloutState::Failed || self.new.unhealthy.is_empty() {
@@ -322,7 +423,7 @@ impl<'a> Pass<'a> {
         if n == 0 && missing > 0 && self.budget.may_start == 0 && self.counts.stopping == 0 {
             n = 1;
         }
-        let mut grid = Grid::new(self.spec.shares, self.spec.zones, self.new.unhealthy.iter().copied());
+        let mut grid = Grid::new(self.spec, &self.obs.nodes, self.new.unhealthy.iter().copied());
         for task in grid.stop(&self.new.unhealthy, n as usize, self.spec.tie_seed) {
             self.stop(task, StopReason::Unhealthy);
             self.new.unhealthy.retain(|t| t.id != task);
@@ -339,12 +440,13 @@ impl<'a> Pass<'a> {
         let mut room = under_maximum.min(self.obs.provisioning_slots).min(self.obs.launch_tokens);
         let mut held = 0;
         for (revision, wanted) in self.wanted_old() {
-            let good = self.group(revision).map_or(0, Group::good);
+            // Those on DRAINING instances serve until the new ones do.
+            let good = self.group(revision).map_or(0, |g| g.good() + g.draining.len() as u32);
             let lost = wanted.saturating_sub(good);
             let Some(deployment) = self.deployment_of(revision).filter(|_| lost > 0) else { continue };
             let n = lost.min(room);
             let tasks: Vec<&TaskView> = self.group(revision).map_or(Vec::new(), |g| g.good_tasks().collect());
-            let mut grid = Grid::new(self.spec.shares, self.spec.zones, tasks.into_iter());
+            let mut grid = Grid::new(self.spec, &self.obs.nodes, tasks.into_iter());
             self.start(deployment, revision, StartReason::ReplaceOld, n, &mut grid);
             room -= n;
             held += lost - n;
@@ -356,7 +458,7 @@ impl<'a> Pass<'a> {
         let throttled = throttle::blocked_until(self.memory.throttle, self.obs.now);
         let n = if self.primary.state == RolloutState::Failed || throttled.is_some() { 0 } else { missing.min(room) };
         let replacing = missing.min(self.new.unhealthy.len() as u32);
-        let mut grid = Grid::new(self.spec.shares, self.spec.zones, self.new.good_tasks());
+        let mut grid = Grid::new(self.spec, &self.obs.nodes, self.new.good_tasks());
         let (deployment, revision) = (self.deployment.id, self.deployment.revision);
         let reason = if self.in_progress() { StartReason::NewRevision } else { StartReason::BelowDesired };
         let fresh = n.min(missing - replacing);
@@ -405,10 +507,10 @@ impl<'a> Pass<'a> {
         (found.state != RolloutState::Failed).then_some(found.id)
     }
 
-    fn start(&mut self, deployment: u32, revision: u32, reason: StartReason, n: u32, grid: &mut Grid) {
+    fn start(&mut self, deployment: u32, revision: u32, reason: StartReason, n: u32, grid: &mut Grid<'_>) {
         for _ in 0..n {
             let Some((capacity, zone)) = grid.start() else { return };
-            self.commands.push(SchedulerCommand::Start { deployment, revision, capacity, zone, reason });
+            self.commands.push(SchedulerCommand::Start { deployment, revision, capacity, zone, node: None, reason });
             self.budget.may_start = self.budget.may_start.saturating_sub(1);
             self.counts.pending += 1;
         }
@@ -420,13 +522,13 @@ impl<'a> Pass<'a> {
         if surplus == 0 {
             return;
         }
-        let mut grid = Grid::new(self.spec.shares, self.spec.zones, self.new.good_tasks());
+        let mut grid = Grid::new(self.spec, &self.obs.nodes, self.new.good_tasks());
         self.stop_classes(surplus, StopReason::Surplus, &mut grid, None);
     }
 
     /// Stops up to `n` tasks of a group (the newest revision's when `None`): pending ones, those without
     /// a verdict, then healthy ones within the budget. Returns how many it stopped.
-    fn stop_classes(&mut self, n: u32, reason: StopReason, grid: &mut Grid, old: Option<usize>) -> u32 {
+    fn stop_classes(&mut self, n: u32, reason: StopReason, grid: &mut Grid<'_>, old: Option<usize>) -> u32 {
         let mut left = n;
         for class in [Class::Pending, Class::NoVerdict, Class::Healthy] {
             let group = old.map_or(&self.new, |i| &self.old[i].1);
@@ -435,8 +537,13 @@ impl<'a> Pass<'a> {
                 Class::NoVerdict => (&group.no_verdict, u32::MAX),
                 Class::Healthy | Class::Unhealthy => (&group.healthy, self.budget.may_stop_healthy),
             };
-            let chosen = grid.stop(candidates, left.min(limit) as usize, self.spec.tie_seed);
+            let open: Vec<&TaskView> = candidates.iter().copied().filter(|t| !t.protected).collect();
+            let protected = (candidates.len() - open.len()) as u32;
+            let chosen = grid.stop(&open, left.min(limit) as usize, self.spec.tie_seed);
             left -= chosen.len() as u32;
+            if chosen.len() == open.len() {
+                self.protected += protected.min(left);
+            }
             for task in chosen {
                 self.stop(task, reason);
                 if class == Class::Healthy {
@@ -466,12 +573,14 @@ impl<'a> Pass<'a> {
             // An unhealthy one that is needed leaves a gap, which the next pass fills with its revision.
             let mut gone = if lost { 0 } else { unhealthy.len() as u32 };
             let group = &self.old[at].1;
-            let mut grid = Grid::new(self.spec.shares, self.spec.zones, group.good_tasks());
+            let mut grid = Grid::new(self.spec, &self.obs.nodes, group.good_tasks());
             let (good, healthy) = (group.good(), group.healthy.len() as u32);
             let unneeded = good.saturating_sub(wanted).min(good - healthy);
             gone += self.stop_classes(unneeded, StopReason::OldRevision, &mut grid, Some(at));
             let n = self.budget.may_stop_healthy.min(healthy);
-            let chosen = grid.stop(&self.old[at].1.healthy, n as usize, self.spec.tie_seed);
+            let open: Vec<&TaskView> = self.old[at].1.healthy.iter().copied().filter(|t| !t.protected).collect();
+            self.protected += n.saturating_sub(open.len() as u32);
+            let chosen = grid.stop(&open, n as usize, self.spec.tie_seed);
             self.budget.may_stop_healthy -= chosen.len() as u32;
             gone += chosen.len() as u32;
             for task in chosen {
@@ -490,7 +599,8 @@ impl<'a> Pass<'a> {
             && self.counts.pending == 0
             && self.counts.stopping == 0
             && self.new.no_verdict.is_empty()
-            && self.new.unhealthy.is_empty();
+            && self.new.unhealthy.is_empty()
+            && self.new.draining.is_empty();
         let healthy = self.new.healthy.len() as u32;
         if let Some(running) = self.memory.rebalance {
             // Lost or surplus tasks have changed the count: what is left of the extra ones is what counts.
@@ -499,30 +609,40 @@ impl<'a> Pass<'a> {
                 return;
             }
             self.memory.rebalance = None;
-            let mut grid = Grid::new(self.spec.shares, self.spec.zones, self.new.healthy.iter().copied());
+            let mut grid = Grid::new(self.spec, &self.obs.nodes, self.new.healthy.iter().copied());
             let same: Vec<&TaskView> =
-                self.new.healthy.iter().copied().filter(|t| t.capacity == running.capacity).collect();
+                self.new.healthy.iter().copied().filter(|t| t.capacity == running.capacity && !t.protected).collect();
             for task in grid.stop(&same, extra.min(self.budget.may_stop_healthy) as usize, self.spec.tie_seed) {
                 self.stop(task, StopReason::Rebalance);
             }
             return;
         }
-        if !steady || !self.spec.rebalance || healthy != self.obs.desired || !self.commands.is_empty() {
+        let protected = self.new.healthy.iter().any(|t| t.protected);
+        if !steady || !self.spec.rebalance || protected || healthy != self.obs.desired || !self.commands.is_empty() {
             return;
         }
         let room = self.budget.may_start.min(self.obs.provisioning_slots).min(self.obs.launch_tokens);
-        let mut grid = Grid::new(self.spec.shares, self.spec.zones, self.new.healthy.iter().copied());
+        let mut grid = Grid::new(self.spec, &self.obs.nodes, self.new.healthy.iter().copied());
         let uneven = grid.capacities().find(|(share, _)| !zones_balanced(grid.zones_of(*share)));
         let Some((share, capacity)) = uneven else { return };
         let n = moves(grid.zones_of(share)).min(room);
+        let mut rooms: Vec<ZoneRoom> = self.obs.room.iter().copied().filter(|r| r.capacity == capacity).collect();
+        let mut extra = 0;
         for _ in 0..n {
             let Some((capacity, zone)) = grid.start_on(share) else { break };
+            if !rooms.is_empty() {
+                match rooms.iter_mut().find(|r| r.zone == zone && r.tasks > 0) {
+                    Some(room) => room.tasks -= 1,
+                    None => break,
+                }
+            }
             let (deployment, revision) = (self.deployment.id, self.deployment.revision);
             let reason = StartReason::Rebalance;
-            self.commands.push(SchedulerCommand::Start { deployment, revision, capacity, zone, reason });
+            self.commands.push(SchedulerCommand::Start { deployment, revision, capacity, zone, node: None, reason });
+            extra += 1;
         }
-        if n > 0 {
-            self.memory.rebalance = Some(RebalanceMemory { capacity, extra: n });
+        if extra > 0 {
+            self.memory.rebalance = Some(RebalanceMemory { capacity, extra });
         }
     }
 
@@ -587,6 +707,8 @@ fn moves(counts: &[u32]) -> u32 {
         })
         .sum()
 }
+
+mod daemon;
 
 #[cfg(test)]
 mod tests;

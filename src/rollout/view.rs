@@ -13,14 +13,14 @@ use crate::cluster::health::Health;
 use crate::cluster::task_status::TaskStatus;
 use crate::kernel::SimTime;
 use crate::telemetry::alarm::AlarmState;
-use crate::units::{CapacityId, TaskId, ZoneId};
+use crate::units::{CapacityId, NodeId, TaskId, ZoneId};
 
 /// What the scheduler sees.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SchedulerObservation {
     /// Now.
     pub now: SimTime,
-    /// The desired count.
+    /// The desired count; of a DAEMON service the number of ACTIVE instances in `nodes`.
     pub desired: u32,
     /// The deployments in the order of creation; the last one is PRIMARY.
     pub deployments: Vec<DeploymentView>,
@@ -32,6 +32,44 @@ pub struct SchedulerObservation {
     pub launch_tokens: u32,
     /// The deployment alarms, in the order of their names; empty when they are off.
     pub alarms: Vec<AlarmState>,
+    /// Container instances: those on which tasks of the service stand; for a DAEMON service every one that
+    /// meets its constraints. Empty on Fargate.
+    #[serde(default)]
+    pub nodes: Vec<NodeView>,
+    /// For how many more tasks of the service existing instances have room, by capacity and zone. A capacity
+    /// that is not named needs no instances.
+    #[serde(default)]
+    pub room: Vec<ZoneRoom>,
+}
+
+/// A container instance as the scheduler sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Its capacity.
+    pub capacity: CapacityId,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// ACTIVE, not DRAINING.
+    pub active: bool,
+    /// Tasks of other services on it that are not STOPPED.
+    pub others: u32,
+    /// CPU left on it, in 1/128,000 vCPU.
+    pub cpu_left: u64,
+    /// Memory left on it, in bytes.
+    pub memory_left: u64,
+}
+
+/// Room on existing instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneRoom {
+    /// The capacity.
+    pub capacity: CapacityId,
+    /// The zone.
+    pub zone: ZoneId,
+    /// Tasks of the service for which there is room; a number that is enough may stand for more.
+    pub tasks: u32,
 }
 
 /// How far a deployment is.
@@ -81,6 +119,15 @@ pub struct TaskView {
     /// HEALTHY when it counts as healthy, UNHEALTHY when it is to be replaced, else UNKNOWN
     /// (grace period included): [`super::health::verdict`].
     pub health: Health,
+    /// The instance it stands on; none on Fargate and before it is placed.
+    #[serde(default)]
+    pub node: Option<NodeId>,
+    /// Its instance is DRAINING.
+    #[serde(default)]
+    pub draining: bool,
+    /// It is protected from scale-in: [`super::protection`].
+    #[serde(default)]
+    pub protected: bool,
 }
 
 /// What the scheduler remembers of a service.
@@ -136,8 +183,10 @@ pub enum SchedulerCommand {
         revision: u32,
         /// What it runs on.
         capacity: CapacityId,
-        /// Where.
+        /// Where. With instances a wish, except for the balance of zones.
         zone: ZoneId,
+        /// The instance, for a task of a DAEMON service.
+        node: Option<NodeId>,
         /// Why.
         reason: StartReason,
     },
@@ -199,7 +248,7 @@ pub enum SchedulerCommand {
         /// For this.
         on: Wait,
     },
-    /// Tasks are missing, and something keeps them from being started now.
+    /// Tasks are missing or too many, and something keeps them from being started or stopped now.
     Held {
         /// How many.
         tasks: u32,
@@ -227,6 +276,8 @@ pub enum StartReason {
     ReplaceOld,
     /// For the balance of zones.
     Rebalance,
+    /// An instance has no task of the DAEMON service.
+    Daemon,
 }
 
 /// Why a task stops.
@@ -241,6 +292,8 @@ pub enum StopReason {
     Unhealthy,
     /// For the balance of zones.
     Rebalance,
+    /// Its instance is DRAINING.
+    Draining,
 }
 
 /// Why a deployment failed.
@@ -280,7 +333,7 @@ pub enum FailReason {
     NotRerouted,
 }
 
-/// What keeps tasks from being started.
+/// What keeps tasks from being started or stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Hold {
@@ -300,6 +353,8 @@ pub enum Hold {
     },
     /// The deployment failed and was not rolled back.
     Failed,
+    /// Task scale-in protection.
+    Protection,
 }
 
 /// Something that happened to a task, for the breaker and the throttle.
@@ -338,6 +393,7 @@ impl fmt::Display for StartReason {
             Self::ReplaceUnhealthy => "replaces an unhealthy task",
             Self::ReplaceOld => "replaces a lost task of the old revision",
             Self::Rebalance => "balances the zones",
+            Self::Daemon => "one task on each instance",
         })
     }
 }
@@ -349,6 +405,7 @@ impl fmt::Display for StopReason {
             Self::OldRevision => "its revision is being replaced",
             Self::Unhealthy => "failed health checks",
             Self::Rebalance => "balances the zones",
+            Self::Draining => "its instance is draining",
         })
     }
 }
@@ -377,6 +434,7 @@ impl fmt::Display for Hold {
             Self::Provisioning => f.write_str("quota of tasks in PROVISIONING"),
             Self::Throttle { until } => write!(f, "restart throttle until {} s", until.as_secs_f64()),
             Self::Failed => f.write_str("the deployment failed and was not rolled back"),
+            Self::Protection => f.write_str("task scale-in protection"),
         }
     }
 }

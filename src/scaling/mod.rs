@@ -4,6 +4,7 @@
 pub mod combine;
 pub mod cooldown;
 pub mod cron;
+pub mod predictive;
 pub mod schedule;
 pub mod service;
 pub mod step;

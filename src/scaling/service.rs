@@ -37,6 +37,9 @@ pub struct ScalingMemory {
     pub suspended: SuspendedKinds,
     /// One cooldown memory for each policy, in the order of the plan.
     pub cooldowns: Vec<CooldownMemory>,
+    /// The capacity that a forecast asks for this hour: nothing goes below it.
+    #[serde(default)]
+    pub forecast_floor: Option<u32>,
 }
 
 /// Kinds of scaling that are off.
@@ -69,6 +72,7 @@ impl ScalingMemory {
             max: spec.max_capacity,
             suspended: SuspendedKinds::from(&spec.suspended),
             cooldowns: vec![CooldownMemory::default(); spec.policies.len()],
+            forecast_floor: None,
         }
     }
 }
@@ -196,6 +200,13 @@ pub enum Bound {
         /// The policy's position.
         policy: usize,
     },
+    /// The forecast of this hour.
+    Forecast {
+        /// The capacity.
+        capacity: u32,
+    },
+    /// The forecast is only written down.
+    ForecastOnly,
 }
 
 /// Why a decision is what it is.
@@ -221,6 +232,15 @@ pub enum ScalingReason {
         action: usize,
         /// The smallest capacity from now on.
         min: u32,
+        /// The largest capacity from now on.
+        max: u32,
+    },
+    /// A predictive policy's forecast for the hour to come.
+    Forecast {
+        /// The policy's position.
+        policy: usize,
+        /// Tasks that the hour needs.
+        forecast: u32,
         /// The largest capacity from now on.
         max: u32,
     },
@@ -308,6 +328,8 @@ fn kind(rule: &ScalingPolicy) -> PolicyKind {
     match rule {
         ScalingPolicy::TargetTracking(t) if t.disable_scale_in => PolicyKind::TargetTrackingOutOnly,
         ScalingPolicy::TargetTracking(_) => PolicyKind::TargetTracking,
+        // A forecast acts by its own clock, and takes part here as a floor.
+        ScalingPolicy::Predictive(_) => PolicyKind::TargetTrackingOutOnly,
         ScalingPolicy::Step(_) => PolicyKind::Step,
     }
 }
@@ -381,6 +403,7 @@ fn ask(
             };
             Some(Asked { direction, metric, computed })
         }
+        ScalingPolicy::Predictive(_) => None,
     }
 }
 
@@ -420,9 +443,18 @@ fn admit(
     } else if wanted > unbounded {
         bounds.push(Bound::Min { capacity: min });
     }
+    // Of a forecast and a policy that removes tasks the larger wins.
+    let floor = memory.forecast_floor.map_or(0, |f| f.min(current));
+    let wanted = if asked.direction == Direction::In && wanted < floor {
+        bounds.push(Bound::Forecast { capacity: floor });
+        floor
+    } else {
+        wanted
+    };
     let (scale_out_cooldown, scale_in_cooldown) = match rule {
         ScalingPolicy::TargetTracking(t) => (t.scale_out_cooldown, t.scale_in_cooldown),
         ScalingPolicy::Step(s) => (s.cooldown, s.cooldown),
+        ScalingPolicy::Predictive(_) => (SimDuration::ZERO, SimDuration::ZERO),
     };
     let request = CooldownRequest {
         now: obs.now,
@@ -492,6 +524,8 @@ impl fmt::Display for Bound {
             Self::ScaleInDisabled { policy } => write!(f, "policy {policy} never scales in"),
             Self::NoStep { policy } => write!(f, "no step of policy {policy} holds"),
             Self::NoMetric { policy } => write!(f, "policy {policy} has no data point"),
+            Self::Forecast { capacity } => write!(f, "the forecast of this hour, {capacity}"),
+            Self::ForecastOnly => f.write_str("the mode is ForecastOnly"),
         }
     }
 }
@@ -504,6 +538,9 @@ impl fmt::Display for ScalingReason {
             }
             Self::Scheduled { action, min, max } => {
                 write!(f, "scheduled action {action}: minimum {min}, maximum {max}")
+            }
+            Self::Forecast { forecast, max, .. } => {
+                write!(f, "the hour to come needs {forecast} tasks by the forecast (maximum {max})")
             }
             Self::NoChange => f.write_str("nothing to change"),
             Self::Held => f.write_str("held back"),
@@ -524,7 +561,8 @@ mod tests {
 
     fn tracking(target: f64) -> ScalingPolicy {
         ScalingPolicy::TargetTracking(TargetTracking {
-            predefined_metric_type: PredefinedMetric::EcsServiceAverageCpuUtilization,
+            predefined_metric_type: Some(PredefinedMetric::EcsServiceAverageCpuUtilization),
+            customized_metric_specification: None,
             target_value: target,
             scale_out_cooldown: SimDuration::from_secs(300),
             scale_in_cooldown: SimDuration::from_secs(300),
@@ -541,6 +579,8 @@ mod tests {
         ScalingPolicy::Step(StepScaling {
             alarm: Alarm {
                 metric: Metric::CpuUtilization,
+                queue: None,
+                metrics: IndexMap::new(),
                 statistic: Statistic::Average,
                 comparison_operator: if up { Comparison::GreaterThanThreshold } else { Comparison::LessThanThreshold },
                 threshold: 50.0,

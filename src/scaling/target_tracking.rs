@@ -67,10 +67,10 @@ pub fn period(predefined: PredefinedMetric) -> SimDuration {
     }
 }
 
-/// The alarms that a policy makes.
+/// The alarms that a policy makes. A metric of one's own has periods of 60 s.
 #[must_use]
 pub fn alarms(policy: &TargetTracking) -> TrackingAlarms {
-    let period = period(policy.predefined_metric_type);
+    let period = policy.predefined_metric_type.map_or(SimDuration::from_secs(60), period);
     // Fifteen minutes of points below the low threshold, whatever their length.
     let low_points = policy
         .scale_in_datapoints
@@ -84,7 +84,7 @@ pub fn alarms(policy: &TargetTracking) -> TrackingAlarms {
         treat_missing: TreatMissingData::Missing,
     };
     TrackingAlarms {
-        metric: metric(policy.predefined_metric_type),
+        metric: policy.predefined_metric_type.map_or(Metric::Expression, metric),
         high: alarm(Comparison::GreaterThanThreshold, policy.target_value, policy.scale_out_datapoints),
         low: alarm(Comparison::LessThanThreshold, policy.target_value * policy.scale_in_factor, low_points),
     }
@@ -143,7 +143,8 @@ mod tests {
 
     fn policy(kind: PredefinedMetric, target: f64) -> TargetTracking {
         TargetTracking {
-            predefined_metric_type: kind,
+            predefined_metric_type: Some(kind),
+            customized_metric_specification: None,
             target_value: target,
             scale_out_cooldown: SimDuration::from_secs(300),
             scale_in_cooldown: SimDuration::from_secs(300),

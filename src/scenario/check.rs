@@ -7,8 +7,8 @@ use super::diagnostic::Severity;
 use super::has_traffic;
 use super::lang::address;
 use super::model::{
-    Bound, Capacity, CpuModel, Inputs, LoadBalancer, Objectives, Plan, PredefinedMetric, RequestClass, ScalingPolicy,
-    Sense, Service, Shape, TargetTracking, Task, Traffic,
+    Bound, Capacity, CapacityKind, CpuModel, Inputs, LoadBalancer, Objectives, Plan, PredefinedMetric, RequestClass,
+    ScalingPolicy, Sense, Service, Shape, TargetTracking, Task, Traffic,
 };
 use crate::kernel::{Law, SimDuration};
 use crate::units::{Cpu, print_duration};
@@ -106,7 +106,8 @@ impl Arithmetic<'_> {
             true => (quotas.fargate_spot_vcpus, "fargate_spot_vcpus"),
             false => (quotas.fargate_on_demand_vcpus, "fargate_on_demand_vcpus"),
         };
-        if vcpus > f64::from(quota) {
+        let fargate = |k: &String| self.plan.capacity.get(k).is_some_and(|c| c.kind() == CapacityKind::Fargate);
+        if vcpus > f64::from(quota) && self.service.capacity.keys().all(fargate) {
             let message = format!(
                 "{most} tasks of {per_task} vCPU are {vcpus} vCPU: the quota `{key}` of {quota} stops them at {} tasks",
                 (f64::from(quota) / per_task).floor()
@@ -293,11 +294,13 @@ impl Arithmetic<'_> {
             use PredefinedMetric as M;
             let burn = reserved - per_task;
             let (needed, unit) = match predefined_metric_type {
-                M::EcsServiceAverageCpuUtilization | M::EcsServiceAverageCpuUtilizationHighResolution => {
+                Some(M::EcsServiceAverageCpuUtilization | M::EcsServiceAverageCpuUtilizationHighResolution) => {
                     let free = reserved * target_value / 100.0 - burn;
                     (if free > 0.0 { (peak * work / free).ceil() } else { f64::INFINITY }, "% CPU")
                 }
-                M::AlbRequestCountPerTarget => ((peak * 60.0 / target_value).ceil(), "requests per target and minute"),
+                Some(M::AlbRequestCountPerTarget) => {
+                    ((peak * 60.0 / target_value).ceil(), "requests per target and minute")
+                }
                 _ => continue,
             };
             let most = f64::from(self.most_tasks());

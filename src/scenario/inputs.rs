@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Source, Span};
-use super::model::{Inputs, Plan, TraceRow};
+use super::model::{History, Inputs, Plan, PredictiveScaling, ScalingPolicy, TraceRow};
 use super::tree::Node;
 use crate::kernel::{SimDuration, SimTime};
 
@@ -106,19 +106,32 @@ pub(crate) fn read_text(path: &Path) -> Result<String, String> {
 /// Reads the traces and recordings that a plan names.
 pub(crate) fn read_inputs(plan: &Plan, root: &Node, files: &mut Files, found: &mut Diagnostics) -> Inputs {
     let mut inputs = Inputs::default();
-    for (name, service) in &plan.services {
-        let at = |kind: &str| super::locate::value(root, &["services", name, "traffic", kind, "file"]);
-        if let Some(trace) = &service.traffic.trace
+    let services = plan.services.iter().map(|(name, s)| ("services", name, &s.traffic));
+    let queues = plan.queues.iter().map(|(name, q)| ("queues", name, &q.traffic));
+    for (kind_of, name, traffic) in services.chain(queues) {
+        let at = |kind: &str| super::locate::value(root, &[kind_of, name, "traffic", kind, "file"]);
+        if let Some(trace) = &traffic.trace
             && !inputs.traces.contains_key(&trace.file)
             && let Some(rows) = read_csv(&trace.file, at("trace"), files, found, trace_rows)
         {
             inputs.traces.insert(trace.file.clone(), rows.into());
         }
-        if let Some(recorded) = &service.traffic.recorded
+        if let Some(recorded) = &traffic.recorded
             && !inputs.recordings.contains_key(&recorded.file)
             && let Some(instants) = read_csv(&recorded.file, at("recorded"), files, found, instants)
         {
             inputs.recordings.insert(recorded.file.clone(), instants.into());
+        }
+    }
+    for (name, service) in &plan.services {
+        for (policy, rule) in service.scaling.iter().flat_map(|s| &s.policies) {
+            if let ScalingPolicy::Predictive(PredictiveScaling { history: History::Trace(past), .. }) = rule
+                && !inputs.traces.contains_key(&past.file)
+                && let at = ["services", name, "scaling", "policies", policy, "history", "file"]
+                && let Some(rows) = read_csv(&past.file, super::locate::value(root, &at), files, found, trace_rows)
+            {
+                inputs.traces.insert(past.file.clone(), rows.into());
+            }
         }
     }
     if let Some(file) = &plan.billing.prices {

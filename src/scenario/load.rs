@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Diagnostics, Source, nearest};
 use super::inputs::{Files, InputFile, read_inputs, read_text};
 use super::lang::{Lang, Reader, list};
-use super::model::{Capacity, Fargate, Inputs, LoadBalancer, Plan, Search, Service, StrategyItem};
+use super::model::{
+    Capacity, Fargate, Inputs, LoadBalancer, Plan, Search, Service, StrategyItem, Via, ViaLoadBalancer,
+};
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};
 use super::validate::validate;
@@ -370,7 +372,7 @@ fn not_in_force(root: &mut Node) -> Vec<String> {
 }
 
 /// Fills in what depends on other keys: without any capacity there is Fargate, a service that names none
-/// runs on the only one, and a service with traffic stands behind a load balancer.
+/// runs on the only one, and a service with traffic, or that is called through one, stands behind a load balancer.
 #[must_use]
 pub fn resolve(mut plan: Plan) -> Plan {
     if plan.capacity.is_empty() {
@@ -385,6 +387,25 @@ pub fn resolve(mut plan: Plan) -> Plan {
             service.load_balancer = Some(LoadBalancer::default());
         }
     }
+    let mut behind = Vec::new();
+    for service in plan.services.values_mut() {
+        for (callee, call) in &mut service.calls {
+            if !plan.dependencies.contains_key(callee) {
+                let via = call.via.get_or_insert(Via::LoadBalancer(ViaLoadBalancer {}));
+                behind.extend(matches!(via, Via::LoadBalancer(_)).then(|| callee.clone()));
+            }
+        }
+    }
+    for callee in &behind {
+        if let Some(service) = plan.services.get_mut(callee) {
+            service.load_balancer.get_or_insert_with(LoadBalancer::default);
+        }
+    }
+    for job in plan.jobs.values_mut() {
+        if let (true, Some(name)) = (job.capacity.is_empty(), &only) {
+            job.capacity.insert(name.clone(), StrategyItem { base: 0, weight: 1 });
+        }
+    }
     plan
 }
 
@@ -393,6 +414,12 @@ pub fn resolve(mut plan: Plan) -> Plan {
 pub fn has_traffic(service: &Service) -> bool {
     let t = &service.traffic;
     !t.rate.is_empty() || !t.shapes.is_empty() || t.trace.is_some() || t.recorded.is_some() || t.users.is_some()
+}
+
+/// Whether a service or a dependency is called by services of the plan.
+#[must_use]
+pub fn is_called(plan: &Plan, name: &str) -> bool {
+    plan.services.values().any(|s| s.calls.contains_key(name))
 }
 
 /// The plan as a scenario of its own, with its origin.

@@ -11,11 +11,13 @@ pub mod axis;
 pub mod check;
 mod describe;
 pub mod diagnostic;
+pub mod expression;
 pub mod fargate;
 mod inputs;
 pub mod lang;
 mod load;
 mod locate;
+pub mod metric_math;
 pub mod model;
 mod patch;
 mod render;
@@ -25,7 +27,9 @@ pub mod written;
 
 pub use describe::{reference, schema, starter};
 pub use inputs::InputFile;
-pub use load::{BASE, CheckSchedule, LoadOptions, Loaded, from_text, has_traffic, load, load_text, plan_hash, resolve};
+pub use load::{
+    BASE, CheckSchedule, LoadOptions, Loaded, from_text, has_traffic, is_called, load, load_text, plan_hash, resolve,
+};
 pub use patch::{Segment, parse_address};
 pub use render::SHOWN;
 

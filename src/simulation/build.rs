@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::batch::JobRuntime;
+use super::queues::QueueRuntime;
 use super::scale::{AlarmRuntime, LbWindow, ScaleOut, Watch};
 use super::{ControlEvent, RunError, RunOptions, Simulation, Timer};
 use crate::billing::Meter;
@@ -56,6 +58,7 @@ impl RevisionRuntime {
                 wait_factor: change.wait_factor,
                 memory_factor: change.memory_factor,
                 error_rate: change.error_rate,
+                latency: SimDuration::ZERO,
             },
             fails_to_start: change.fails_to_start,
             crashes_after: change.crashes_after.as_ref().map(|l| l.law().clone()),
@@ -63,19 +66,6 @@ impl RevisionRuntime {
             group: self.group,
         }
     }
-}
-
-/// Troubles of a service, counted for the diagnoses.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trouble {
-    pub(super) no_capacity: u64,
-    pub(super) over_quota: u64,
-    pub(super) interruptions: u64,
-    pub(super) exits: u64,
-    pub(super) out_of_memory: u64,
-    pub(super) failed_starts: u64,
-    pub(super) unhealthy: u64,
-    pub(super) stuck: Option<(SimTime, String)>,
 }
 
 /// A capacity of the plan.
@@ -108,6 +98,9 @@ pub(super) struct ServiceRuntime<'p> {
     /// Decides between tasks that are equal to the scheduler.
     pub(super) tie_seed: u64,
     pub(super) scaling: Option<ScalingMemory>,
+    pub(super) predictive: Option<super::forecast::PredictiveRuntime>,
+    /// The job that it stands for, by its position.
+    pub(super) job: Option<usize>,
     pub(super) cpu: CpuAccount,
     pub(super) cpu_at_sample: CpuAccount,
     pub(super) cpu_at_interval: CpuAccount,
@@ -116,7 +109,7 @@ pub(super) struct ServiceRuntime<'p> {
     pub(super) watches: Vec<Watch>,
     pub(super) scale_outs: Vec<ScaleOut>,
     pub(super) image_bytes: Bytes,
-    pub(super) trouble: Trouble,
+    pub(super) trouble: super::trouble::Troubles,
     pub(super) deployments: Vec<super::deploy::DeploymentRuntime>,
 }
 
@@ -148,6 +141,9 @@ impl<'p> Simulation<'p> {
             if Shift::of(&service.ecs).is_some() {
                 cluster.use_fleets(id);
             }
+            if plan.jobs.contains_key(name) {
+                cluster.run_standalone(id);
+            }
             let mut runtime = service_runtime(plan, name, service, &streams)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
             services.push(runtime);
@@ -167,9 +163,12 @@ impl<'p> Simulation<'p> {
             tasks: Vec::new(),
             task_of_server: Vec::new(),
             alarms,
+            queues: QueueRuntime::all(plan),
+            jobs: JobRuntime::all(plan, &streams)?,
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],
+            faults: super::faults::Faults::new(plan, &streams),
             recorder,
             drained: crate::traffic::ServiceTotals::default(),
             end: SimTime::ZERO + plan.simulation.duration,
@@ -179,7 +178,7 @@ impl<'p> Simulation<'p> {
     }
 
     /// Time zero: the desired tasks run and are healthy; everything periodic is scheduled.
-    pub(super) fn start(&mut self) {
+    pub(super) fn start(&mut self, inputs: &Inputs) {
         for index in 0..self.services.len() {
             self.place_initial_tasks(ServiceId::from(index));
         }
@@ -207,7 +206,10 @@ impl<'p> Simulation<'p> {
                 self.queue.schedule(SimTime::ZERO + reclaim.at, Phase::State, event.into());
             }
         }
+        self.start_faults();
         self.start_alarms();
+        self.start_forecasts(inputs);
+        self.start_jobs();
         self.data.start(&mut self.queue);
     }
 
@@ -240,8 +242,10 @@ impl<'p> Simulation<'p> {
         self.meter.task_pull_started(task, service, capacity, now);
         let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
         self.vcpus_in_use[kind] += self.services[service.index()].plan.task.cpu;
+        self.take_address(task);
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
+        self.publish(task, true);
         self.tasks[task.index()].sick = false;
         self.apply(Command::Ready { task });
         self.serve(task);
@@ -295,6 +299,8 @@ fn service_runtime<'p>(
         shift: ShiftMemory::default(),
         tie_seed: streams.root(&format!("scheduler/{name}")),
         scaling: service.scaling.as_ref().map(ScalingMemory::new),
+        predictive: None,
+        job: plan.jobs.get_index_of(name),
         cpu: CpuAccount::default(),
         cpu_at_sample: CpuAccount::default(),
         cpu_at_interval: CpuAccount::default(),
@@ -303,7 +309,7 @@ fn service_runtime<'p>(
         watches: Vec::new(),
         scale_outs: Vec::new(),
         image_bytes: Bytes::ZERO,
-        trouble: Trouble::default(),
+        trouble: super::trouble::Troubles::default(),
         deployments: Vec::new(),
     })
 }

@@ -7,7 +7,6 @@ use crate::cluster::target_health::{TargetHealthMemory, TargetState as Verdict, 
 use crate::cluster::{Command, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
 use crate::rollout::health::{Check, TaskChecks, TaskVerdict, verdict};
-use crate::traffic::TargetState;
 use crate::units::TaskId;
 
 /// What is remembered of a target between its checks.
@@ -84,7 +83,9 @@ impl Simulation<'_> {
         let service = self.cluster.task(task).service;
         let Some(check) = &self.services[service.index()].plan.task.health_check else { return };
         let next = self.queue.now() + check.interval;
-        if let Some(server) = self.tasks[task.index()].server {
+        // A machine that is lost reports nothing.
+        let alive = self.tasks[task.index()].server.filter(|_| !self.tasks[task.index()].machine_lost);
+        if let Some(server) = alive {
             let token = u64::from(task.0) << 1 | CONTAINER;
             self.data.probe(&mut self.queue, server, check.cpu_time, check.timeout, token);
             self.schedule_timer_if_due(Timer::ContainerCheck(task), next, Phase::State);
@@ -97,30 +98,28 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let service = self.cluster.task(task).service;
         let plan = self.services[service.index()].plan;
+        let ok = ok && !self.tasks[task.index()].sick && !self.check_fails(task);
         let runtime = &mut self.tasks[task.index()];
-        let ok = ok && !runtime.sick;
         if token & 1 == TARGET {
-            let (Some(lb), Some(server)) = (&plan.load_balancer, runtime.server) else { return };
-            if !runtime.registered || runtime.deregistering {
+            let Some(lb) = &plan.load_balancer else { return };
+            if runtime.server.is_none() || !runtime.registered || runtime.deregistering {
                 return;
             }
             let before = runtime.target.memory;
             let after = target_check(&lb.health_check, before, ok);
             runtime.target.memory = after;
             if after.state != before.state {
-                let state = match after.state {
-                    Verdict::Healthy => TargetState::Healthy,
-                    Verdict::Unhealthy => TargetState::Unhealthy,
-                    Verdict::Initial => TargetState::Initial,
-                    Verdict::Draining => TargetState::Draining,
-                    Verdict::Unused => TargetState::Unused,
-                };
-                self.data.set_target(&mut self.queue, server, state);
+                self.show_target(task);
                 self.recorder.target_state(now, task, after.state);
             }
         } else if let Some(check) = &plan.task.health_check {
             let since = now.since(runtime.container.checks_from);
+            let before = runtime.container.memory.health;
             runtime.container.memory = container_check(check, runtime.container.memory, since, ok);
+            let after = runtime.container.memory.health;
+            if after != before && self.cluster.task(task).stop_code.is_none() {
+                self.publish(task, after == Health::Healthy);
+            }
         }
         self.refresh_health(task);
     }

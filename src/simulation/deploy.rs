@@ -1,6 +1,5 @@
 //! Deployments and the timed actions of the scenario.
 
-use super::build::Trouble;
 use super::finish::{deployment_summary, outcome};
 use super::scale::to_json;
 use super::schedule::deployment_alarm_names;
@@ -279,14 +278,5 @@ impl Simulation<'_> {
         };
         let written = self.recorder.sink.deployment(&row);
         self.recorder.keep_failure(written);
-    }
-
-    /// What the end of the run finds of the deployments.
-    pub(super) fn close_deployments(&mut self, service: ServiceId) {
-        let s = &mut self.services[service.index()];
-        let stalled = s.deployments.last().and_then(|d| d.stalled.clone());
-        if let (Some(why), Trouble { stuck: stuck @ None, .. }) = (stalled, &mut s.trouble) {
-            *stuck = Some((s.deployments.last().map_or(SimTime::ZERO, |d| d.started), why));
-        }
     }
 }

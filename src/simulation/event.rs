@@ -1,5 +1,6 @@
 //! The closed set of events of a simulation.
 
+use super::faults::FaultStep;
 use crate::traffic::TrafficEvent;
 use crate::units::{ServiceId, TaskId};
 
@@ -43,10 +44,18 @@ pub enum ControlEvent {
     AlarmAction(u32),
     /// Spot capacity is taken back: capacity and position in its list.
     Reclaim(u16, u16),
+    /// A step of a fault, by the fault's position.
+    Fault(u16, FaultStep),
+    /// AWS shifts traffic away from a bad zone: the fault and the service, by their positions.
+    Autoshift(u16, u16),
     /// A registration reaches the load balancer.
     Registered(TaskId),
     /// A deregistration reaches the load balancer.
     Deregistered(TaskId),
+    /// A schedule of a job calls RunTask: job and schedule, by position.
+    JobFires(u16, u16),
+    /// A failed piece of work is tried again: job and piece.
+    JobRetry(u16, u32),
 }
 
 /// The owner of a timer; each owner has one.
@@ -78,6 +87,14 @@ pub enum Timer {
     Scheduled(ServiceId, u16),
     /// Deployment alarms are polled.
     DeploymentAlarms(ServiceId),
+    /// A civil hour of a predictive policy ends.
+    Hour(ServiceId),
+    /// A predictive policy acts for the hour to come.
+    Forecast(ServiceId),
+    /// The instant of a job's schedule: job and schedule, by position.
+    JobSchedule(u16, u16),
+    /// A job looks at its waiting work, by its position.
+    Job(u16),
 }
 
 #[cfg(test)]

@@ -5,9 +5,8 @@ use super::{RunError, RunOutcome, Simulation};
 use crate::cluster::DeploymentOutcome as Ended;
 use crate::kernel::SimTime;
 use crate::output::{
-    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary, Diagnosis, DiagnosisKind,
-    Latency, Meta, ObjectiveResult, RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends,
-    WeakPrice,
+    BoundSense, CostItem, CostRate, CostSummary, DeploymentOutcome, DeploymentSummary, Latency, Meta, ObjectiveResult,
+    RequestCounts, SUMMARY_SCHEMA, ScalingSummary, ServiceSummary, Summary, Trends, WeakPrice,
 };
 use crate::scaling::target_tracking;
 use crate::scenario::model::{Bound, Metric, Objectives, ScalingPolicy, Sense, Service};
@@ -79,8 +78,8 @@ impl Simulation<'_> {
             if let Some(closed) = self.recorder.services[index].tracker.finish(end) {
                 self.close_incident(service, &closed);
             }
-            self.close_deployments(service);
         }
+        self.close_jobs();
         let alive: Vec<TaskId> = self.cluster.services().iter().flat_map(|s| s.tasks.iter().copied()).collect();
         for task in alive {
             self.record_task(task);
@@ -93,6 +92,7 @@ impl Simulation<'_> {
             .services
             .iter()
             .zip(&mut self.recorder.services)
+            .filter(|(s, _)| s.job.is_none())
             .map(|(s, r)| (s.name.to_string(), std::mem::take(&mut r.whole.latency)))
             .collect();
         Ok(RunOutcome { summary, latency, minute_hashes: self.recorder.minute_hashes, events: self.events })
@@ -103,8 +103,14 @@ impl Simulation<'_> {
     }
 
     fn summary(&mut self) -> Summary {
-        let services: Vec<(String, ServiceSummary)> =
-            (0..self.services.len()).map(|i| (self.services[i].name.to_string(), self.service_summary(i))).collect();
+        let services: Vec<(String, ServiceSummary)> = (0..self.services.len())
+            .filter(|&i| self.services[i].job.is_none())
+            .map(|i| (i, self.services[i].name.to_string()))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(i, name)| (name, self.service_summary(i)))
+            .collect();
+        let (queues, jobs) = (self.queue_summaries(), self.job_summaries());
         let cost = self.cost_summary();
         let objectives = self.objectives(&cost);
         let breach_minutes = self
@@ -123,6 +129,12 @@ impl Simulation<'_> {
         for refusal in &self.recorder.refusals {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
         }
+        if self.faults.unlisted > 0 {
+            notes.push(format!(
+                "{} more faults struck than are listed; decisions.csv has them all",
+                self.faults.unlisted
+            ));
+        }
         let mut incidents = std::mem::take(&mut self.recorder.incidents);
         incidents.sort_by(|a, b| a.start_s.total_cmp(&b.start_s).then_with(|| a.service.cmp(&b.service)));
         Summary {
@@ -131,7 +143,10 @@ impl Simulation<'_> {
             objectives,
             breach_minutes,
             services: services.into_iter().collect(),
+            queues,
+            jobs,
             incidents,
+            faults: self.faults.occurrences.clone(),
             weak_prices,
             cost,
             decisions: self.recorder.decisions.clone(),
@@ -301,6 +316,7 @@ impl Simulation<'_> {
             }
             add("availability", "%", 1.0, o.availability, availability(&r.whole), None);
             add("breach_minutes", "min", 1.0, o.breach_minutes, Some(r.breach_minutes as f64), None);
+            add("done_by_deadline", "%", 1.0, o.done_by_deadline, self.done_by_deadline(subject), None);
         } else {
             let mut all = ServiceTotals::default();
             for r in &self.recorder.services {
@@ -317,114 +333,13 @@ impl Simulation<'_> {
         add("cost_per_hour", "usd/h", 1.0, o.cost_per_hour, (hours > 0.0).then(|| cost / hours), None);
         add("cost", "usd", 1.0, o.cost, Some(cost), None);
     }
-
-    /// Names the troubles of a service.
-    fn diagnose(&self, index: usize, into: &mut Vec<Diagnosis>) {
-        let s = &self.services[index];
-        let r = &self.recorder.services[index];
-        let t = &s.trouble;
-        let mut add = |kind: DiagnosisKind, count: u64, first: Option<SimTime>, text: String| {
-            if count > 0 {
-                let first_s = first.map(SimTime::as_secs_f64);
-                into.push(Diagnosis { kind, subject: s.name.to_string(), text, first_s, count });
-            }
-        };
-        add(
-            DiagnosisKind::OutOfMemory,
-            t.out_of_memory,
-            None,
-            format!("{} tasks were killed because their requests needed more than the task's memory", t.out_of_memory),
-        );
-        if t.exits >= 3 {
-            add(
-                DiagnosisKind::RepeatedRestarts,
-                t.exits,
-                None,
-                format!("an essential container exited by itself {} times; each time the task was replaced", t.exits),
-            );
-        }
-        add(
-            DiagnosisKind::FailedStarts,
-            t.failed_starts,
-            None,
-            format!("{} tasks stopped before they were RUNNING: image, configuration or dependencies", t.failed_starts),
-        );
-        add(
-            DiagnosisKind::UnhealthyService,
-            t.unhealthy,
-            None,
-            format!("{} tasks were replaced because their health checks failed", t.unhealthy),
-        );
-        add(
-            DiagnosisKind::CapacityUnavailable,
-            t.no_capacity,
-            None,
-            format!("{} launches found no capacity and were tried again later", t.no_capacity),
-        );
-        add(
-            DiagnosisKind::QuotaReached,
-            t.over_quota,
-            None,
-            format!("{} launches were held back by the account's Fargate vCPU quota", t.over_quota),
-        );
-        if let Some((at, why)) = &t.stuck {
-            add(DiagnosisKind::DeploymentStuck, 1, Some(*at), why.clone());
-        }
-        let blocked: u64 =
-            ["deployment", "suspended", "not_all_ready"].iter().filter_map(|name| r.held_back.get(*name)).sum();
-        if blocked > 0 {
-            let named: Vec<String> = r.held_back.iter().map(|(name, n)| format!("{name} {n}")).collect();
-            add(
-                DiagnosisKind::ScalingBlocked,
-                blocked,
-                None,
-                format!("scaling wanted a change and was held back: {}", named.join(", ")),
-            );
-        }
-        if r.at_max_broken_s > 0.0 {
-            let max = s.scaling.as_ref().map_or(0, |m| m.max);
-            add(
-                DiagnosisKind::AtMaximumCapacity,
-                1,
-                None,
-                format!(
-                    "for {:.0} s an objective failed while the service stood at its max_capacity of {max}",
-                    r.at_max_broken_s
-                ),
-            );
-        }
-        let retries = r.whole.retries;
-        if retries * 2 > r.whole.attempts {
-            add(
-                DiagnosisKind::RetryStorm,
-                retries,
-                None,
-                format!("{:.0} % of all attempts were retries", 100.0 * retries as f64 / r.whole.attempts as f64),
-            );
-        }
-        let finished = r.whole.finished();
-        let unanswered =
-            r.whole.failed.timeout + r.whole.failed.abandoned + r.whole.failed.bad_gateway + r.whole.in_flight;
-        let busy = crate::telemetry::utilization::percent(r.cpu_used, r.cpu_reserved);
-        if busy.is_some_and(|b| b > 95.0) && unanswered * 100 > finished {
-            add(
-                DiagnosisKind::Overload,
-                unanswered,
-                None,
-                format!(
-                    "the tasks were at {:.0} % CPU over the whole run: the load is more than they can serve",
-                    busy.unwrap_or(0.0)
-                ),
-            );
-        }
-    }
 }
 
 /// The target of a CPU target tracking policy.
 fn cpu_target(service: &Service) -> Option<f64> {
     service.scaling.iter().flat_map(|s| s.policies.values()).find_map(|policy| match policy {
         ScalingPolicy::TargetTracking(t)
-            if target_tracking::metric(t.predefined_metric_type) == Metric::CpuUtilization =>
+            if t.predefined_metric_type.map(target_tracking::metric) == Some(Metric::CpuUtilization) =>
         {
             Some(t.target_value)
         }

@@ -1,9 +1,10 @@
 //! The clock of the recorder: intervals, minutes, the warm-up's end, and the rows they write.
 
 use super::build::CpuAccount;
-use super::incident::{Closed, LaunchChain, attribute};
+use super::incident::{Closed, LaunchChain, LaunchWaits, Span, Why, attribute};
 use super::life::TaskRuntime;
 use super::recorder::{first_broken, latency_s};
+use super::trouble::TroubleKind;
 use super::{ControlEvent, RunError, Simulation};
 use crate::billing::UsageKind;
 use crate::cluster::health::Health;
@@ -29,7 +30,7 @@ fn secs(at: Option<SimTime>) -> Option<Secs> {
 }
 
 /// Zones are shown as letters, as the console does.
-fn zone_letter(zone: u32) -> String {
+pub(super) fn zone_letter(zone: u32) -> String {
     char::from_u32(u32::from(b'a') + zone).map_or_else(|| zone.to_string(), String::from)
 }
 
@@ -90,8 +91,12 @@ impl Simulation<'_> {
         record.interval.merge(&fresh);
         record.minute.merge(&fresh);
         record.whole.merge(&fresh);
-        for window in &mut self.services[index].windows {
+        let s = &mut self.services[index];
+        for window in &mut s.windows {
             window.totals.merge(&fresh);
+        }
+        if let Some(predictive) = &mut s.predictive {
+            predictive.add(&fresh);
         }
         self.charge(service, &fresh);
         self.drained = fresh;
@@ -100,17 +105,21 @@ impl Simulation<'_> {
     /// Hands what costs money to the meter.
     fn charge(&mut self, service: ServiceId, t: &ServiceTotals) {
         let s = &mut self.services[service.index()];
-        let through = t.request_bytes + t.response_bytes;
+        // What callers send past the load balancer does not pay for it.
+        let balanced = t.attempts - t.direct;
+        let through = t.request_bytes + t.response_bytes - t.direct_bytes;
         let zones = f64::from(self.plan.cluster.zones);
         let cross = self.plan.billing.cross_zone_share.unwrap_or(1.0 - 1.0 / zones);
         let logs = s.plan.task.log_bytes_per_request.get() * t.routed;
         let image = std::mem::take(&mut s.image_bytes).get();
         let meter = &mut self.meter;
-        meter.add(service, UsageKind::LoadBalancerRequests, t.attempts);
+        meter.add(service, UsageKind::LoadBalancerRequests, balanced);
         meter.add(service, UsageKind::LoadBalancerNewConnections, t.new_connections);
         meter.add(service, UsageKind::LoadBalancerBytes, through);
-        meter.add(service, UsageKind::CrossZoneBytes, (through as f64 * cross) as u64);
-        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes);
+        let all = t.request_bytes + t.response_bytes;
+        meter.add(service, UsageKind::CrossZoneBytes, (all as f64 * cross) as u64);
+        // Answers to other services stay inside.
+        meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes - t.inner_response_bytes);
         meter.add(service, UsageKind::LogBytes, logs);
         meter.add(service, UsageKind::ImagePullBytes, image);
     }
@@ -138,8 +147,13 @@ impl Simulation<'_> {
         }
         let cost_of = self.close_cost_interval(start, now);
         for (index, cost) in cost_of.iter().enumerate() {
-            self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            if self.services[index].job.is_none() {
+                self.close_service_interval(ServiceId::from(index), start, length, *cost);
+            } else {
+                self.recorder.services[index].interval.reset();
+            }
         }
+        self.close_queue_interval(start, now);
         self.recorder.interval_start = now;
         match self.recorder.failure.take() {
             Some(failure) => Err(failure.into()),
@@ -262,8 +276,20 @@ impl Simulation<'_> {
             let broken = objectives.and_then(|o| first_broken(o, &t));
             if broken.is_some() && max_capacity.is_some_and(|max| desired >= max) {
                 record.at_max_broken_s += length_s;
+                self.services[index].trouble.note(TroubleKind::AtMaximum, start);
             }
-            closed = record.tracker.interval(start, broken);
+            let record = &mut self.recorder.services[index];
+            let shows = if t.retries * 2 > t.attempts {
+                Some(Why::Retries)
+            } else {
+                (queued > 0 || cpu_used_pct.is_some_and(|p| p >= 95.0)).then_some(Why::Overload)
+            };
+            closed = record.tracker.interval(start, now, broken, shows);
+            if self.services[index].plan.scaling.as_ref().is_some_and(|s| !s.policies.is_empty()) {
+                let below_max = max_capacity.is_some_and(|max| desired < max);
+                let stands = self.scale_out_alarm_stands(service);
+                self.services[index].trouble.interval(start, length, broken.is_some() && below_max, stands);
+            }
         }
         let written = self.recorder.sink.service(&row);
         self.recorder.totals(now, index, &t);
@@ -278,6 +304,7 @@ impl Simulation<'_> {
 
     /// Writes down an incident that has ended.
     pub(super) fn close_incident(&mut self, service: ServiceId, closed: &Closed) {
+        let spans = self.spans(service, closed);
         let record = &mut self.recorder.services[service.index()];
         let ended_by = record
             .chains
@@ -286,7 +313,8 @@ impl Simulation<'_> {
             .max_by_key(|c| c.healthy_at)
             .copied();
         record.chains.retain(|c| c.healthy_at > closed.end);
-        let links = attribute(closed.start, closed.end, ended_by.as_ref());
+        let loss = &self.faults.losses[service.index()];
+        let links = attribute(closed.start, closed.end, ended_by.as_ref(), loss, &spans);
         self.recorder.incidents.push(Incident {
             service: self.services[service.index()].name.to_string(),
             objective: closed.objective.to_string(),
@@ -295,6 +323,22 @@ impl Simulation<'_> {
             duration_s: closed.end.since(closed.start).as_secs_f64(),
             links,
         });
+    }
+
+    /// What went on beside launches in the time of an incident.
+    fn spans(&self, service: ServiceId, closed: &Closed) -> Vec<Span> {
+        let (start, end) = (closed.start, closed.end);
+        let faults = self.faults.any_between(start, end).map(|t| Span {
+            from: t.start,
+            to: t.end.unwrap_or(end),
+            why: Why::Fault,
+        });
+        let deployments = self.services[service.index()].deployments.iter().map(|d| Span {
+            from: d.started,
+            to: d.ended.unwrap_or(end),
+            why: Why::Deployment,
+        });
+        faults.chain(deployments).chain(closed.spans.iter().copied()).collect()
     }
 
     /// The end of a minute: objectives are judged.
@@ -346,6 +390,8 @@ impl Simulation<'_> {
                 trend.forget_max();
             }
         }
+        self.forget_queues();
+        self.forget_jobs();
         self.meter.start_counting(now);
         Ok(())
     }
@@ -354,6 +400,10 @@ impl Simulation<'_> {
     pub(super) fn note_outcome(&mut self, task: TaskId, fact: &Fact) {
         let t = self.cluster.task(task);
         let service = t.service;
+        if let Some(job) = self.job_of(service) {
+            self.note_job(job, task, fact);
+            return;
+        }
         match *fact {
             Fact::TaskHealth(_, Health::Healthy) if t.times.healthy == Some(self.queue.now()) => {
                 if t.times.requested > SimTime::ZERO {
@@ -361,6 +411,7 @@ impl Simulation<'_> {
                 }
                 let t = self.cluster.task(task);
                 let chain = self.chain_of(t);
+                self.note_recovered(service);
                 let record = &mut self.recorder.services[service.index()];
                 // Only launches of an open or coming incident can matter: a bounded tail is kept.
                 if record.chains.len() >= 10_000 {
@@ -368,6 +419,8 @@ impl Simulation<'_> {
                 }
                 record.chains.push(chain);
             }
+            Fact::TaskHealth(_, Health::Unhealthy) => self.faults.losses[service.index()].found(self.queue.now()),
+            Fact::TaskHealth(_, Health::Healthy) => self.note_recovered(service),
             Fact::TaskStatus(_, TaskStatus::Running) if t.times.requested > SimTime::ZERO => {
                 self.recorder.services[service.index()].tasks_started += 1;
                 self.tell_scheduler(task, TaskEventKind::Running);
@@ -390,9 +443,33 @@ impl Simulation<'_> {
                         | StopCode::OutOfMemory
                         | StopCode::Unhealthy
                 );
-                let s = &mut self.services[service.index()];
-                s.trouble.failed_starts += u64::from(code == StopCode::TaskFailedToStart);
-                s.trouble.unhealthy += u64::from(code == StopCode::Unhealthy);
+                let now = self.queue.now();
+                let kind = match code {
+                    StopCode::TaskFailedToStart
+                        if self.tasks[task.index()].waits_for == Some(TroubleKind::CannotPull) =>
+                    {
+                        Some(TroubleKind::CannotPull)
+                    }
+                    StopCode::TaskFailedToStart => Some(TroubleKind::FailedStart),
+                    StopCode::Unhealthy if self.cluster.task(task).times.ready.is_none() => {
+                        Some(TroubleKind::KilledWhileStarting)
+                    }
+                    StopCode::Unhealthy if !self.tasks[task.index()].machine_lost => Some(TroubleKind::Unhealthy),
+                    _ => None,
+                };
+                if let Some(kind) = kind {
+                    self.services[service.index()].trouble.note(kind, now);
+                }
+                let by_world = matches!(
+                    code,
+                    StopCode::EssentialContainerExited
+                        | StopCode::OutOfMemory
+                        | StopCode::SpotInterruption
+                        | StopCode::InfrastructureHealth
+                );
+                if by_world {
+                    self.faults.losses[service.index()].found(now);
+                }
                 let record = &mut self.recorder.services[service.index()];
                 record.tasks_stopped += 1;
                 record.tasks_failed += u64::from(failed);
@@ -404,8 +481,20 @@ impl Simulation<'_> {
         }
     }
 
+    /// A task is healthy: a loss is made up for when as many are as are wanted.
+    fn note_recovered(&mut self, service: ServiceId) {
+        if self.faults.losses[service.index()].is_open() {
+            let healthy = self.cluster.count(service, |t| {
+                t.status == TaskStatus::Running && t.stop_code.is_none() && t.health == Health::Healthy
+            });
+            if healthy >= self.cluster.service(service).desired {
+                self.faults.losses[service.index()].made_up();
+            }
+        }
+    }
+
     fn chain_of(&self, t: &Task) -> LaunchChain {
-        let cause = self.tasks[t.id.index()].cause;
+        let (cause, waits) = (self.tasks[t.id.index()].cause, self.tasks[t.id.index()].waits);
         let s = &self.services[t.service.index()];
         let cause = cause.and_then(|c| s.scale_outs.get(c as usize));
         LaunchChain {
@@ -419,6 +508,7 @@ impl Simulation<'_> {
             pulled_at: t.times.pull_stopped,
             ready_at: t.times.ready,
             healthy_at: t.times.healthy.unwrap_or(t.times.requested),
+            waits: if cause.is_some() { LaunchWaits { found: None, first_request: None, ..waits } } else { waits },
         }
     }
 

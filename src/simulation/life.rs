@@ -1,6 +1,9 @@
 //! The life of a task: launch slot, capacity, image, containers, and the way out.
 
+use super::faults::LaunchWait;
+use super::incident::LaunchWaits;
 use super::start::{draw_time, plan_start, pull_time, purpose};
+use super::trouble::TroubleKind;
 use super::{ControlEvent, Simulation, Timer};
 use crate::cluster::{Command, Fact, StopCode, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
@@ -58,7 +61,20 @@ pub(super) struct TaskRuntime {
     pub(super) stop_reason: String,
     pub(super) deactivating: Option<SimTime>,
     pub(super) stopping: Option<SimTime>,
+    /// The piece of a job's work that it is for, and how that went.
+    pub(super) work: Option<u32>,
+    pub(super) work_done: Option<bool>,
+    /// The machine under it is lost, whether or not the control plane knows.
+    pub(super) machine_lost: bool,
+    /// It holds an address of its zone's subnet.
+    pub(super) address: bool,
+    /// What its launch waited for, and waits for.
+    pub(super) waits: LaunchWaits,
+    pub(super) waits_for: Option<TroubleKind>,
 }
+
+/// Launch settings where tasks share instances. A plan with such a capacity is refused before it runs.
+static FARGATE: std::sync::LazyLock<Fargate> = std::sync::LazyLock::new(Fargate::default);
 
 impl Capacity {
     /// The launch settings, whichever market it is.
@@ -66,13 +82,14 @@ impl Capacity {
         match self {
             Self::Fargate(f) => f,
             Self::FargateSpot(f) => &f.launch,
+            Self::Ec2(_) | Self::ManagedInstances(_) => &FARGATE,
         }
     }
 
     pub(super) fn spot(&self) -> Option<&FargateSpot> {
         match self {
-            Self::Fargate(_) => None,
             Self::FargateSpot(f) => Some(f),
+            Self::Fargate(_) | Self::Ec2(_) | Self::ManagedInstances(_) => None,
         }
     }
 }
@@ -136,6 +153,7 @@ impl Simulation<'_> {
     /// Looks for a micro-VM for a task.
     fn find_capacity(&mut self, task: TaskId) {
         let now = self.queue.now();
+        self.choose_zone(task);
         let draw = self.draw_of(task);
         let (zone, capacity) = {
             let t = self.cluster.task(task);
@@ -146,26 +164,36 @@ impl Simulation<'_> {
         let runtime = &mut self.tasks[task.index()];
         runtime.capacity_attempts += 1;
         let chance = draw.of(purpose::CAPACITY).of(u64::from(runtime.capacity_attempts)).unit();
-        let quota = match plan.spot() {
-            Some(_) => self.plan.cluster.quotas.fargate_spot_vcpus,
-            None => self.plan.cluster.quotas.fargate_on_demand_vcpus,
-        };
         let service = self.cluster.task(task).service;
         let cpu = self.services[service.index()].plan.task.cpu;
         let kind = usize::from(plan.spot().is_some());
-        let over_quota = self.vcpus_in_use[kind] + cpu > Cpu::from_vcpus(u64::from(quota));
-        if out(&launch.outages, zone, now) || chance < launch.unavailable || over_quota {
-            let s = &mut self.services[service.index()];
-            if over_quota {
-                s.trouble.over_quota += 1;
-            } else {
-                s.trouble.no_capacity += 1;
-            }
-            self.tasks[task.index()].start = StartStep::FindCapacity;
+        let over_quota = self.vcpus_in_use[kind] + cpu > self.vcpu_quota(kind);
+        let wait = if over_quota {
+            Some(LaunchWait::Quota)
+        } else if out(&launch.outages, zone, now) || chance < self.unavailable(task, launch.unavailable) {
+            Some(LaunchWait::Capacity)
+        } else if !self.has_address(task) {
+            Some(LaunchWait::Address)
+        } else {
+            None
+        };
+        if let Some(wait) = wait {
+            let runtime = &mut self.tasks[task.index()];
+            let (waited, kind) = match wait {
+                LaunchWait::Quota => (&mut runtime.waits.quota, TroubleKind::OverQuota),
+                LaunchWait::Capacity if plan.spot().is_some() => (&mut runtime.waits.capacity, TroubleKind::NoSpot),
+                LaunchWait::Capacity => (&mut runtime.waits.capacity, TroubleKind::NoCapacity),
+                LaunchWait::Address => (&mut runtime.waits.address, TroubleKind::NoAddress),
+            };
+            *waited += launch.retry_delay;
+            runtime.waits_for = Some(kind);
+            runtime.start = StartStep::FindCapacity;
+            self.services[service.index()].trouble.note(kind, now);
             self.queue.set_timer(Timer::Start(task), now + launch.retry_delay, Phase::State);
             return;
         }
         self.vcpus_in_use[kind] += cpu;
+        self.take_address(task);
         let wait = draw_time(launch.provisioning.law(), draw, purpose::PROVISIONING)
             + draw_time(launch.eni_attach.law(), draw, purpose::ENI);
         self.tasks[task.index()].start = StartStep::Pending;
@@ -202,7 +230,19 @@ impl Simulation<'_> {
         let sidecars = spec.containers.values().map(|c| (c.image.size, c.image.lazy_share));
         let images = sidecars.chain([(r.image_size, spec.image.lazy_share)]);
         let pull = pull_time(images, launch.pull_bandwidth, launch.unpack_bandwidth);
+        let faults = self.pull_of(task);
+        let pull = pull.mul_f64(faults.slower) + faults.lost;
+        let s = &self.services[service.index()];
+        let (r, spec) = (&s.revisions[revision as usize], &s.plan.task);
         let runtime = &mut self.tasks[task.index()];
+        runtime.waits.pulls = faults.lost;
+        if faults.gives_up {
+            runtime.start = StartStep::Fail;
+            runtime.stop_reason = "CannotPullContainerError: the image could not be pulled".into();
+            runtime.waits_for = Some(TroubleKind::CannotPull);
+            self.queue.set_timer(Timer::Start(task), now + faults.lost, Phase::State);
+            return;
+        }
         if Draw::new(runtime.draw).of(purpose::FAILS_TO_START).unit() < r.fails_to_start {
             runtime.start = StartStep::Fail;
             runtime.stop_reason = "the image or the configuration of the revision is bad".into();
@@ -247,6 +287,7 @@ impl Simulation<'_> {
         let now = self.queue.now();
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
+        self.publish(task, self.services[self.cluster.task(task).service.index()].plan.task.health_check.is_none());
         let runtime = &mut self.tasks[task.index()];
         if let Some(after) = runtime.exits_after {
             self.queue.set_timer(Timer::Exit(task), now + after, Phase::State);
@@ -281,7 +322,7 @@ impl Simulation<'_> {
                 model: spec.cpu_model,
                 memory: spec.memory,
                 memory_idle: spec.memory_idle + sidecar_memory,
-                concurrency: spec.concurrency,
+                concurrency: s.plan.worker.as_ref().map_or(spec.concurrency, |w| Some(w.concurrency)),
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
                 group: revision.group,
@@ -301,6 +342,18 @@ impl Simulation<'_> {
             self.task_of_server.resize(server.index() + 1, None);
         }
         self.task_of_server[server.index()] = Some(task);
+        self.fault_new_server(task);
+    }
+
+    /// Lets those who look for a task by themselves (service discovery, a mesh) find it, or no longer. ECS registers a task
+    /// that runs; one with a container health check once that has passed.
+    pub(super) fn publish(&mut self, task: TaskId, found: bool) {
+        if let Some(server) = self.tasks[task.index()].server {
+            match found {
+                true => self.data.publish(&mut self.queue, server),
+                false => self.data.unpublish(&mut self.queue, server),
+            }
+        }
     }
 
     fn on_ready(&mut self, task: TaskId) {
@@ -315,6 +368,8 @@ impl Simulation<'_> {
         if let Some(server) = self.tasks[task.index()].server {
             self.data.set_ready(server, true);
             self.data.set_background(&mut self.queue, server, sidecars);
+            self.data.start_polling(&mut self.queue, server);
+            self.begin_work(task, server);
         }
     }
 
@@ -338,7 +393,7 @@ impl Simulation<'_> {
             return;
         }
         let service = t.service;
-        self.services[service.index()].trouble.interruptions += 1;
+        self.services[service.index()].trouble.note(TroubleKind::Interrupted, self.queue.now());
         self.tasks[task.index()].stop_reason = "Your Spot Task was interrupted.".into();
         self.end_task(task, StopCode::SpotInterruption);
     }
@@ -382,13 +437,14 @@ impl Simulation<'_> {
             self.queue.cancel_timer(timer);
         }
         self.queue.cancel_timer(Timer::ContainerCheck(task));
+        self.publish(task, false);
         let status = self.cluster.task(task).status;
         if status < TaskStatus::Running {
             self.execution_ends(task);
             return;
         }
         match code {
-            StopCode::EssentialContainerExited | StopCode::OutOfMemory => {
+            StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::InfrastructureHealth => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);
                 }
@@ -443,6 +499,7 @@ impl Simulation<'_> {
         self.tasks[task.index()].registered = true;
         self.data.register(&mut self.queue, server);
         self.data.set_target(&mut self.queue, server, TargetState::Initial);
+        self.show_target(task);
         self.begin_checks(task, true);
     }
 
@@ -525,8 +582,21 @@ impl Simulation<'_> {
                 }
                 self.execution_ends(task);
             }
-            StopStep::Gone => self.apply(Command::Advance { task, to: TaskStatus::Stopped }),
+            StopStep::Gone => {
+                self.give_address(task);
+                self.apply(Command::Advance { task, to: TaskStatus::Stopped });
+            }
         }
+    }
+
+    /// A task that is stopping on a machine that is lost is gone at once.
+    pub(super) fn abandon_stop(&mut self, task: TaskId) {
+        self.queue.cancel_timer(Timer::Stop(task));
+        self.tasks[task.index()].stop = StopStep::None;
+        if let Some(server) = self.tasks[task.index()].server {
+            self.data.kill(&mut self.queue, server);
+        }
+        self.execution_ends(task);
     }
 
     /// The containers of a task have ended: billing stops, its place is taken away.
@@ -565,7 +635,7 @@ impl Simulation<'_> {
     /// A container of a task exited by itself.
     pub(super) fn on_exit(&mut self, task: TaskId) {
         let service = self.cluster.task(task).service;
-        self.services[service.index()].trouble.exits += 1;
+        self.services[service.index()].trouble.note(TroubleKind::Exit, self.queue.now());
         self.tasks[task.index()].stop_reason = "Essential container in task exited".into();
         self.end_task(task, StopCode::EssentialContainerExited);
     }
@@ -574,7 +644,7 @@ impl Simulation<'_> {
     pub(super) fn on_out_of_memory(&mut self, server: ServerId) {
         let Some(task) = self.task_of_server.get(server.index()).copied().flatten() else { return };
         let service = self.cluster.task(task).service;
-        self.services[service.index()].trouble.out_of_memory += 1;
+        self.services[service.index()].trouble.note(TroubleKind::OutOfMemory, self.queue.now());
         self.tasks[task.index()].stop_reason = "OutOfMemoryError: Container killed due to memory usage".into();
         self.end_task(task, StopCode::OutOfMemory);
     }
@@ -586,7 +656,8 @@ impl Simulation<'_> {
                 let t = self.cluster.task(task);
                 let root = self.services[t.service.index()].launch_root;
                 let draw = Draw::new(root).of(t.launch).bits();
-                self.tasks.push(TaskRuntime { draw, ..TaskRuntime::default() });
+                let waits = self.faults.losses[t.service.index()].requested(self.queue.now());
+                self.tasks.push(TaskRuntime { draw, waits, ..TaskRuntime::default() });
             }
             Fact::TaskStops(task, code) => self.on_stops(task, code),
             Fact::Traffic(service, _) => self.on_traffic(service),

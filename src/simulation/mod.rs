@@ -1,38 +1,46 @@
 //! Floor 6: one run. Builds the world of a plan, takes one event after the other, hands facts on to
 //! billing, telemetry and the recorder, and asks the controllers.
 
+mod batch;
 mod build;
 mod checks;
 mod deploy;
 mod event;
+mod faults;
 mod finish;
+mod forecast;
 mod incident;
 mod intervals;
 mod life;
+mod queues;
 mod recorder;
 mod scale;
 mod schedule;
 mod shift;
 mod start;
+mod trouble;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use event::{ControlEvent, Event, Timer};
+pub use faults::FaultStep;
 pub use finish::{RESULT_VERSION, run_id};
 
 use crate::billing::{BillingError, Meter};
 use crate::capacity::bucket::TokenBucket;
 use crate::capacity::strategy::StrategyError;
 use crate::catalog::Catalog;
-use crate::cluster::{Cluster, Command, Fact};
+use crate::cluster::{Cluster, Command, Fact, Made};
 use crate::kernel::{EventQueue, Fired, Phase, SimTime};
 use crate::output::{OutputError, RowSink, Summary};
 use crate::scenario::model::{Inputs, Plan};
 use crate::traffic::{DataPlane, Histogram, Notice, ServiceTotals, TrafficError};
 use crate::units::{Cpu, TaskId};
+use batch::JobRuntime;
 use build::{CapacityRuntime, ServiceRuntime};
 use life::TaskRuntime;
+use queues::QueueRuntime;
 use recorder::Recorder;
 use scale::AlarmRuntime;
 
@@ -114,8 +122,9 @@ pub fn run(
     sink: &mut RowSink,
     progress: &mut dyn FnMut(SimTime),
 ) -> Result<RunOutcome, RunError> {
+    let plan = &*batch::with_jobs(plan);
     let mut simulation = Simulation::build(plan, inputs, catalog, options, sink)?;
-    simulation.start();
+    simulation.start(inputs);
     simulation.run_to_end(options.interrupt, progress)?;
     simulation.finish()
 }
@@ -133,9 +142,12 @@ pub(crate) struct Simulation<'p> {
     tasks: Vec<TaskRuntime>,
     task_of_server: Vec<Option<TaskId>>,
     alarms: Vec<AlarmRuntime>,
+    queues: Vec<QueueRuntime<'p>>,
+    jobs: Vec<JobRuntime<'p>>,
     account_queues: [VecDeque<TaskId>; 2],
     account_rates: [TokenBucket; 2],
     vcpus_in_use: [Cpu; 2],
+    faults: faults::Faults<'p>,
     recorder: Recorder<'p>,
     /// Totals on their way from the data plane; kept for their memory.
     drained: ServiceTotals,
@@ -180,6 +192,7 @@ impl Simulation<'_> {
             match notice {
                 Notice::OutOfMemory { server } => self.on_out_of_memory(server),
                 Notice::Probe { token, ok, .. } => self.on_probe(token, ok),
+                Notice::Done { server, ok } => self.on_work_done(server, ok),
                 Notice::Idle { server } => {
                     if let Some(task) = self.task_of_server.get(server.index()).copied().flatten() {
                         self.on_idle(task);
@@ -200,8 +213,12 @@ impl Simulation<'_> {
             ControlEvent::Reclaim(capacity, which) => {
                 self.on_reclaim(crate::units::CapacityId(u32::from(capacity)), usize::from(which));
             }
+            ControlEvent::Fault(index, step) => self.on_fault(usize::from(index), step),
+            ControlEvent::Autoshift(fault, service) => self.on_autoshift(usize::from(fault), usize::from(service)),
             ControlEvent::Registered(task) => self.on_registered(task),
             ControlEvent::Deregistered(task) => self.on_deregistered(task),
+            ControlEvent::JobFires(job, schedule) => self.on_job_fires(usize::from(job), usize::from(schedule)),
+            ControlEvent::JobRetry(job, item) => self.on_job_retry(usize::from(job), item),
         }
         Ok(())
     }
@@ -221,6 +238,10 @@ impl Simulation<'_> {
             Timer::Alarm(alarm) => self.on_alarm(alarm as usize),
             Timer::Scheduled(service, action) => self.on_scheduled(service, usize::from(action))?,
             Timer::DeploymentAlarms(service) => self.on_deployment_alarms(service),
+            Timer::Hour(service) => self.on_hour(service),
+            Timer::Forecast(service) => self.on_forecast(service),
+            Timer::JobSchedule(job, schedule) => self.on_job_schedule(usize::from(job), usize::from(schedule)),
+            Timer::Job(job) => self.pump_job(usize::from(job)),
         }
         Ok(())
     }
@@ -242,7 +263,10 @@ impl Simulation<'_> {
                     self.follow(fact);
                     self.after(fact);
                 }
-                made
+                match made {
+                    Made::Task(task) => Some(task),
+                    Made::Nothing | Made::Node(_) => None,
+                }
             }
             Err(refusal) => {
                 debug_assert!(false, "the cluster refused a command at {now:?}: {refusal}");

@@ -9,7 +9,7 @@ use crate::cluster::{Fact, Refusal};
 use crate::kernel::SimTime;
 use crate::output::{DecisionDetail, DecisionRow, Incident, OutputError, RowSink, Trend};
 use crate::scenario::model::{Objectives, Plan, Sense};
-use crate::traffic::{Histogram, ServiceTotals};
+use crate::traffic::{Histogram, QueueGauges, QueueTotals, ServiceTotals};
 use crate::units::TaskId;
 
 /// A short series for a sparkline that never holds more than twice its points: when it is full,
@@ -216,6 +216,26 @@ impl<'p> Recorder<'p> {
             self.hash(&n.to_le_bytes());
         }
         self.hash(&t.latency_all.sum().to_le_bytes());
+    }
+
+    /// Takes what happened to a queue in an interval into the hash.
+    pub(super) fn queue_totals(&mut self, now: SimTime, queue: usize, t: &QueueTotals, g: &QueueGauges) {
+        let counts = [
+            now.as_nanos(),
+            queue as u64,
+            t.sent,
+            t.received,
+            t.deleted,
+            t.returned,
+            t.dead_lettered,
+            t.expired,
+            g.visible,
+            g.in_flight,
+            g.delayed,
+        ];
+        for n in counts {
+            self.hash(&n.to_le_bytes());
+        }
     }
 
     /// Ends a simulated minute of the check mode.

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::build::CpuAccount;
+use super::queues::{Custom, Parts};
 use super::{ControlEvent, RunError, Simulation, Timer};
 use crate::cluster::target_health::TargetState;
 use crate::cluster::{Command, TaskStatus};
@@ -13,7 +14,9 @@ use crate::scaling::service::{
     self as target, Bound, PolicyAlarms, PolicyView, ScalingDecision, ScalingObservation, ScalingReason,
 };
 use crate::scaling::target_tracking::{self, Direction};
-use crate::scenario::model::{Aggregation, Metric, MetricSample, Plan, Scaling, ScalingPolicy, Service, Statistic};
+use crate::scenario::model::{
+    Aggregation, Alarm, Metric, MetricSample, Plan, Scaling, ScalingPolicy, Service, Statistic,
+};
 use crate::telemetry::alarm::{AlarmReason, AlarmSpec, AlarmState, evaluate};
 use crate::telemetry::{Mean, Series, utilization};
 use crate::traffic::ServiceTotals;
@@ -37,6 +40,8 @@ pub(super) struct LbWindow {
 pub(super) struct Watch {
     pub(super) metric: Metric,
     pub(super) statistic: Statistic,
+    /// Of a queue, of Container Insights, or metric math.
+    custom: Option<Custom>,
     pub(super) series: Series,
     pub(super) mean: Mean,
 }
@@ -48,6 +53,11 @@ impl Watch {
 
     fn is_ecs(&self) -> bool {
         matches!(self.metric, Metric::CpuUtilization | Metric::MemoryUtilization)
+    }
+
+    /// The metric's name in decisions.
+    fn name(&self) -> &str {
+        self.custom.as_ref().map_or(self.metric.as_str(), Custom::label)
     }
 }
 
@@ -99,8 +109,8 @@ impl AlarmRuntime {
         streams: &Streams,
         into: &mut Vec<Self>,
     ) {
-        let mut add = |name: String, role: Role, alarm: AlarmSpec, metric: Metric, statistic: Statistic| {
-            let watch = watch_for(plan, runtime, metric, statistic, alarm.period, alarm.evaluation_range());
+        let mut add = |name: String, role: Role, alarm: AlarmSpec, what: Watched| {
+            let watch = watch_for(plan, runtime, what, alarm.period, alarm.evaluation_range());
             let draw = Draw::new(streams.root(&format!("alarm/{}/{name}", runtime.name)));
             into.push(Self {
                 service,
@@ -119,28 +129,42 @@ impl AlarmRuntime {
             match policy {
                 ScalingPolicy::TargetTracking(p) => {
                     let alarms = target_tracking::alarms(p);
-                    let metric = target_tracking::metric(p.predefined_metric_type);
-                    let statistic = Statistic::Average;
-                    add(format!("{name}/AlarmHigh"), Role::TrackingHigh(index), alarms.high, metric, statistic);
-                    add(format!("{name}/AlarmLow"), Role::TrackingLow(index), alarms.low, metric, statistic);
+                    let custom = p.customized_metric_specification.as_ref();
+                    let custom = custom.map(|c| Custom::of_policy(plan, spec, c));
+                    let what = Watched { metric: alarms.metric, statistic: Statistic::Average, custom };
+                    add(format!("{name}/AlarmHigh"), Role::TrackingHigh(index), alarms.high, what.clone());
+                    add(format!("{name}/AlarmLow"), Role::TrackingLow(index), alarms.low, what);
                 }
                 ScalingPolicy::Step(p) => {
-                    add(
-                        format!("{name}/Alarm"),
-                        Role::Step(index),
-                        AlarmSpec::from(&p.alarm),
-                        p.alarm.metric,
-                        p.alarm.statistic,
-                    );
+                    let what = Watched::of(plan, spec, &p.alarm);
+                    add(format!("{name}/Alarm"), Role::Step(index), AlarmSpec::from(&p.alarm), what);
                 }
+                // A forecast acts by its own clock.
+                ScalingPolicy::Predictive(_) => {}
             }
         }
         for (name, alarm) in &spec.alarms {
-            add(name.clone(), Role::Deployment, AlarmSpec::from(alarm), alarm.metric, alarm.statistic);
+            add(name.clone(), Role::Deployment, AlarmSpec::from(alarm), Watched::of(plan, spec, alarm));
         }
         // The published CPU metric is shown beside the true one, whether or not an alarm looks at it.
         let period = SimDuration::from_secs(u64::from(spec.monitoring_resolution));
-        watch_for(plan, runtime, Metric::CpuUtilization, Statistic::Average, period, 1);
+        let cpu = Watched { metric: Metric::CpuUtilization, statistic: Statistic::Average, custom: None };
+        watch_for(plan, runtime, cpu, period, 1);
+    }
+}
+
+/// What an alarm looks at.
+#[derive(Clone)]
+struct Watched {
+    metric: Metric,
+    statistic: Statistic,
+    custom: Option<Custom>,
+}
+
+impl Watched {
+    fn of(plan: &Plan, service: &Service, alarm: &Alarm) -> Self {
+        let custom = Custom::of_alarm(plan, service, alarm);
+        Self { metric: alarm.metric, statistic: alarm.statistic, custom }
     }
 }
 
@@ -148,27 +172,37 @@ impl AlarmRuntime {
 fn watch_for(
     plan: &Plan,
     runtime: &mut super::build::ServiceRuntime<'_>,
-    metric: Metric,
-    statistic: Statistic,
+    what: Watched,
     period: SimDuration,
     keep: usize,
 ) -> usize {
     let telemetry = &plan.cluster.telemetry;
+    let Watched { metric, statistic, custom } = what;
     let ecs = matches!(metric, Metric::CpuUtilization | Metric::MemoryUtilization);
-    let delay = match (ecs, period < SimDuration::from_secs(60)) {
-        (true, true) => telemetry.ecs_high_resolution_publication_delay,
-        (true, false) => telemetry.ecs_publication_delay,
-        (false, _) => telemetry.alb_publication_delay,
+    let delay = match (&custom, ecs, period < SimDuration::from_secs(60)) {
+        (Some(custom), ..) => custom.delay(telemetry),
+        (_, true, true) => telemetry.ecs_high_resolution_publication_delay,
+        (_, true, false) => telemetry.ecs_publication_delay,
+        (_, false, _) => telemetry.alb_publication_delay,
     };
-    let same = |w: &Watch| w.metric == metric && w.statistic == statistic && w.series.period() == period;
+    let same = |w: &Watch| {
+        let alike = match (&w.custom, &custom) {
+            (Some(a), Some(b)) => a.same(b),
+            (None, None) => true,
+            _ => false,
+        };
+        alike && w.metric == metric && w.statistic == statistic && w.series.period() == period
+    };
     if let Some(index) = runtime.watches.iter().position(same) {
         runtime.watches[index].series.keep_at_least(keep);
         return index;
     }
-    if !ecs && !runtime.windows.iter().any(|w| w.period == period) {
+    let of_balancer = custom.as_ref().map_or(!ecs, Custom::of_balancer);
+    if of_balancer && !runtime.windows.iter().any(|w| w.period == period) {
         runtime.windows.push(LbWindow { period, totals: ServiceTotals::default() });
     }
-    runtime.watches.push(Watch { metric, statistic, series: Series::new(period, delay, keep), mean: Mean::default() });
+    let series = Series::new(period, delay, keep);
+    runtime.watches.push(Watch { metric, statistic, custom, series, mean: Mean::default() });
     runtime.watches.len() - 1
 }
 
@@ -192,6 +226,7 @@ impl Simulation<'_> {
     /// The 20-second sample.
     pub(super) fn on_sample(&mut self) {
         let now = self.queue.now();
+        self.sample_queues();
         for index in 0..self.services.len() {
             self.sample_service(ServiceId::from(index), now);
         }
@@ -218,6 +253,7 @@ impl Simulation<'_> {
             }
         }
         let due = |period: SimDuration| now.floor_to(period) == now;
+        let running = self.running_tasks(service);
         let s = &mut self.services[service.index()];
         let before = std::mem::replace(&mut s.cpu_at_sample, s.cpu);
         let CpuAccount { used, reserved } = s.cpu;
@@ -228,20 +264,34 @@ impl Simulation<'_> {
             self.drain(service);
         }
         let s = &mut self.services[service.index()];
+        let hidden = self.faults.hidden(s.name);
         for watch in s.watches.iter_mut().filter(|w| w.is_ecs()) {
             if let Some(value) = if watch.is_cpu() { cpu } else { memory } {
                 watch.mean.add(value);
             }
             if due(watch.series.period())
-                && let Some(value) = watch.mean.take()
+                && let Some(value) = watch.mean.take().filter(|_| !hidden.hides(watch.metric))
             {
                 watch.series.publish(now, value);
             }
         }
+        for watch in &mut s.watches {
+            let Some(custom) = &mut watch.custom else { continue };
+            custom.sample(cpu, memory);
+            let period = watch.series.period();
+            if due(period) {
+                let window = s.windows.iter().find(|w| w.period == period);
+                let parts = Parts { queues: &self.queues, window, running, healthy, unhealthy };
+                if let Some(value) = custom.value(&parts) {
+                    watch.series.publish(now, value);
+                }
+            }
+        }
         for window in s.windows.iter_mut().filter(|w| due(w.period)) {
-            for watch in s.watches.iter_mut().filter(|w| !w.is_ecs() && w.series.period() == window.period) {
+            let own = |w: &&mut Watch| w.custom.is_none() && !w.is_ecs() && w.series.period() == window.period;
+            for watch in s.watches.iter_mut().filter(own) {
                 let value = balancer_metric(watch.metric, watch.statistic, &window.totals, healthy, unhealthy);
-                if let Some(value) = value {
+                if let Some(value) = value.filter(|_| !hidden.hides(watch.metric)) {
                     watch.series.publish(now, value);
                 }
             }
@@ -275,7 +325,18 @@ impl Simulation<'_> {
         if changed {
             self.record_alarm(index, before);
         }
+        self.note_missing_data(index);
         self.schedule_timer_if_due(Timer::Alarm(index as u32), now + interval, Phase::Decision);
+    }
+
+    /// A scaling alarm that has had time to see points and sees none is a trouble.
+    fn note_missing_data(&mut self, index: usize) {
+        let now = self.queue.now();
+        let alarm = &self.alarms[index];
+        let settled = SimTime::ZERO + SimDuration::from_secs(600);
+        if alarm.state == AlarmState::InsufficientData && alarm.role != Role::Deployment && now >= settled {
+            self.services[alarm.service.index()].trouble.note(super::trouble::TroubleKind::NoData, now);
+        }
     }
 
     fn record_alarm(&mut self, index: usize, before: AlarmState) {
@@ -296,7 +357,7 @@ impl Simulation<'_> {
             subject: format!("services.{}.{}", s.name, alarm.name).into(),
             service: s.name.into(),
             observed: newest.map(|p| Fixed(p.value)),
-            observed_metric: metric_name(watch.metric).into(),
+            observed_metric: watch.name().into(),
             observed_age_s: newest.map(|p| now.since(p.period_end).into()),
             from: None,
             computed: None,
@@ -340,7 +401,7 @@ impl Simulation<'_> {
                 s.name,
                 spec.policies.get_index(policy).map_or("", |(n, _)| n)
             ),
-            metric: metric_name(watch.metric),
+            metric: watch.name().to_owned(),
             value: observation.policies[policy].metric,
             age: newest.map(|p| now.since(p.period_end)),
             cause: ScaleOut {
@@ -403,7 +464,13 @@ impl Simulation<'_> {
     }
 
     /// Writes a scaling decision down and does what it says.
-    fn carry_out(&mut self, service: ServiceId, decision: &ScalingDecision, seen: Seen, detail: &DecisionDetail) {
+    pub(super) fn carry_out(
+        &mut self,
+        service: ServiceId,
+        decision: &ScalingDecision,
+        seen: Seen,
+        detail: &DecisionDetail,
+    ) {
         let now = self.queue.now();
         let before = self.cluster.service(service).desired;
         let result = decision.desired.unwrap_or(before);
@@ -413,6 +480,7 @@ impl Simulation<'_> {
         if now >= self.warm_up {
             for bound in &bounds {
                 *record.held_back.entry((*bound).to_string()).or_insert(0) += 1;
+                s.trouble.scaling_held(bound, now);
             }
             record.scale_outs += u64::from(result > before);
             record.scale_ins += u64::from(result < before);
@@ -431,7 +499,10 @@ impl Simulation<'_> {
             observed_metric: seen.metric.into(),
             observed_age_s: seen.age.map(Into::into),
             from: Some(i64::from(before)),
-            computed: decision.requests.iter().map(|r| i64::from(r.computed)).max(),
+            computed: match decision.reason {
+                ScalingReason::Forecast { forecast, .. } => Some(i64::from(forecast)),
+                _ => decision.requests.iter().map(|r| i64::from(r.computed)).max(),
+            },
             bounded_by: bounds.join("+").into(),
             result: Some(i64::from(result)),
             reason: reason_name(&decision.reason).into(),
@@ -476,7 +547,7 @@ impl Simulation<'_> {
         let seen = Seen {
             controller: "scheduled",
             subject: format!("services.{}.scaling.scheduled_actions.{name}", s.name),
-            metric: "",
+            metric: String::new(),
             value: None,
             age: None,
             cause: ScaleOut { data_end: None, visible_at: None, alarm_at: None, decided_at: now },
@@ -491,13 +562,13 @@ impl Simulation<'_> {
 }
 
 /// What a line of the decision log says of the call.
-struct Seen {
-    controller: &'static str,
-    subject: String,
-    metric: &'static str,
-    value: Option<f64>,
-    age: Option<SimDuration>,
-    cause: ScaleOut,
+pub(super) struct Seen {
+    pub(super) controller: &'static str,
+    pub(super) subject: String,
+    pub(super) metric: String,
+    pub(super) value: Option<f64>,
+    pub(super) age: Option<SimDuration>,
+    pub(super) cause: ScaleOut,
 }
 
 fn bound_name(bound: &Bound) -> &'static str {
@@ -511,6 +582,8 @@ fn bound_name(bound: &Bound) -> &'static str {
         Bound::ScaleInDisabled { .. } => "scale_in_disabled",
         Bound::NoStep { .. } => "no_step",
         Bound::NoMetric { .. } => "no_metric",
+        Bound::Forecast { .. } => "forecast",
+        Bound::ForecastOnly => "forecast_only",
     }
 }
 
@@ -519,6 +592,7 @@ fn reason_name(reason: &ScalingReason) -> &'static str {
         ScalingReason::Policy { direction: Direction::Out, .. } => "scale_out",
         ScalingReason::Policy { direction: Direction::In, .. } => "scale_in",
         ScalingReason::Scheduled { .. } => "scheduled",
+        ScalingReason::Forecast { .. } => "forecast",
         ScalingReason::NoChange => "no_change",
         ScalingReason::Held => "held",
     }
@@ -529,13 +603,8 @@ pub(super) fn to_json<T: serde::Serialize>(value: &T) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or(serde_json::Value::Null)
 }
 
-/// The name of a metric as CloudWatch has it.
-fn metric_name(metric: Metric) -> &'static str {
-    metric.as_str()
-}
-
 /// The value of a load balancer metric over a period; `None` where it has no data point.
-fn balancer_metric(
+pub(super) fn balancer_metric(
     metric: Metric,
     statistic: Statistic,
     t: &ServiceTotals,
@@ -543,12 +612,22 @@ fn balancer_metric(
     unhealthy: u32,
 ) -> Option<f64> {
     let nanos = |h: Option<u64>| h.map(|n| n as f64 / 1e9);
+    // What callers send past the balancer it does not see.
+    let seen = t.attempts - t.direct;
     match metric {
         Metric::CpuUtilization | Metric::MemoryUtilization => None,
+        // Not the balancer's.
+        Metric::ApproximateNumberOfMessagesVisible
+        | Metric::ApproximateNumberOfMessagesNotVisible
+        | Metric::ApproximateNumberOfMessagesDelayed
+        | Metric::ApproximateAgeOfOldestMessage
+        | Metric::NumberOfMessagesSent
+        | Metric::RunningTaskCount
+        | Metric::Expression => None,
         // Divided by the healthy targets at the end of the period.
-        Metric::RequestCountPerTarget if t.attempts == 0 && healthy == 0 => None,
-        Metric::RequestCountPerTarget => Some(t.attempts as f64 / f64::from(healthy.max(1))),
-        Metric::RequestCount => (t.attempts > 0).then_some(t.attempts as f64),
+        Metric::RequestCountPerTarget if seen == 0 && healthy == 0 => None,
+        Metric::RequestCountPerTarget => Some(seen as f64 / f64::from(healthy.max(1))),
+        Metric::RequestCount => (seen > 0).then_some(seen as f64),
         Metric::HttpCodeTarget5xxCount => (t.target_5xx > 0).then_some(t.target_5xx as f64),
         Metric::HttpCodeElb5xxCount => (t.elb_5xx() > 0).then_some(t.elb_5xx() as f64),
         Metric::TargetResponseTime => match statistic {

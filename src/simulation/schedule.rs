@@ -1,6 +1,7 @@
 //! The ECS service scheduler at work: what it sees, and what its commands do.
 
 use super::{RunError, Simulation, Timer};
+use crate::cluster::nodes::NodeStatus;
 use crate::cluster::{Command, DeploymentOutcome, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimTime};
 use crate::output::{DecisionDetail, DecisionRow};
@@ -12,7 +13,9 @@ use crate::rollout::scheduler::{
     SchedulerSpec, StartReason, StopReason, TaskEvent, TaskEventKind, TaskView,
 };
 use crate::rollout::stages::ShiftMemory;
-use crate::scenario::model::{DeploymentController, EcsService, Service, Switch};
+use crate::scenario::model::{
+    DeploymentController, EcsService, PlacementConstraint, PlacementStrategy, SchedulingStrategy, Service, Switch,
+};
 use crate::telemetry::alarm::{AlarmSpec, AlarmState};
 use crate::units::{ServiceId, TaskId};
 
@@ -76,16 +79,25 @@ impl Simulation<'_> {
                     status: t.status,
                     stopping: t.stop_code.is_some(),
                     health: t.health,
+                    node: t.node,
+                    draining: t.node.is_some_and(|n| self.cluster.node(n).status == NodeStatus::Draining),
+                    protected: false,
                 })
                 .collect(),
             provisioning_slots: quotas.provisioning_tasks.saturating_sub(provisioning).min(room),
             launch_tokens: runtime.launch_rate.available(now),
             alarms: self.deployment_alarms(service),
+            nodes: Vec::new(),
+            room: Vec::new(),
         }
     }
 
     /// One pass of the scheduler over a service.
     pub(super) fn on_scheduler(&mut self, service: ServiceId) -> Result<(), RunError> {
+        if let Some(job) = self.job_of(service) {
+            self.pump_job(job);
+            return Ok(());
+        }
         let now = self.queue.now();
         let observation = self.observe_service(service);
         let plan = self.services[service.index()].plan;
@@ -110,7 +122,14 @@ impl Simulation<'_> {
                 _ => acted = true,
             }
         }
+        for command in &commands {
+            if let SchedulerCommand::Held { by: Hold::Throttle { until }, .. } = command {
+                self.services[service.index()].trouble.throttled(now, *until);
+            }
+        }
         let waits_for = waits.join("; ");
+        let waiting = self.cluster.service(service).deploying() && !acted;
+        self.services[service.index()].trouble.deployment_waits(now, if waiting { &waits_for } else { "" });
         let last_stage = commands.iter().rposition(|c| matches!(c, SchedulerCommand::EnterStage { .. }));
         for (i, command) in commands.iter().enumerate() {
             match *command {
@@ -148,12 +167,12 @@ impl Simulation<'_> {
         let configuration = &s.plan.ecs.deployment_configuration;
         let rebalance = eligible(&Eligibility {
             enabled: s.plan.ecs.availability_zone_rebalancing == Switch::Enabled,
-            replica: true,
+            replica: s.plan.ecs.scheduling_strategy == SchedulingStrategy::Replica,
             external: false,
             maximum_percent: configuration.maximum_percent,
-            first_strategy_spreads_zones: None,
+            first_strategy_spreads_zones: s.plan.ecs.placement_strategy.first().map(PlacementStrategy::spreads_zones),
             classic_load_balancer: false,
-            zone_constraint: false,
+            zone_constraint: s.plan.ecs.placement_constraints.iter().any(PlacementConstraint::names_zone),
         });
         SchedulerSpec {
             deployment: configuration,
@@ -161,9 +180,13 @@ impl Simulation<'_> {
             stopping_counts: s.plan.ecs.stopping_counts,
             shares: s.strategy.shares(),
             zones: self.plan.cluster.zones,
-            rebalance: rebalance.is_ok(),
+            // A zone that is out cannot be filled: balance waits until it is back.
+            rebalance: rebalance.is_ok() && !self.faults.any_shut(),
             bake_time: bake_time(configuration.bake_time_in_minutes, alarms),
             tie_seed: Some(s.tie_seed),
+            placement: &s.plan.ecs.placement_strategy,
+            needs: self.cluster.service(service).needs.resources,
+            daemon: s.plan.ecs.scheduling_strategy == SchedulingStrategy::Daemon,
         }
     }
 
@@ -187,6 +210,7 @@ impl Simulation<'_> {
                         StartReason::NewRevision => "deployment",
                         StartReason::ReplaceUnhealthy | StartReason::ReplaceOld => "replacement",
                         StartReason::Rebalance => "rebalancing",
+                        StartReason::Daemon => "new instance",
                     };
                     runtime.cause = cause;
                     self.enqueue_launch(task);
@@ -204,6 +228,7 @@ impl Simulation<'_> {
                         StopReason::OldRevision => "Replaced by a task of the new revision",
                         StopReason::Unhealthy => "Task failed health checks",
                         StopReason::Rebalance => "Availability Zone rebalancing",
+                        StopReason::Draining => "Its container instance is DRAINING",
                     }
                     .to_string();
                 }
@@ -420,6 +445,7 @@ fn start_words(reason: StartReason) -> (&'static str, &'static str) {
         StartReason::ReplaceUnhealthy => ("replace_unhealthy", "an unhealthy task gets a replacement first"),
         StartReason::ReplaceOld => ("replace_old", "an old task was lost during the deployment"),
         StartReason::Rebalance => ("rebalance", "zones are uneven"),
+        StartReason::Daemon => ("daemon", "an instance has no task of the service"),
     }
 }
 
@@ -429,6 +455,7 @@ fn stop_words(reason: StopReason) -> (&'static str, &'static str) {
         StopReason::OldRevision => ("old_revision", "new tasks have taken the place of old ones"),
         StopReason::Unhealthy => ("unhealthy", "tasks failed their health checks"),
         StopReason::Rebalance => ("rebalance", "zones are uneven"),
+        StopReason::Draining => ("draining", "its instance is draining"),
     }
 }
 
@@ -439,5 +466,6 @@ fn hold_text(by: Hold) -> String {
         Hold::Provisioning => "quota of tasks in PROVISIONING or of the service".to_string(),
         Hold::Throttle { until } => format!("restart throttle until {:.0} s", until.as_secs_f64()),
         Hold::Failed => "the failed deployment".to_string(),
+        Hold::Protection => "task scale-in protection".to_string(),
     }
 }

@@ -44,6 +44,10 @@ impl Target {
     pub(super) fn registered(&self) -> bool {
         self.rank != NONE
     }
+
+    pub(super) fn state(&self) -> TargetState {
+        self.state
+    }
 }
 
 /// The targets of all services, by server: the part that is looked at in the request path is one small array.

@@ -1,7 +1,7 @@
 //! What clients do when an attempt fails: backoff and retry budget.
 
 use crate::kernel::Draw;
-use crate::scenario::model::{Backoff, Client};
+use crate::scenario::model::{Backoff, Call, Client};
 
 const SLOTS: usize = 10;
 const SLOT_NANOS: u64 = 1_000_000_000;
@@ -90,6 +90,17 @@ impl ClientRules {
         }
     }
 
+    /// The behaviour of a service that calls another.
+    pub(super) fn of_call(call: &Call) -> Self {
+        Self {
+            timeout: call.timeout.map(|t| t.as_nanos()),
+            retries: u16::try_from(call.retries).unwrap_or(u16::MAX),
+            backoff: call.backoff.clone(),
+            budget: call.retry_budget.map(RetryBudget::new),
+            cancel: call.cancel_on_timeout,
+        }
+    }
+
     /// The wait before retry number `n` (1 for the first), nanoseconds.
     pub(super) fn backoff(&self, n: u16, draw: Draw) -> u64 {
         let b = &self.backoff;
@@ -118,6 +129,8 @@ mod tests {
             },
             retry_budget: None,
             cancel_on_timeout: false,
+            connections: None,
+            sessions: None,
         });
         let ms: Vec<u64> = (1..=5).map(|n| rules.backoff(n, Draw::new(1)) / 1_000_000).collect();
         assert_eq!(ms, [100, 200, 400, 500, 500]);

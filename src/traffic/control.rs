@@ -3,10 +3,12 @@
 use super::balancer::{Target, TargetState};
 use super::jobs::Further;
 use super::processor::{Clock, Cores, Slow};
+use super::queue::own;
 use super::request::{NONE, Request, Stage};
+use super::routes::AttemptEnd;
 use super::server::ServerSpec;
-use super::totals::{Failure, Queueing};
-use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, TrafficEvent};
+use super::totals::{CallTotals, DependencyTotals, Failure, Queueing};
+use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, Source, TrafficEvent};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::units::{Bytes, Cpu, ServerId, ServiceId};
 
@@ -73,7 +75,8 @@ impl DataPlane {
         let now = q.now();
         let hot = &self.servers.hot[server.index()];
         let full = hot.held >= hot.limit;
-        if full && !self.servers.may_queue(server.0) {
+        let cut_off = self.servers.cold[server.index()].cut_off;
+        if full && !cut_off && !self.servers.may_queue(server.0) {
             self.notices.push(Notice::Probe { server, token, ok: false });
             return;
         }
@@ -87,14 +90,19 @@ impl DataPlane {
             server: server.0,
             caller: NONE,
             class: NONE,
-            service,
+            service: service as u16,
+            front: service as u16,
             attempt: 0,
-            stage: Stage::Backoff,
+            stage: if cut_off { Stage::Hanging } else { Stage::Backoff },
             orphan: false,
         });
         let event = TrafficEvent::ProbeTimeout { request: at, generation: self.requests.generation(at) };
+        // A slow network takes its part of the time.
+        let timeout = timeout.saturating_sub(self.servers.kind(server.0).spec.effect.latency);
         q.schedule(now + timeout, Phase::State, event);
-        if full {
+        if cut_off {
+            // Nobody takes the connection.
+        } else if full {
             self.queue(q, server.0, at);
         } else {
             self.services[service as usize].observe(now.as_nanos(), 0, 1);
@@ -115,7 +123,8 @@ impl DataPlane {
 
     /// The end of a task: everything in it is lost (502 to clients) and its CPU stops.
     pub fn kill(&mut self, q: &mut impl Agenda, server: ServerId) {
-        self.lose_all(q, server.0);
+        self.lose_all(q, server.0, false);
+        self.pump(q);
     }
 
     /// Gives the slot of a server back; what is still inside is lost. The id must not be used any more.
@@ -123,10 +132,14 @@ impl DataPlane {
         if !self.servers.cold[server.index()].alive {
             return;
         }
-        self.lose_all(q, server.0);
+        self.lose_all(q, server.0, false);
+        self.forget(server.0);
         self.deregister(q, server);
+        self.unpublish(q, server);
+        self.forget_address(server.0);
         self.unseat(q, server.0);
         self.servers.remove(server.0);
+        self.pump(q);
     }
 
     /// Requests inside a server: worked on, waiting, or in its accept queue; those that nobody waits for and health
@@ -182,15 +195,20 @@ impl DataPlane {
         let now = q.now().as_nanos();
         for at in self.inside(server.0) {
             let r = self.requests[at];
-            if r.class == NONE || r.orphan {
+            let front = &self.fronts[usize::from(r.front)];
+            if r.class == NONE || r.orphan || !front.balanced {
                 continue;
             }
-            let service = &mut self.services[r.service as usize];
+            let seen = now.saturating_add(front.travel(r.seed, r.attempt));
+            let service = &mut self.services[usize::from(r.service)];
             service.balancer(&self.targets, server.0).less(&mut self.targets, server.0);
             service.totals.elb_502 += 1;
-            let seen = now.saturating_add(service.travel(r.seed, r.attempt));
+            if front.is_call() {
+                self.attempt_over(q, &r, AttemptEnd::Broken);
+            }
             self.failed(q, at, Failure::BadGateway, seen, true);
         }
+        self.pump(q);
     }
 
     /// The balancer forgets a server.
@@ -219,7 +237,8 @@ impl DataPlane {
         let s = &mut self.services[service.index()];
         s.observe(now.as_nanos(), 0, 0);
         s.totals.in_flight = s.in_flight;
-        let connections = s.totals.attempts as f64 * s.connections_per_request + s.connection_carry;
+        let balanced = s.totals.attempts - s.totals.direct;
+        let connections = balanced as f64 * s.connections_per_request + s.connection_carry;
         s.totals.new_connections = connections as u64;
         s.connection_carry = connections - s.totals.new_connections as f64;
         into.merge(&s.totals);
@@ -243,19 +262,69 @@ impl DataPlane {
 
     /// The mean rate of requests that the plan offers to a service between two instants, requests a second: the
     /// curve, the shapes and the trace, without their scatter. `None` when the plan does not fix it (recorded arrivals,
-    /// closed populations), or the time is empty.
+    /// closed populations, calls of other services), or the time is empty.
     #[must_use]
     pub fn offered_rate(&self, service: ServiceId, from: SimTime, to: SimTime) -> Option<f64> {
         let length = to.since(from).as_secs_f64();
-        if length <= 0.0 || self.populations.iter().any(|p| p.service == service.0) {
+        let called = self.edges.iter().any(|e| u32::from(e.callee) == service.0);
+        if length <= 0.0 || called || self.populations.iter().any(|p| p.service == service.0) {
             return None;
         }
         let (from, to) = (from.as_nanos() as f64, to.as_nanos() as f64);
         let mut requests = 0.0;
-        for source in self.sources.iter().filter(|s| s.service == service.0) {
+        // A worker is offered what is sent to its queue.
+        let queue = self.services[service.index()].worker.as_ref().map_or(NONE, |w| w.queue);
+        let offers = |s: &&Source| if s.queue == NONE { s.service == service.0 } else { s.queue == queue };
+        for source in self.sources.iter().filter(offers) {
             requests += source.process.expected(from, to)?;
         }
         Some(requests / length)
+    }
+
+    /// Who calls whom: the services' numbers, in the order of [`DataPlane::drain_calls`]. A callee beyond the services of
+    /// the plan is a dependency.
+    pub fn call_edges(&self) -> impl Iterator<Item = (ServiceId, ServiceId)> + '_ {
+        self.edges.iter().map(|e| (ServiceId(e.caller), ServiceId(u32::from(e.callee))))
+    }
+
+    /// Adds what happened to the calls of an edge since the last time.
+    pub fn drain_calls(&mut self, edge: usize, into: &mut CallTotals) {
+        let e = &mut self.edges[edge];
+        e.totals.in_flight = e.in_flight;
+        into.merge(&e.totals);
+        e.totals.reset();
+    }
+
+    /// How many dependencies there are.
+    #[must_use]
+    pub fn dependency_count(&self) -> usize {
+        self.dependencies.len()
+    }
+
+    /// Adds what happened to a dependency since the last time, up to `now`.
+    pub fn drain_dependency(&mut self, now: SimTime, dependency: usize, into: &mut DependencyTotals) {
+        let used = self.cpu_used(now, ServerId(self.dependencies[dependency].server));
+        let d = &mut self.dependencies[dependency];
+        d.count(now.as_nanos(), 0);
+        into.refused += std::mem::take(&mut d.refused);
+        into.connections = d.connections;
+        into.connections_peak = into.connections_peak.max(std::mem::replace(&mut d.peak, d.connections));
+        into.connections_area += std::mem::take(&mut d.area);
+        into.busy_s += used - std::mem::replace(&mut d.used, used);
+        let service = ServiceId(u32::from(d.service));
+        self.drain_totals(now, service, &mut into.calls);
+    }
+
+    /// Connections of a dependency that are open now.
+    #[must_use]
+    pub fn dependency_connections(&self, dependency: usize) -> u32 {
+        self.dependencies[dependency].connections
+    }
+
+    /// Changes the speed of a dependency, beside what its own slowdowns do: 1 is normal, 0 stands still.
+    pub fn set_dependency_speed(&mut self, q: &mut impl Agenda, dependency: usize, speed: f64) {
+        self.dependencies[dependency].set_speed = speed;
+        self.apply_speed(q, dependency);
     }
 
     /// Switches the exact queueing statistics of a service on ([`ServiceTotals::queueing`]). They cost nothing
@@ -276,7 +345,7 @@ impl DataPlane {
         let waiting = (hot.held - hot.clock.running) as usize;
         let waits = |&at: &u32| {
             let r = &self.requests[at];
-            r.stage == Stage::Waiting && r.server == server
+            matches!(r.stage, Stage::Waiting | Stage::Calling) && r.server == server
         };
         all.extend((0..self.requests.len()).filter(waits).take(waiting));
         all
@@ -290,21 +359,29 @@ impl DataPlane {
         self.services[service as usize].observe(q.now().as_nanos(), 0, -1);
         let r = self.requests[at];
         self.lose(q, server, at, r);
-        self.lose_all(q, server);
+        self.lose_all(q, server, false);
     }
 
-    /// Everything in a server is lost; it serves no more.
-    fn lose_all(&mut self, q: &mut impl Agenda, server: u32) {
+    /// Everything in a server is lost; it serves no more. Callers learn of it at once, or with `silent` never.
+    pub(super) fn lose_all(&mut self, q: &mut impl Agenda, server: u32, silent: bool) {
         let now = q.now().as_nanos();
         let inside = self.inside(server);
         self.servers.advance(server, now);
+        let lost: Vec<(u32, f64)> = inside
+            .into_iter()
+            .map(|at| {
+                let r = &self.requests[at];
+                (at, self.spent(r, server, self.works_after_calls(at, r)))
+            })
+            .collect();
         let service = self.servers.kind(server).service;
         let idle = self.servers.kind(server).spec.memory_idle.get();
         let (hot, cold) = (&mut self.servers.hot[server as usize], &mut self.servers.cold[server as usize]);
-        let attained = hot.clock.attained;
         let (queued, held) = (cold.queued as i32, hot.held as i32);
-        cold.accepting = false;
-        cold.ready = false;
+        if !silent {
+            cold.accepting = false;
+            cold.ready = false;
+        }
         cold.queue.clear();
         cold.queued = 0;
         let further: &mut Further = &mut self.servers.further[server as usize];
@@ -314,23 +391,25 @@ impl DataPlane {
         let cores = &self.servers.kinds[hot.clock.kind()].cores;
         hot.clock.set_background(cores, &mut self.servers.slow[server as usize], Cpu::ZERO);
         self.services[service as usize].observe(now, -queued, -queued - held);
-        for at in inside {
+        for (at, spent) in lost {
             let r = self.requests[at];
-            let spent = match r.stage {
-                Stage::Running => self.work(&r, server) - (r.mark - attained),
-                Stage::Waiting => self.work(&r, server),
-                _ => 0.0,
-            };
             if r.class != NONE {
                 self.waste(server, r.service, spent);
             }
-            self.lose(q, server, at, r);
+            if silent && r.class != NONE && !r.orphan && !own(r.caller) {
+                self.drop_calls(q, at, &r);
+                self.requests[at].stage = Stage::Stranded;
+            } else {
+                self.lose(q, server, at, r);
+            }
         }
         self.reschedule(q, server);
+        self.close_sites(server, now);
     }
 
     /// An attempt is lost with its server.
     fn lose(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request) {
+        self.drop_calls(q, at, &r);
         if r.class == NONE {
             if !r.orphan {
                 self.notices.push(Notice::Probe { server: ServerId(server), token: r.seed, ok: false });
@@ -338,11 +417,19 @@ impl DataPlane {
             self.requests.remove(at);
         } else if r.orphan {
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_lost(q, at, r);
         } else {
-            let service = &mut self.services[r.service as usize];
-            service.balancer(&self.targets, server).less(&mut self.targets, server);
-            service.totals.elb_502 += 1;
-            let seen = q.now().as_nanos().saturating_add(service.travel(r.seed, r.attempt));
+            let front = &self.fronts[usize::from(r.front)];
+            let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));
+            if front.balanced {
+                let service = &mut self.services[usize::from(r.service)];
+                service.balancer(&self.targets, server).less(&mut self.targets, server);
+                service.totals.elb_502 += 1;
+            }
+            if front.is_call() {
+                self.attempt_over(q, &r, AttemptEnd::Broken);
+            }
             self.failed(q, at, Failure::BadGateway, seen, false);
         }
     }

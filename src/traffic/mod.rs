@@ -15,28 +15,36 @@
 //!   in both phases; in the accept queue it holds neither.
 //! * A client that gives up (time-out), and a balancer that does (idle time-out), leave the attempt behind: the task works
 //!   on it, unless the client cancels. Its CPU then counts as wasted.
+//! * A request that calls other services keeps its slot and its memory while it waits for them, but no CPU. Each call is a
+//!   request of the callee, with the time-out and the retries of the caller; it goes through the callee's balancer, to
+//!   an address of the DNS, through the proxies of a mesh, or to a dependency of finite capacity.
 //! * Patience runs only in the accept queue; a client that has lost it does not come back.
 //! * A health check is a request like others: it takes a slot, waits in the accept queue, is refused when that is
 //!   full, and fails when its answer comes late. It passes the balancer's routing by.
 
 mod arrivals;
 mod balancer;
+mod calls;
 mod client;
 mod control;
 mod credits;
 mod curve;
+mod faults;
+mod front;
 mod histogram;
 mod jobs;
 mod node;
 mod path;
+mod pins;
 mod plan;
 mod processor;
+mod queue;
 mod request;
+mod routes;
 mod sampler;
 mod server;
 mod totals;
 
-use std::collections::VecDeque;
 use std::hash::Hash;
 
 use crate::kernel::{EventQueue, Phase, SimTime, Stream};
@@ -46,13 +54,17 @@ pub use credits::{BurstMode, BurstSpec};
 pub use histogram::Histogram;
 pub use node::{NodeSpec, NodeTotals};
 pub use plan::TrafficError;
+pub use queue::{QueueGauges, QueueTotals};
 pub use server::{NodeShare, NodeSlot, RevisionEffect, ServerSpec};
-pub use totals::{Failure, Failures, Notice, Queueing, ServiceTotals};
+pub use totals::{CallTotals, DependencyTotals, Failure, Failures, Notice, Queueing, ServiceTotals};
 
 use arrivals::Process;
 use balancer::{Balancer, Targets};
-use client::ClientRules;
+use calls::{CallPlan, Calls, Edge};
+use front::Front;
+use queue::{Loops, QueueState, WorkerRules};
 use request::Slab;
+use routes::{DependencyState, Endpoints};
 use sampler::Sampler;
 use server::Servers;
 
@@ -70,10 +82,10 @@ pub enum TrafficEvent {
         /// Which user.
         user: u32,
     },
-    /// The oldest attempt of a service may have waited long enough.
+    /// The oldest attempt of a front may have waited long enough.
     Deadline {
-        /// Which service.
-        service: u32,
+        /// Which front.
+        front: u32,
     },
     /// A request's waiting outside of the CPU, or its time at an external target group, is over.
     WaitEnd {
@@ -103,12 +115,59 @@ pub enum TrafficEvent {
         /// The record's generation.
         generation: u32,
     },
+    /// Messages of a queue may become visible.
+    Queue {
+        /// Which queue.
+        queue: u32,
+    },
+    /// A loop of a worker gets the answer of its receive.
+    Poll {
+        /// The worker's server.
+        server: u32,
+        /// Which life of the server.
+        epoch: u32,
+    },
     /// A health check should have been answered by now.
     ProbeTimeout {
         /// Its record.
         request: u32,
         /// The record's generation.
         generation: u32,
+    },
+    /// The end of a call reaches its caller.
+    Returned {
+        /// Its record.
+        call: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+    /// The wait for a place in a pool is over.
+    PoolTimeout {
+        /// The record of the attempt.
+        request: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+    /// A connection has not come about in time.
+    ConnectTimeout {
+        /// The record of the attempt.
+        request: u32,
+        /// The record's generation.
+        generation: u32,
+    },
+    /// A connection of a pool may have been unused for too long.
+    Sweep {
+        /// Whose calls.
+        edge: u32,
+        /// The caller's server.
+        server: u32,
+    },
+    /// A dependency changes its speed, as planned.
+    Speed {
+        /// Which dependency.
+        dependency: u32,
+        /// Which of its changes.
+        change: u32,
     },
     /// The CPU credits of a node may be spent.
     Credits {
@@ -164,7 +223,24 @@ pub struct DataPlane {
     servers: Servers,
     targets: Targets,
     requests: Slab,
+    queues: Vec<QueueState>,
+    /// By server, for those that work on queues.
+    loops: Vec<Loops>,
     notices: Vec<Notice>,
+    /// The ways to the services: those of the clients outside, by service, then those of the calls.
+    fronts: Vec<Front>,
+    edges: Vec<Edge>,
+    call_plans: Vec<CallPlan>,
+    calls: Calls,
+    dependencies: Vec<DependencyState>,
+    /// What callers can find by themselves, by service of the plan.
+    endpoints: Vec<Endpoints>,
+    /// How many tasks have used each server number before.
+    incarnations: Vec<u32>,
+    /// Pools in which a place may have become free for somebody who waits: edge and server of the caller.
+    wake: Vec<(u32, u32)>,
+    /// Root of the draws that belong to no request.
+    route_root: u64,
 }
 
 /// A class of requests, ready for the request path. Times in nanoseconds.
@@ -176,6 +252,15 @@ struct Class {
     request_bytes: u64,
     response_bytes: u64,
     error_rate: f64,
+    /// CPU work of the proxies of a mesh.
+    proxy_cpu: f64,
+    /// What it calls, by number of the plan; [`request::NONE`] for nobody.
+    calls: u32,
+    /// Share of the CPU work that is done before.
+    before_calls: f64,
+    /// What a fault of the dependency adds to the class's own error rate, and its factor on the waiting.
+    fault_errors: f64,
+    wait_factor: f64,
 }
 
 /// Target groups of its own that a service has: deployments with a second fleet need two.
@@ -201,21 +286,12 @@ struct ServiceState {
     groups: Vec<(f64, Group)>,
     /// The one that gets everything when there are not.
     sole: u8,
-    client: ClientRules,
-    patience: Option<Sampler>,
-    network: Sampler,
-    /// Time from sending until the client or the balancer gives up, nanoseconds.
-    limit: u64,
-    /// It is the client who gives up first.
-    client_limit: bool,
-    /// Attempts in the order of sending: deadlines lie a constant time behind, so one event suffices for all.
-    ring: VecDeque<(u32, u32)>,
-    armed: bool,
-    first_class: u32,
-    /// Upper ends of the classes' shares, the last one left out.
-    class_shares: Vec<f64>,
+    /// For a service that works on a queue.
+    worker: Option<WorkerRules>,
     in_flight: u64,
     connections_per_request: f64,
+    /// Share of connections that go to a balancer node that is lost.
+    lost_entry: f64,
     connection_carry: f64,
     observed: Observed,
 }
@@ -231,6 +307,8 @@ struct Observed {
 #[derive(Clone, Debug)]
 struct Source {
     service: u32,
+    /// The queue it sends to; none for requests.
+    queue: u32,
     /// Root of the seeds of its requests.
     root: u64,
     count: u64,

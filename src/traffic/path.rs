@@ -2,40 +2,53 @@
 
 use super::balancer::{Balancer, Targets};
 use super::plan::shares;
-use super::request::{NONE, Request, Slab, Stage};
+use super::queue::own;
+use super::request::{CALL, NONE, Request, Stage};
+use super::routes::AttemptEnd;
 use super::totals::Failure;
-use super::{Agenda, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
+use super::{Agenda, Class, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
 use crate::kernel::{Draw, Phase, SimTime};
 use crate::units::ServerId;
 
 /// What a draw of a request is for. Those of an attempt are combined with its number.
-mod purpose {
-    pub(super) const CLASS: u64 = 1;
-    pub(super) const WORK: u64 = 2;
-    pub(super) const WAIT: u64 = 3;
-    pub(super) const MEMORY: u64 = 4;
-    pub(super) const GROUP: u64 = 5;
-    pub(super) const TARGET: u64 = 6;
-    pub(super) const ERROR: u64 = 7;
-    pub(super) const NETWORK: u64 = 8;
-    pub(super) const BACKOFF: u64 = 9;
-    pub(super) const PATIENCE: u64 = 10;
+pub(super) mod purpose {
+    pub(in crate::traffic) const CLASS: u64 = 1;
+    pub(in crate::traffic) const WORK: u64 = 2;
+    pub(in crate::traffic) const WAIT: u64 = 3;
+    pub(in crate::traffic) const MEMORY: u64 = 4;
+    pub(in crate::traffic) const GROUP: u64 = 5;
+    pub(in crate::traffic) const TARGET: u64 = 6;
+    pub(in crate::traffic) const ERROR: u64 = 7;
+    pub(in crate::traffic) const NETWORK: u64 = 8;
+    pub(in crate::traffic) const BACKOFF: u64 = 9;
+    pub(in crate::traffic) const PATIENCE: u64 = 10;
+    pub(in crate::traffic) const COUNT: u64 = 11;
+    pub(in crate::traffic) const CALL: u64 = 12;
+    pub(in crate::traffic) const ADDRESSES: u64 = 13;
+    pub(in crate::traffic) const HOST: u64 = 14;
+    pub(in crate::traffic) const SESSION: u64 = 15;
+    pub(in crate::traffic) const ENTRY: u64 = 16;
 }
 
 /// The draw of a request for a purpose, the same in every attempt.
 #[inline]
-fn drawn(seed: u64, purpose: u64) -> Draw {
+pub(super) fn drawn(seed: u64, purpose: u64) -> Draw {
     Draw::new(seed).of(purpose)
 }
 
 /// The draw of an attempt for a purpose.
 #[inline]
-fn attempt_draw(seed: u64, purpose: u64, attempt: u16) -> Draw {
+pub(super) fn attempt_draw(seed: u64, purpose: u64, attempt: u16) -> Draw {
     Draw::new(seed).of(purpose | (u64::from(attempt) + 1) << 8)
 }
 
+/// Whether an attempt fails by the application's own fault is drawn from this.
+pub(super) fn error_draw(seed: u64, attempt: u16) -> Draw {
+    attempt_draw(seed, purpose::ERROR, attempt)
+}
+
 #[inline]
-fn instant(nanos: u64) -> SimTime {
+pub(super) fn instant(nanos: u64) -> SimTime {
     SimTime::from_nanos(nanos)
 }
 
@@ -49,6 +62,7 @@ impl DataPlane {
         for user in 0..self.users.len() as u32 {
             self.think(q, user, now);
         }
+        self.start_slowdowns(q);
     }
 
     /// Lets an event happen that the data plane scheduled for this instant.
@@ -60,16 +74,21 @@ impl DataPlane {
                 let s = &mut self.sources[source as usize];
                 let seed = Draw::new(s.root).of(s.count).bits();
                 s.count += 1;
-                let service = s.service;
-                self.begin(q, service, seed, NONE);
+                let (service, queue) = (s.service, s.queue);
+                match queue {
+                    NONE => self.begin(q, service, seed, NONE),
+                    queue => self.message_sent(q, queue, seed),
+                }
             }
+            TrafficEvent::Queue { queue } => self.on_queue(q, queue),
+            TrafficEvent::Poll { server, epoch } => self.on_poll(q, server, epoch),
             TrafficEvent::Think { user } => {
                 let u = self.users[user as usize];
                 // Even keys are think times, odd ones requests.
                 let seed = Draw::new(u.seed).of(2 * u.cycle + 1).bits();
                 self.begin(q, self.populations[u.population as usize].service, seed, user);
             }
-            TrafficEvent::Deadline { service } => self.deadline(q, service),
+            TrafficEvent::Deadline { front } => self.deadline(q, front as u16),
             TrafficEvent::WaitEnd { request, generation } => {
                 if let Some(&r) = self.requests.current(request, generation) {
                     self.wait_end(q, request, r);
@@ -99,10 +118,19 @@ impl DataPlane {
                 {
                     self.requests[request].orphan = true;
                     self.notices.push(Notice::Probe { server: ServerId(r.server), token: r.seed, ok: false });
+                    if r.stage == Stage::Hanging {
+                        self.requests.remove(request); // no server has it
+                    }
                 }
             }
+            TrafficEvent::Returned { call, generation } => self.returned(q, call, generation),
+            TrafficEvent::PoolTimeout { request, generation } => self.pool_timeout(q, request, generation),
+            TrafficEvent::ConnectTimeout { request, generation } => self.connect_timeout(q, request, generation),
+            TrafficEvent::Sweep { edge, server } => self.sweep_pool(q, edge, server),
+            TrafficEvent::Speed { dependency, change } => self.change_speed(q, dependency, change),
             TrafficEvent::Credits { node, generation } => self.credits_due(q, node, generation),
         }
+        self.pump(q);
     }
 
     fn schedule_arrival(&mut self, q: &mut impl Agenda, source: u32) {
@@ -124,15 +152,12 @@ impl DataPlane {
     /// A request begins.
     fn begin(&mut self, q: &mut impl Agenda, service: u32, seed: u64, caller: u32) {
         let now = q.now().as_nanos();
+        let front = &mut self.fronts[service as usize];
+        let class = front.class(|| drawn(seed, purpose::CLASS).unit());
         let s = &mut self.services[service as usize];
-        let mut class = s.first_class;
-        if !s.class_shares.is_empty() {
-            let u = drawn(seed, purpose::CLASS).unit();
-            class += s.class_shares.iter().map(|&end| u32::from(end <= u)).sum::<u32>();
-        }
         s.totals.started += 1;
         s.in_flight += 1;
-        if let Some(budget) = &mut s.client.budget {
+        if let Some(budget) = &mut front.client.budget {
             budget.first(now);
         }
         let request = self.requests.insert(Request {
@@ -144,7 +169,8 @@ impl DataPlane {
             server: NONE,
             caller,
             class,
-            service,
+            service: service as u16,
+            front: service as u16,
             attempt: 0,
             stage: Stage::Backoff,
             orphan: false,
@@ -153,24 +179,41 @@ impl DataPlane {
     }
 
     /// An attempt is sent to the balancer.
-    fn send(&mut self, q: &mut impl Agenda, at: u32) {
+    pub(super) fn send(&mut self, q: &mut impl Agenda, at: u32) {
+        let r = &self.requests[at];
+        if self.fronts[usize::from(r.front)].plain {
+            self.send_to_balancer(q, at);
+        } else {
+            self.send_specially(q, at);
+        }
+    }
+
+    /// An attempt is sent to the balancer, which chooses a target.
+    #[inline]
+    pub(super) fn send_to_balancer(&mut self, q: &mut impl Agenda, at: u32) {
         let now = q.now().as_nanos();
         let r = &mut self.requests[at];
         r.sent = now;
-        let (seed, attempt, id, class) = (r.seed, r.attempt, r.service, r.class);
+        let (seed, attempt, id, front, class) = (r.seed, r.attempt, r.service, r.front, r.class);
         let class = &self.classes[class as usize];
-        let service = &mut self.services[id as usize];
+        let service = &mut self.services[usize::from(id)];
         service.totals.attempts += 1;
         service.totals.request_bytes += class.request_bytes;
+        if service.lost_entry > 0.0 && attempt_draw(seed, purpose::ENTRY, attempt).unit() < service.lost_entry {
+            r.stage = Stage::NoEntry;
+            self.fronts[usize::from(front)].watch(q, now, at, front, &self.requests);
+            return;
+        }
         let target = match service.group(seed, attempt) {
             Group::Own(own) => service.balancers[usize::from(own)]
                 .pick(&mut self.targets, now, || attempt_draw(seed, purpose::TARGET, attempt)),
             Group::Empty => None,
             Group::External => {
                 let work = class.cpu.draw(|| drawn(seed, purpose::WORK));
-                let wait = class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)));
+                let wait =
+                    class.wait.as_ref().map_or(0.0, |w| w.draw(|| drawn(seed, purpose::WAIT)) * class.wait_factor);
                 r.stage = Stage::External;
-                service.watch(q, now, at, id, &self.requests);
+                self.fronts[usize::from(front)].watch(q, now, at, front, &self.requests);
                 let done = instant(now.saturating_add((work + wait + 0.5) as u64));
                 let event = TrafficEvent::WaitEnd { request: at, generation: self.requests.generation(at) };
                 q.schedule(done, Phase::Completion, event);
@@ -179,31 +222,74 @@ impl DataPlane {
         };
         let Some(server) = target else {
             service.totals.elb_503 += 1;
-            let seen = now.saturating_add(service.travel(seed, attempt));
-            self.failed(q, at, Failure::Unavailable, seen, false);
+            self.no_target(q, at);
             return;
         };
+        self.deliver(q, at, server, true);
+    }
+
+    /// An attempt reaches a server: it is worked on, waits in the accept queue, or is refused.
+    #[inline]
+    pub(super) fn deliver(&mut self, q: &mut impl Agenda, at: u32, server: u32, balanced: bool) {
+        let now = q.now().as_nanos();
+        let r = &mut self.requests[at];
+        let front = r.front;
+        let service = &mut self.services[usize::from(r.service)];
         service.totals.routed += 1;
         let hot = &self.servers.hot[server as usize];
         if hot.held < hot.limit {
             r.server = server;
-            service.balancer(&self.targets, server).more(&mut self.targets, server);
-            service.watch(q, now, at, id, &self.requests);
+            if balanced {
+                service.balancer(&self.targets, server).more(&mut self.targets, server);
+            }
+            self.fronts[usize::from(front)].watch(q, now, at, front, &self.requests);
             service.observe(now, 0, 1);
             self.servers.advance(server, now);
             self.work_on(q, server, at);
             self.reschedule(q, server);
         } else if self.servers.may_queue(server) {
             r.server = server;
-            service.balancer(&self.targets, server).more(&mut self.targets, server);
-            service.watch(q, now, at, id, &self.requests);
+            if balanced {
+                service.balancer(&self.targets, server).more(&mut self.targets, server);
+            }
+            self.fronts[usize::from(front)].watch(q, now, at, front, &self.requests);
             self.queue(q, server, at);
+        } else if self.servers.cold[server as usize].cut_off {
+            r.server = server;
+            self.hang(q, at);
         } else {
-            service.totals.refused += 1;
-            service.totals.elb_502 += 1;
-            let seen = now.saturating_add(service.travel(seed, attempt));
-            self.failed(q, at, Failure::BadGateway, seen, false);
+            self.refused(q, at, balanced);
         }
+    }
+
+    /// A server does not take an attempt.
+    fn refused(&mut self, q: &mut impl Agenda, at: u32, balanced: bool) {
+        let r = self.requests[at];
+        let front = &self.fronts[usize::from(r.front)];
+        let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));
+        let totals = &mut self.services[usize::from(r.service)].totals;
+        totals.refused += 1;
+        let why = if balanced {
+            totals.elb_502 += 1;
+            Failure::BadGateway
+        } else {
+            Failure::NoConnection
+        };
+        if front.is_call() {
+            self.attempt_over(q, &r, AttemptEnd::Broken);
+        }
+        self.failed(q, at, why, seen, false);
+    }
+
+    /// There is no target for an attempt.
+    pub(super) fn no_target(&mut self, q: &mut impl Agenda, at: u32) {
+        let r = self.requests[at];
+        let front = &self.fronts[usize::from(r.front)];
+        let seen = q.now().as_nanos().saturating_add(front.travel(r.seed, r.attempt));
+        if front.is_call() {
+            self.attempt_over(q, &r, AttemptEnd::Broken);
+        }
+        self.failed(q, at, Failure::Unavailable, seen, false);
     }
 
     /// Puts an attempt into the accept queue of its server.
@@ -211,15 +297,15 @@ impl DataPlane {
         let now = q.now().as_nanos();
         let r = &mut self.requests[at];
         r.stage = Stage::Queued;
-        let (seed, attempt, id, probe) = (r.seed, r.attempt, r.service, r.class == NONE);
+        let (seed, attempt, id, front, probe) = (r.seed, r.attempt, r.service, r.front, r.class == NONE);
         let generation = self.requests.generation(at);
         self.servers.cold[server as usize].enqueue(at, generation, &self.requests);
-        let service = &mut self.services[id as usize];
+        let service = &mut self.services[usize::from(id)];
         service.observe(now, 1, 1);
         if let Some(queueing) = &mut service.totals.queueing {
             queueing.queued += u64::from(!probe);
         }
-        if let (Some(patience), false) = (&service.patience, probe) {
+        if let (Some(patience), false) = (&self.fronts[usize::from(front)].patience, probe) {
             let end = now.saturating_add(patience.nanos(|| attempt_draw(seed, purpose::PATIENCE, attempt)));
             q.schedule(instant(end), Phase::State, TrafficEvent::Patience { request: at, generation });
         }
@@ -233,13 +319,21 @@ impl DataPlane {
         }
         let class = &self.classes[r.class as usize];
         class.cpu.draw(|| drawn(r.seed, purpose::WORK)) * self.servers.kind(server).spec.effect.cpu_factor
+            + class.proxy_cpu
+    }
+
+    /// The part of an attempt's CPU work that is done before it calls anybody: all of it for most classes.
+    #[inline]
+    pub(super) fn work_before_calls(&self, r: &Request, server: u32) -> f64 {
+        let work = self.work(r, server);
+        if r.class == NONE { work } else { work * self.classes[r.class as usize].before_calls }
     }
 
     /// Gives an attempt a slot and the CPU. The server's time must be accounted until now; its completion is not
     /// set again.
     #[inline]
     pub(super) fn work_on(&mut self, q: &mut impl Agenda, server: u32, at: u32) {
-        let work = self.work(&self.requests[at], server);
+        let work = self.work_before_calls(&self.requests[at], server);
         let r = &mut self.requests[at];
         let hot = &mut self.servers.hot[server as usize];
         if r.class != NONE
@@ -255,7 +349,7 @@ impl DataPlane {
             r.memory = bytes;
             hot.memory += bytes;
         }
-        if let Some(queueing) = &mut self.services[r.service as usize].totals.queueing
+        if let Some(queueing) = &mut self.services[usize::from(r.service)].totals.queueing
             && r.class != NONE
         {
             let wait = if r.stage == Stage::Queued { q.now().as_nanos() - r.sent } else { 0 };
@@ -290,7 +384,7 @@ impl DataPlane {
         };
         let now = q.now().as_nanos();
         let r = &self.requests[next];
-        let service = &mut self.services[r.service as usize];
+        let service = &mut self.services[usize::from(r.service)];
         service.observe(now, -1, 0);
         if r.class != NONE {
             service.totals.waited += 1;
@@ -340,12 +434,18 @@ impl DataPlane {
         hot.clock.reached(mark);
         hot.clock.running -= 1;
         let r = &mut self.requests[at];
+        if r.class != NONE && self.classes[r.class as usize].calls != NONE {
+            self.cpu_done(q, server, at);
+            self.reschedule(q, server);
+            self.pump(q);
+            return;
+        }
         if r.class != NONE
-            && let Some(law) = &self.classes[r.class as usize].wait
+            && let Class { wait: Some(law), wait_factor, .. } = &self.classes[r.class as usize]
         {
             let seed = r.seed;
             let factor = self.servers.kinds[hot.clock.kind()].spec.effect.wait_factor;
-            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor;
+            let wait = law.draw(|| drawn(seed, purpose::WAIT)) * factor * wait_factor;
             if wait >= 0.5 {
                 r.stage = Stage::Waiting;
                 let end = now.saturating_add((wait + 0.5) as u64);
@@ -356,70 +456,90 @@ impl DataPlane {
             }
         }
         let r = *r;
-        self.leave(q, server, at, r);
+        self.leave(q, server, at, r, false);
         self.reschedule(q, server);
+        self.pump(q);
     }
 
     /// A wait outside of the CPU, or the time at an external group, is over.
     fn wait_end(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         match r.stage {
-            Stage::External => self.answer(q, at, r),
-            Stage::Waiting => {
-                let server = r.server;
-                let hot = &self.servers.hot[server as usize];
-                if hot.held < hot.limit {
-                    // Nobody waits for the slot, so nothing changes on the CPU.
-                    self.leave(q, server, at, r);
-                } else {
-                    self.servers.advance(server, q.now().as_nanos());
-                    self.leave(q, server, at, r);
-                    self.reschedule(q, server);
-                }
-            }
+            Stage::External => self.answer(q, at, r, false),
+            Stage::Hanging => self.not_taken(q, at, r),
+            Stage::Waiting if self.classes[r.class as usize].calls != NONE => self.begin_calls(q, at),
+            Stage::Waiting => self.leave_without_cpu(q, at, r, false),
             _ => {}
         }
     }
 
-    /// A request has done all it has to do in its server.
+    /// A request that is in its server but not on the CPU has done all it has to do there. `broken`: a call that it needs has
+    /// failed.
     #[inline]
-    fn leave(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request) {
+    pub(super) fn leave_without_cpu(&mut self, q: &mut impl Agenda, at: u32, r: Request, broken: bool) {
+        let server = r.server;
+        let hot = &self.servers.hot[server as usize];
+        if hot.held < hot.limit {
+            // Nobody waits for the slot, so nothing changes on the CPU.
+            self.leave(q, server, at, r, broken);
+        } else {
+            self.servers.advance(server, q.now().as_nanos());
+            self.leave(q, server, at, r, broken);
+            self.reschedule(q, server);
+        }
+    }
+
+    /// A request has done all it has to do in its server; `broken` when a call that it needs has failed.
+    #[inline]
+    pub(super) fn leave(&mut self, q: &mut impl Agenda, server: u32, at: u32, r: Request, broken: bool) {
         let now = q.now().as_nanos();
         self.servers.hot[server as usize].memory -= r.memory;
-        self.services[r.service as usize].observe(now, 0, -1);
+        self.services[usize::from(r.service)].observe(now, 0, -1);
         if r.class == NONE {
             if !r.orphan {
                 self.notices.push(Notice::Probe { server: ServerId(server), token: r.seed, ok: true });
             }
             self.requests.remove(at);
         } else if r.orphan {
-            let work = self.work(&r, server);
+            let work = if broken { self.work_before_calls(&r, server) } else { self.work(&r, server) };
             self.waste(server, r.service, work);
+            self.orphan_leaves(q, &r);
             self.requests.remove(at);
+        } else if own(r.caller) {
+            self.own_done(q, server, at, r, broken);
         } else {
-            self.answer(q, at, r);
+            self.answer(q, at, r, broken);
         }
         self.next_in(q, server);
+        // A free loop of a worker asks for messages, also when a health check has freed it.
+        if own(r.caller) || r.class == NONE {
+            self.ask(q, server);
+        }
     }
 
     /// Work that nobody got anything of, in vCPU-nanoseconds.
-    pub(super) fn waste(&mut self, server: u32, service: u32, work: f64) {
+    pub(super) fn waste(&mut self, server: u32, service: u16, work: f64) {
         self.servers.cold[server as usize].wasted += work;
-        self.services[service as usize].totals.cpu_wasted += work / 1e9;
+        self.services[usize::from(service)].totals.cpu_wasted += work / 1e9;
     }
 
     /// A target answers an attempt that somebody waits for.
     #[inline]
-    fn answer(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+    fn answer(&mut self, q: &mut impl Agenda, at: u32, r: Request, broken: bool) {
         let now = q.now().as_nanos();
         let class = &self.classes[r.class as usize];
-        let service = &mut self.services[r.service as usize];
-        let mut errors = class.error_rate;
+        let front = &self.fronts[usize::from(r.front)];
+        let service = &mut self.services[usize::from(r.service)];
+        let mut errors = class.error_rate + class.fault_errors - class.error_rate * class.fault_errors;
+        let mut travel = front.travel(r.seed, r.attempt);
         if r.server != NONE {
-            service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
-            let own = self.servers.kind(r.server).spec.effect.error_rate;
-            errors += own - errors * own;
+            if front.balanced {
+                service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
+            }
+            let effect = &self.servers.kind(r.server).spec.effect;
+            errors += effect.error_rate - errors * effect.error_rate;
+            travel = travel.saturating_add(effect.latency.as_nanos());
         }
-        let error = errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
+        let error = broken || errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
         let totals = &mut service.totals;
         totals.response.record(now - r.sent);
         totals.response_bytes += class.response_bytes;
@@ -431,8 +551,15 @@ impl DataPlane {
         } else {
             totals.responses_2xx += 1;
         }
-        let seen = now.saturating_add(service.travel(r.seed, r.attempt));
-        if let Some(timeout) = service.client.timeout
+        let seen = now.saturating_add(travel);
+        let timeout = front.client.timeout;
+        if front.is_call() {
+            totals.inner_response_bytes += class.response_bytes;
+            totals.direct_bytes += if front.balanced { 0 } else { class.response_bytes };
+            let end = if error { AttemptEnd::Error } else { AttemptEnd::Answered };
+            self.attempt_over(q, &r, end);
+        }
+        if let Some(timeout) = timeout
             && seen > r.sent.saturating_add(timeout)
         {
             let slot = &mut self.requests[at];
@@ -443,12 +570,13 @@ impl DataPlane {
         } else if error {
             self.failed(q, at, Failure::ServerError, seen, false);
         } else {
+            let service = &mut self.services[usize::from(r.service)];
             service.totals.succeeded += 1;
             service.in_flight -= 1;
             service.totals.latency.record(seen - r.born);
             self.requests.remove(at);
             if r.caller != NONE {
-                self.think(q, r.caller, seen);
+                self.tell(q, &r, seen, None);
             }
         }
     }
@@ -457,10 +585,15 @@ impl DataPlane {
     /// stays with its server, which works on for nobody.
     pub(super) fn failed(&mut self, q: &mut impl Agenda, at: u32, why: Failure, seen: u64, keep: bool) {
         let r = self.requests[at];
-        let service = &mut self.services[r.service as usize];
-        let mut again = why != Failure::Abandoned && r.attempt < service.client.retries;
+        let front = &mut self.fronts[usize::from(r.front)];
+        if front.is_call() && self.call_again(q, at, &r, why, seen, keep) {
+            return;
+        }
+        let front = &mut self.fronts[usize::from(r.front)];
+        let service = &mut self.services[usize::from(r.service)];
+        let mut again = why != Failure::Abandoned && !front.is_call() && r.attempt < front.client.retries;
         if again
-            && let Some(budget) = &mut service.client.budget
+            && let Some(budget) = &mut front.client.budget
             && !budget.take(q.now().as_nanos())
         {
             service.totals.retries_denied += 1;
@@ -469,19 +602,8 @@ impl DataPlane {
         if again {
             service.totals.retries += 1;
             let attempt = r.attempt + 1;
-            let wait = service.client.backoff(attempt, attempt_draw(r.seed, purpose::BACKOFF, attempt));
-            let next = Request { attempt, stage: Stage::Backoff, server: NONE, memory: 0, ..r };
-            let to = if keep {
-                self.requests[at].orphan = true;
-                self.requests.insert(next)
-            } else {
-                // Whatever was scheduled for the old attempt is stale.
-                self.requests.stale(at);
-                self.requests[at] = next;
-                at
-            };
-            let event = TrafficEvent::Retry { request: to, generation: self.requests.generation(to) };
-            q.schedule(instant(seen.saturating_add(wait)), Phase::Arrival, event);
+            let wait = front.client.backoff(attempt, attempt_draw(r.seed, purpose::BACKOFF, attempt));
+            self.try_again(q, at, &r, attempt, seen.saturating_add(wait), keep);
             return;
         }
         service.totals.failed.count(why);
@@ -494,27 +616,61 @@ impl DataPlane {
             self.requests.remove(at);
         }
         if r.caller != NONE {
-            self.think(q, r.caller, seen);
+            self.tell(q, &r, seen, Some(why));
         }
     }
 
-    /// Looks at the oldest attempts of a service: those whose time is over are given up.
-    fn deadline(&mut self, q: &mut impl Agenda, id: u32) {
+    /// Puts off the next attempt of a request until `when`; returns its record.
+    pub(super) fn try_again(
+        &mut self,
+        q: &mut impl Agenda,
+        at: u32,
+        r: &Request,
+        attempt: u16,
+        when: u64,
+        keep: bool,
+    ) -> u32 {
+        let next = Request { attempt, stage: Stage::Backoff, server: NONE, memory: 0, orphan: false, ..*r };
+        let to = if keep {
+            self.requests[at].orphan = true;
+            self.requests.insert(next)
+        } else {
+            // Whatever was scheduled for the old attempt is stale.
+            self.requests.stale(at);
+            self.requests[at] = next;
+            at
+        };
+        let event = TrafficEvent::Retry { request: to, generation: self.requests.generation(to) };
+        q.schedule(instant(when), Phase::Arrival, event);
+        to
+    }
+
+    /// Tells who waits for a request that it has ended, well or for the given reason; he sees it at `seen`.
+    fn tell(&mut self, q: &mut impl Agenda, r: &Request, seen: u64, failure: Option<Failure>) {
+        if r.caller & CALL == 0 {
+            self.think(q, r.caller, seen);
+        } else {
+            self.call_ended(q, r, seen, failure);
+        }
+    }
+
+    /// Looks at the oldest attempts of a front: those whose time is over are given up.
+    fn deadline(&mut self, q: &mut impl Agenda, id: u16) {
         let now = q.now().as_nanos();
-        self.services[id as usize].armed = false;
-        while let Some(&(at, generation)) = self.services[id as usize].ring.front() {
-            let service = &mut self.services[id as usize];
+        self.fronts[usize::from(id)].armed = false;
+        while let Some(&(at, generation)) = self.fronts[usize::from(id)].ring.front() {
+            let front = &mut self.fronts[usize::from(id)];
             let Some(&r) = self.requests.current(at, generation).filter(|r| awaited(r)) else {
-                service.ring.pop_front();
+                front.ring.pop_front();
                 continue;
             };
-            let due = r.sent.saturating_add(service.limit);
+            let due = r.sent.saturating_add(front.limit);
             if due > now {
-                service.armed = true;
-                q.schedule(instant(due), Phase::State, TrafficEvent::Deadline { service: id });
+                front.armed = true;
+                q.schedule(instant(due), Phase::State, TrafficEvent::Deadline { front: u32::from(id) });
                 return;
             }
-            service.ring.pop_front();
+            front.ring.pop_front();
             self.give_up(q, at, r);
         }
     }
@@ -522,40 +678,55 @@ impl DataPlane {
     /// The client's time-out or the balancer's idle time-out has come before the answer.
     fn give_up(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let now = q.now().as_nanos();
-        let service = &mut self.services[r.service as usize];
-        let (why, seen) = if service.client_limit {
-            service.totals.client_gone_460 += 1;
+        if r.stage == Stage::NoEntry {
+            // No balancer node saw it: it has no code.
+            if self.fronts[usize::from(r.front)].is_call() {
+                self.attempt_over(q, &r, AttemptEnd::TimedOut);
+            }
+            self.failed(q, at, Failure::Timeout, now, false);
+            return;
+        }
+        let service = &mut self.services[usize::from(r.service)];
+        let front = &self.fronts[usize::from(r.front)];
+        let (cancel, balanced) = (front.client.cancel, front.balanced);
+        let (why, seen) = if front.client_limit {
+            service.totals.client_gone_460 += u64::from(balanced);
             (Failure::Timeout, now)
         } else {
-            service.totals.elb_504 += 1;
-            (Failure::GatewayTimeout, now.saturating_add(service.travel(r.seed, r.attempt)))
+            service.totals.elb_504 += u64::from(balanced);
+            (Failure::GatewayTimeout, now.saturating_add(front.travel(r.seed, r.attempt)))
         };
-        let cancel = service.client.cancel;
-        if r.stage == Stage::External {
+        if balanced && r.server != NONE {
+            service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
+        }
+        if front.is_call() {
+            self.attempt_over(q, &r, AttemptEnd::TimedOut);
+        }
+        if matches!(r.stage, Stage::External | Stage::Hanging | Stage::Stranded) {
             self.failed(q, at, why, seen, false);
             return;
         }
-        service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
+        let after_calls = cancel && self.drop_calls(q, at, &r);
         self.failed(q, at, why, seen, !cancel);
         if cancel {
-            self.withdraw(q, at, r);
+            self.withdraw(q, at, r, after_calls);
         }
     }
 
     fn lose_patience(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
         let now = q.now().as_nanos();
-        let service = &mut self.services[r.service as usize];
+        let service = &mut self.services[usize::from(r.service)];
         service.totals.client_gone_460 += 1;
         service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
         self.failed(q, at, Failure::Abandoned, now, false);
-        self.withdraw(q, at, r);
+        self.withdraw(q, at, r, false);
     }
 
     /// Takes an attempt out of its server. `r` is its record as it was; the slot has already moved on, so what
-    /// the server still holds of it is stale.
-    fn withdraw(&mut self, q: &mut impl Agenda, at: u32, r: Request) {
+    /// the server still holds of it is stale. `after_calls` when it was on the CPU again after its calls.
+    pub(super) fn withdraw(&mut self, q: &mut impl Agenda, at: u32, r: Request, after_calls: bool) {
         let now = q.now().as_nanos();
-        let service = &mut self.services[r.service as usize];
+        let service = &mut self.services[usize::from(r.service)];
         let server = r.server;
         if r.stage == Stage::Queued {
             self.servers.cold[server as usize].queued -= 1;
@@ -569,11 +740,10 @@ impl DataPlane {
         }
         service.observe(now, 0, -1);
         self.servers.advance(server, now);
-        let mut spent = self.work(&r, server);
+        let spent = self.spent(&r, server, after_calls);
         let hot = &mut self.servers.hot[server as usize];
         hot.memory -= r.memory;
         if r.stage == Stage::Running {
-            spent -= r.mark - hot.clock.attained;
             hot.clock.running -= 1;
             hot.jobs.remove(&mut self.servers.further[server as usize], at, &self.requests);
         }
@@ -581,12 +751,23 @@ impl DataPlane {
         self.next_in(q, server);
         self.reschedule(q, server);
     }
+
+    /// CPU that an attempt has had in a server whose time is accounted until now, vCPU-nanoseconds.
+    pub(super) fn spent(&self, r: &Request, server: u32, after_calls: bool) -> f64 {
+        let to_come = || r.mark - self.servers.hot[server as usize].clock.attained;
+        match r.stage {
+            Stage::Running if after_calls => self.work(r, server) - to_come(),
+            Stage::Running => self.work_before_calls(r, server) - to_come(),
+            Stage::Waiting | Stage::Calling => self.work_before_calls(r, server),
+            _ => 0.0,
+        }
+    }
 }
 
 /// Somebody waits for the answer of this attempt.
 #[inline]
 fn awaited(r: &Request) -> bool {
-    !r.orphan && matches!(r.stage, Stage::Queued | Stage::Running | Stage::Waiting | Stage::External)
+    !r.orphan && !matches!(r.stage, Stage::Free | Stage::Backoff | Stage::Late | Stage::Pooled | Stage::Connecting)
 }
 
 impl ServiceState {
@@ -620,40 +801,6 @@ impl ServiceState {
         }
         let u = attempt_draw(seed, purpose::GROUP, attempt).unit();
         self.groups.iter().find(|g| u < g.0).map_or(Group::Empty, |g| g.1)
-    }
-
-    /// Network time of an attempt, nanoseconds.
-    #[inline]
-    pub(super) fn travel(&self, seed: u64, attempt: u16) -> u64 {
-        self.network.nanos(|| attempt_draw(seed, purpose::NETWORK, attempt))
-    }
-
-    /// Makes sure that somebody looks when the time of this attempt is over.
-    #[inline]
-    fn watch(&mut self, q: &mut impl Agenda, now: u64, at: u32, id: u32, requests: &Slab) {
-        if self.limit == u64::MAX {
-            return;
-        }
-        if self.ring.len() == self.ring.capacity() {
-            self.sweep(requests);
-        }
-        self.ring.push_back((at, requests.generation(at)));
-        if !self.armed {
-            self.armed = true;
-            let due = instant(now.saturating_add(self.limit));
-            q.schedule(due, Phase::State, TrafficEvent::Deadline { service: id });
-        }
-    }
-
-    /// Takes the records that have moved on out of the ring, and doubles it when most have not: so it holds little more
-    /// than what is in flight.
-    #[inline(never)]
-    fn sweep(&mut self, requests: &Slab) {
-        self.ring.retain(|&(at, generation)| requests.generation(at) == generation);
-        let room = self.ring.capacity();
-        if 2 * self.ring.len() > room || room == 0 {
-            self.ring.reserve((room + 16).max(self.ring.len()));
-        }
     }
 
     /// The numbers in the accept queues and in the servers change.

@@ -178,6 +178,11 @@ impl Clock {
         (self.tag & !(ODD | SHARED | FLOWING)) as usize
     }
 
+    /// Changes the kind of the server; the cores of both must be the same.
+    pub(super) fn set_kind(&mut self, kind: u32) {
+        self.tag = (self.tag & (ODD | SHARED | FLOWING)) | kind;
+    }
+
     #[inline]
     fn plain(&self) -> bool {
         self.tag & ODD == 0

@@ -3,6 +3,9 @@
 /// No index.
 pub(super) const NONE: u32 = u32::MAX;
 
+/// Marks a [`Request::caller`] that is a call of another service.
+pub(super) const CALL: u32 = 1 << 31;
+
 /// Where an attempt is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -15,10 +18,22 @@ pub(super) enum Stage {
     Running,
     /// In its server, waiting outside of the CPU.
     Waiting,
+    /// In its server, waiting for the answers of the services that it calls.
+    Calling,
+    /// Waiting for a connection of its caller's pool.
+    Pooled,
+    /// Waiting for a connection that will not come about.
+    Connecting,
     /// At an external target group.
     External,
     /// Between two attempts.
     Backoff,
+    /// Nobody takes the connection: the balancer node that the client was sent to is lost.
+    NoEntry,
+    /// The target does not take the balancer's connection.
+    Hanging,
+    /// Its server was lost with it, and no answer will come.
+    Stranded,
     /// Answered, but the client's time-out ends before the answer reaches it.
     Late,
 }
@@ -26,7 +41,7 @@ pub(super) enum Stage {
 /// One attempt at a request: 64 bytes, one cache line.
 ///
 /// The record of an attempt whose client has gone stays with its server as an orphan; a retry then gets a record of its
-/// own with the same seed. Its deadline is `sent` plus the service's limit.
+/// own with the same seed. Its deadline is `sent` plus the limit of its front.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Request {
@@ -41,12 +56,15 @@ pub(super) struct Request {
     /// Memory held in the server, bytes.
     pub(super) memory: u64,
     pub(super) server: u32,
-    /// Who waits for the answer: a user of a closed population, or [`NONE`] for an open source.
+    /// Who waits for the answer: a user of a closed population, a call of another service ([`CALL`]), or [`NONE`] for an
+    /// open source.
     pub(super) caller: u32,
     /// The class over all services; [`NONE`] for a health check.
     pub(super) class: u32,
-    pub(super) service: u32,
-    /// 0 for the first.
+    pub(super) service: u16,
+    /// By which way it came: whose time-outs and retries hold.
+    pub(super) front: u16,
+    /// 0 for the first; a call begins elsewhere, so that its caller's retries do not repeat its draws.
     pub(super) attempt: u16,
     pub(super) stage: Stage,
     /// Nobody waits for the answer any more.

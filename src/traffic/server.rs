@@ -6,6 +6,7 @@ use super::jobs::{Further, Job, Jobs, Records};
 use super::node::Nodes;
 use super::processor::{Clock, Cores, Slow};
 use super::request::{NONE, Slab, Stage};
+use crate::kernel::SimDuration;
 use crate::scenario::model::CpuModel;
 use crate::units::{Bytes, Cpu, ServiceId};
 
@@ -20,11 +21,13 @@ pub struct RevisionEffect {
     pub memory_factor: f64,
     /// Share answered with an error of the application's own, 0 to 1, beside that of the class.
     pub error_rate: f64,
+    /// Network time added to the way of every answer (a slow zone).
+    pub latency: SimDuration,
 }
 
 impl Default for RevisionEffect {
     fn default() -> Self {
-        Self { cpu_factor: 1.0, wait_factor: 1.0, memory_factor: 1.0, error_rate: 0.0 }
+        Self { cpu_factor: 1.0, wait_factor: 1.0, memory_factor: 1.0, error_rate: 0.0, latency: SimDuration::ZERO }
     }
 }
 
@@ -111,6 +114,10 @@ pub(super) struct Cold {
     pub(super) ready: bool,
     /// Not stopping, not killed.
     pub(super) accepting: bool,
+    /// Nobody reaches it: its machine or its network is down.
+    pub(super) cut_off: bool,
+    /// It was so once: attempts may wait for it in vain.
+    pub(super) was_cut_off: bool,
     /// CPU spent on what nobody got, vCPU-nanoseconds.
     pub(super) wasted: f64,
 }
@@ -146,24 +153,20 @@ pub(super) struct Servers {
 impl Servers {
     /// Adds a server that is not ready.
     pub(super) fn add(&mut self, spec: &ServerSpec, now: u64) -> u32 {
-        // Of the node only the limit is of the kind: there are as many nodes and weights as may be.
-        let same = NodeShare { node: NodeSlot(NONE), weight: 0, capped: true };
-        let spec = &ServerSpec { node: spec.node.map(|n| NodeShare { capped: n.capped, ..same }), ..*spec };
-        let kind = self.kinds.iter().rposition(|k| k.spec == *spec).unwrap_or_else(|| {
-            let capped = spec.node.is_none_or(|n| n.capped);
-            self.kinds.push(Kind {
-                spec: *spec,
-                cores: if capped { Cores::new(spec.cpu, spec.model) } else { Cores::unlimited() },
-                service: spec.service.0,
-                concurrency: spec.concurrency.unwrap_or(NONE),
-                accept_queue: spec.accept_queue.unwrap_or(NONE),
-            });
-            self.kinds.len() - 1
-        });
+        let kind = self.kind_of(spec);
         let (clock, slow) = Clock::new(kind as u32, &self.kinds[kind].cores, now);
         let hot =
             Hot { clock, due: u64::MAX, memory: spec.memory_idle.get(), held: 0, limit: 0, jobs: Jobs::default() };
-        let cold = Cold { queue: VecDeque::new(), queued: 0, alive: true, ready: false, accepting: true, wasted: 0.0 };
+        let cold = Cold {
+            queue: VecDeque::new(),
+            queued: 0,
+            alive: true,
+            ready: false,
+            accepting: true,
+            cut_off: false,
+            was_cut_off: false,
+            wasted: 0.0,
+        };
         match self.free.pop() {
             Some(id) => {
                 let at = id as usize;
@@ -180,6 +183,24 @@ impl Servers {
                 (self.hot.len() - 1) as u32
             }
         }
+    }
+
+    /// The kind with these settings, made if there is none yet.
+    pub(super) fn kind_of(&mut self, spec: &ServerSpec) -> usize {
+        // Of the node only the limit is of the kind: there are as many nodes and weights as may be.
+        let same = NodeShare { node: NodeSlot(NONE), weight: 0, capped: true };
+        let spec = &ServerSpec { node: spec.node.map(|n| NodeShare { capped: n.capped, ..same }), ..*spec };
+        self.kinds.iter().rposition(|k| k.spec == *spec).unwrap_or_else(|| {
+            let capped = spec.node.is_none_or(|n| n.capped);
+            self.kinds.push(Kind {
+                spec: *spec,
+                cores: if capped { Cores::new(spec.cpu, spec.model) } else { Cores::unlimited() },
+                service: spec.service.0,
+                concurrency: spec.concurrency.unwrap_or(NONE),
+                accept_queue: spec.accept_queue.unwrap_or(NONE),
+            });
+            self.kinds.len() - 1
+        })
     }
 
     /// Gives a slot back.
@@ -219,14 +240,14 @@ impl Servers {
     /// After a change of what is accepted: sets how many are taken in without a closer look.
     pub(super) fn set_limit(&mut self, server: u32) {
         let cold = &self.cold[server as usize];
-        let open = cold.ready && cold.accepting;
+        let open = cold.ready && cold.accepting && !cold.cut_off;
         self.hot[server as usize].limit = if open { self.kind(server).concurrency } else { 0 };
     }
 
     /// Whether a request that finds no free slot may wait in the accept queue.
     pub(super) fn may_queue(&self, server: u32) -> bool {
         let cold = &self.cold[server as usize];
-        cold.ready && cold.accepting && cold.queued < self.kind(server).accept_queue
+        cold.ready && cold.accepting && !cold.cut_off && cold.queued < self.kind(server).accept_queue
     }
 
     /// Requests inside, working or not.

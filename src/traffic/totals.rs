@@ -20,6 +20,13 @@ pub enum Notice {
         /// Whether it was answered in time.
         ok: bool,
     },
+    /// A server has done the work that [`super::DataPlane::run`] gave it.
+    Done {
+        /// The server.
+        server: ServerId,
+        /// Whether it ended well.
+        ok: bool,
+    },
     /// A server that accepts nothing more has finished its last request.
     Idle {
         /// The server.
@@ -41,8 +48,10 @@ pub enum Failure {
     GatewayTimeout = 3,
     /// 5xx of the application.
     ServerError = 4,
-    /// The client lost patience in the accept queue.
+    /// The client left: it lost patience in the accept queue, or it is a caller whose own request has ended.
     Abandoned = 5,
+    /// No connection: refused, not come about in time, or none free in the caller's pool.
+    NoConnection = 6,
 }
 
 /// Whole requests that failed, by the reason of their last attempt.
@@ -58,15 +67,24 @@ pub struct Failures {
     pub gateway_timeout: u64,
     /// 5xx of the application.
     pub server_error: u64,
-    /// The client lost patience in the accept queue.
+    /// The client left: it lost patience in the accept queue, or it is a caller whose own request has ended.
     pub abandoned: u64,
+    /// No connection: refused, not come about in time, or none free in the caller's pool. Only for calls that do not go
+    /// through a balancer, or from a pool.
+    pub no_connection: u64,
 }
 
 impl Failures {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.timeout + self.unavailable + self.bad_gateway + self.gateway_timeout + self.server_error + self.abandoned
+        self.timeout
+            + self.unavailable
+            + self.bad_gateway
+            + self.gateway_timeout
+            + self.server_error
+            + self.abandoned
+            + self.no_connection
     }
 
     pub(super) fn count(&mut self, why: Failure) {
@@ -77,6 +95,7 @@ impl Failures {
             Failure::GatewayTimeout => &mut self.gateway_timeout,
             Failure::ServerError => &mut self.server_error,
             Failure::Abandoned => &mut self.abandoned,
+            Failure::NoConnection => &mut self.no_connection,
         } += 1;
     }
 
@@ -87,6 +106,7 @@ impl Failures {
         self.gateway_timeout += o.gateway_timeout;
         self.server_error += o.server_error;
         self.abandoned += o.abandoned;
+        self.no_connection += o.no_connection;
     }
 }
 
@@ -96,8 +116,12 @@ impl Failures {
 /// A *request* is what a client wants; an *attempt* is one try at it, seen by the balancer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceTotals {
-    /// Attempts that reached the balancer.
+    /// Attempts that were sent: all that reached the balancer, and `direct` ones.
     pub attempts: u64,
+    /// Attempts of callers that reached a target past the balancer: by service discovery, a mesh, or as a dependency.
+    pub direct: u64,
+    /// Their bytes; part of `request_bytes` and `response_bytes`.
+    pub direct_bytes: u64,
     /// Attempts that a target answered without error.
     pub responses_2xx: u64,
     /// Attempts that a target answered with an error of its own.
@@ -110,7 +134,7 @@ pub struct ServiceTotals {
     pub elb_504: u64,
     /// Attempts whose client gave up first (460 in the balancer's log).
     pub client_gone_460: u64,
-    /// Attempts that a target refused: not ready, stopping, or its accept queue full. Part of `elb_502`.
+    /// Attempts that a target refused: not ready, stopping, or its accept queue full. Part of `elb_502`, but for direct ones.
     pub refused: u64,
     /// Attempts that went to a target (a task or an external group), refused ones included.
     pub routed: u64,
@@ -137,6 +161,8 @@ pub struct ServiceTotals {
     pub request_bytes: u64,
     /// Bytes of the targets' answers.
     pub response_bytes: u64,
+    /// Those of them that went to other services, not to clients outside.
+    pub inner_response_bytes: u64,
     /// New client connections at the balancer; the fraction is carried from one interval to the next.
     pub new_connections: u64,
     /// Attempts that began to be worked on after a wait in the accept queue.
@@ -149,6 +175,115 @@ pub struct ServiceTotals {
     pub out_of_memory: u64,
     /// Queueing statistics, when switched on for the service.
     pub queueing: Option<Box<Queueing>>,
+}
+
+/// What happened to the calls of one service to another service or to a dependency over some time. Totals of adjoining
+/// intervals are added with [`CallTotals::merge`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallTotals {
+    /// Calls begun.
+    pub calls: u64,
+    /// Attempts that were sent; those that found no place in the pool are not among them.
+    pub attempts: u64,
+    /// Calls answered without error.
+    pub succeeded: u64,
+    /// Calls that failed, by reason.
+    pub failed: Failures,
+    /// Retries, by the caller or by its proxy.
+    pub retries: u64,
+    /// Retries that the caller's budget did not allow.
+    pub retries_denied: u64,
+    /// Retries by the proxy of a mesh; part of `retries`.
+    pub proxy_retries: u64,
+    /// Targets that a proxy ejected.
+    pub ejections: u64,
+    /// Calls begun and not ended at the end of the time. Not added by [`CallTotals::merge`]: the later value stands.
+    pub in_flight: u64,
+    /// Latency of successful calls as their callers see it, with retries and the wait for a connection.
+    pub latency: Histogram,
+    /// Latency of all calls, failed ones included.
+    pub latency_all: Histogram,
+    /// Wait for a place in the pool, zeros and waits in vain included.
+    pub pool_wait: Histogram,
+    /// Waits for a place in the pool that were in vain.
+    pub pool_timeouts: u64,
+    /// The most connections of one pool.
+    pub pool_peak: u32,
+    /// Connections that were refused: the dependency has too many, the task is gone, or no address is known.
+    pub refused: u64,
+    /// Connections that did not come about in time: the address of a task that is gone.
+    pub connect_timeouts: u64,
+}
+
+impl CallTotals {
+    /// Adds the totals of a later interval.
+    pub fn merge(&mut self, o: &Self) {
+        self.calls += o.calls;
+        self.attempts += o.attempts;
+        self.succeeded += o.succeeded;
+        self.failed.merge(&o.failed);
+        self.retries += o.retries;
+        self.retries_denied += o.retries_denied;
+        self.proxy_retries += o.proxy_retries;
+        self.ejections += o.ejections;
+        self.in_flight = o.in_flight;
+        self.latency.merge(&o.latency);
+        self.latency_all.merge(&o.latency_all);
+        self.pool_wait.merge(&o.pool_wait);
+        self.pool_timeouts += o.pool_timeouts;
+        self.pool_peak = self.pool_peak.max(o.pool_peak);
+        self.refused += o.refused;
+        self.connect_timeouts += o.connect_timeouts;
+    }
+}
+
+impl CallTotals {
+    /// Sets all counts to zero and keeps the memory of the histograms.
+    pub fn reset(&mut self) {
+        let mut kept = [&mut self.latency, &mut self.latency_all, &mut self.pool_wait].map(std::mem::take);
+        kept.iter_mut().for_each(Histogram::clear);
+        let [latency, latency_all, pool_wait] = kept;
+        *self = Self { latency, latency_all, pool_wait, ..Self::default() };
+    }
+}
+
+impl DependencyTotals {
+    /// Sets all counts to zero.
+    pub fn reset(&mut self) {
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.reset();
+        *self = Self { calls, ..Self::default() };
+    }
+}
+
+/// What happened to a dependency over some time. Totals of adjoining intervals are added with
+/// [`DependencyTotals::merge`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DependencyTotals {
+    /// Its calls; the wait in its queue is in [`ServiceTotals::queueing`].
+    pub calls: ServiceTotals,
+    /// Connections that it refused because it had too many.
+    pub refused: u64,
+    /// Connections at the end of the time. Not added: the later value stands.
+    pub connections: u32,
+    /// The most connections.
+    pub connections_peak: u32,
+    /// Integral of the number of connections over time, connection-nanoseconds.
+    pub connections_area: u128,
+    /// Time that its workers were busy, worker-seconds.
+    pub busy_s: f64,
+}
+
+impl DependencyTotals {
+    /// Adds the totals of a later interval.
+    pub fn merge(&mut self, o: &Self) {
+        self.calls.merge(&o.calls);
+        self.refused += o.refused;
+        self.connections = o.connections;
+        self.connections_peak = self.connections_peak.max(o.connections_peak);
+        self.connections_area += o.connections_area;
+        self.busy_s += o.busy_s;
+    }
 }
 
 /// Exact queueing statistics of a service, for comparison with theory. Switched on with
@@ -231,6 +366,8 @@ impl ServiceTotals {
     /// Adds the totals of a later interval.
     pub fn merge(&mut self, o: &Self) {
         self.attempts += o.attempts;
+        self.direct += o.direct;
+        self.direct_bytes += o.direct_bytes;
         self.responses_2xx += o.responses_2xx;
         self.target_5xx += o.target_5xx;
         self.elb_502 += o.elb_502;
@@ -250,6 +387,7 @@ impl ServiceTotals {
         self.response.merge(&o.response);
         self.request_bytes += o.request_bytes;
         self.response_bytes += o.response_bytes;
+        self.inner_response_bytes += o.inner_response_bytes;
         self.new_connections += o.new_connections;
         self.waited += o.waited;
         self.waited_nanos += o.waited_nanos;

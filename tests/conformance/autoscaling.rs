@@ -16,7 +16,8 @@ use simctl::scenario::model::{Inputs, Plan, ScalingPolicy};
 use simctl::simulation::{RunOptions, run};
 
 use crate::Outcome;
-use crate::published::{Measured, judge};
+use crate::measured::{Standing, judge};
+use crate::published::Measured;
 
 const PHASES: u64 = 30;
 const STEP_AT_S: u64 = 600;
@@ -24,6 +25,14 @@ const STEP_AT_S: u64 = 600;
 /// Runs one case of the family.
 pub(crate) fn run_case(case: &Value) -> Outcome {
     let mut measured = Measured::default();
+    const DELAY: &str = "publication delay of ECS metrics, 150 s";
+    const ASSUMED: &[&str] =
+        &["ten Fargate tasks of 1 vCPU, CPU from 30 % to beyond a target of 50 %; mean of 30 phases"];
+    let standing = match case["id"].as_str().unwrap_or_default() {
+        "ecs_tt_standard_60s" => Standing::Fitted(DELAY),
+        "ecs_tt_alarm_shape" => Standing::Exact,
+        _ => Standing::Calibrated { value: DELAY, on: "ecs_tt_standard_60s" },
+    };
     match case["id"].as_str().unwrap_or_default() {
         "ecs_tt_standard_60s" => {
             let latency = mean_latency(&tracking("ECSServiceAverageCPUUtilization", 60));
@@ -51,7 +60,7 @@ pub(crate) fn run_case(case: &Value) -> Outcome {
         }
         _ => return Outcome::NotBuilt,
     }
-    judge(case, &measured)
+    judge(case, &measured, &standing, ASSUMED)
 }
 
 fn tracking(metric: &str, resolution: u32) -> String {

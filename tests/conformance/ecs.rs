@@ -14,6 +14,7 @@ use simctl::rollout::shift::Shift;
 use simctl::rollout::{early_success, rolling};
 use simctl::scaling::combine::{PolicyKind, Proposal, combine};
 use simctl::scaling::cooldown::{self, CooldownMemory, CooldownRequest};
+use simctl::scaling::predictive;
 use simctl::scaling::schedule::{self, Schedule};
 use simctl::scaling::service::{self, PolicyAlarms, PolicyView, ScalingMemory, ScalingObservation, SuspendedKinds};
 use simctl::scaling::step::{self, StepInput};
@@ -21,9 +22,9 @@ use simctl::scaling::target_tracking::{Direction, alarms, round_change};
 use simctl::scenario::from_text;
 use simctl::scenario::model::{
     AdjustmentType, CanaryConfiguration, CodeDeploy, Comparison, ContainerHealthCheck, DeploymentConfigName,
-    DeploymentConfiguration, DeploymentStrategy, LifecycleHook, LinearConfiguration, Plan, ScalingPolicy,
-    ScheduledAction, StepAdjustment, TargetHealthCheck, TargetTracking, ThresholdConfiguration, ThresholdType,
-    TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, TreatMissingData,
+    DeploymentConfiguration, DeploymentStrategy, LifecycleHook, LinearConfiguration, MaxCapacityBreach, Plan,
+    ScalingPolicy, ScheduledAction, StepAdjustment, TargetHealthCheck, TargetTracking, ThresholdConfiguration,
+    ThresholdType, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, TreatMissingData,
 };
 use simctl::telemetry::alarm::{AlarmSpec, AlarmState, evaluate};
 use simctl::telemetry::utilization;
@@ -62,6 +63,7 @@ pub(crate) fn run(family: &str, case: &Value) -> Outcome {
         "fargate_size" => fargate_size,
         "multi_policy" => multi_policy,
         "percent_rounding" => percent_rounding,
+        "predictive_max" => predictive_max,
         "rolling_counts" => rolling_counts,
         "scheduled_action" => scheduled_action,
         "step_definition_valid" => step_definition_valid,
@@ -426,7 +428,7 @@ fn tracking(plan: &Plan) -> Result<TargetTracking, Stop> {
     let scaling = plan.services["web"].scaling.as_ref().ok_or_else(|| fails("no scaling in the scenario"))?;
     match &scaling.policies["track"] {
         ScalingPolicy::TargetTracking(policy) => Ok(policy.clone()),
-        ScalingPolicy::Step(_) => Err(fails("the policy is a step policy")),
+        _ => Err(fails("the policy is of another type")),
     }
 }
 
@@ -504,7 +506,7 @@ fn defaults(input: &Value, expect: &Value) -> Check {
         "elbv2.alb.idleTimeoutSeconds" => seconds(balancer.idle_timeout),
         "ec2.spot.noticeSeconds" => match &plan.capacity["spot"] {
             simctl::scenario::model::Capacity::FargateSpot(spot) => seconds(spot.notice),
-            simctl::scenario::model::Capacity::Fargate(_) => return Err(missing()),
+            _ => return Err(missing()),
         },
         "ecs.canary.canaryPercent" => shifting(&shifting_plan()?).0.canary_percent.into(),
         "ecs.linear.stepPercent" => LinearConfiguration::default().step_percent.into(),
@@ -643,6 +645,13 @@ fn rolling_counts(input: &Value, expect: &Value) -> Check {
     agree(expect, "may_start", budget.may_start.into())?;
     agree(expect, "may_stop_healthy", budget.may_stop_healthy.into())?;
     agree(expect, "stuck", rolling::stuck(budget, counts, true).into())
+}
+
+fn predictive_max(input: &Value, expect: &Value) -> Check {
+    let (forecast, max) = (count(input, "forecast")?, count(input, "max")?);
+    let raise = MaxCapacityBreach::IncreaseMaxCapacity;
+    let effective = predictive::effective_max(forecast, max, raise, count(input, "buffer_percent")?);
+    agree(expect, "effective_max", effective.into())
 }
 
 fn scheduled_action(input: &Value, expect: &Value) -> Check {

@@ -13,8 +13,11 @@
 //! other options of Rust's test runner are accepted and have no effect.
 
 mod autoscaling;
+mod capacity;
 mod ecs;
 mod launches;
+mod measured;
+mod placement;
 mod pricing;
 mod published;
 mod queueing;
@@ -249,7 +252,9 @@ fn message(cause: &(dyn std::any::Any + Send)) -> &str {
 
 fn dispatch(folder: &str, family: &str, case: &Value, options: &Options) -> Outcome {
     match folder {
-        "ecs" => ecs::run(family, case),
+        "ecs" => capacity::run(family, case)
+            .or_else(|| placement::run(family, case))
+            .unwrap_or_else(|| ecs::run(family, case)),
         "published" => published::run(family, case, options.long),
         _ => Outcome::NotBuilt,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{Outcome, autoscaling, launches, pricing, queueing};
+use crate::{Outcome, autoscaling, launches, measured, pricing, queueing};
 
 /// What a case measured: a figure per metric, and for a metric over phases one figure per point.
 #[derive(Default, Debug)]
@@ -19,6 +19,8 @@ pub(crate) fn run(family: &str, case: &Value, long: bool) -> Outcome {
     match family {
         "queueing_theory" => queueing::run(case, long),
         "ecs_autoscaling" => autoscaling::run_case(case),
+        "scaleout_curves" => measured::scale_out(case),
+        "deployments" => measured::deployment(case),
         "launch_rates" => launches::run(case),
         "pricing_examples" | "fargate_vs_ec2" => pricing::run(case),
         _ => Outcome::NotBuilt,
@@ -30,19 +32,11 @@ pub(crate) fn judge(case: &Value, measured: &Measured) -> Outcome {
     let Some(expectations) = case["expect"].as_array() else {
         return Outcome::Failed("the case expects nothing".into());
     };
-    if std::env::var_os("SIMCTL_FIGURES").is_some() {
-        let id = case["id"].as_str().unwrap_or("?");
-        for (metric, got) in &measured.figures {
-            let of_it = expectations.iter().find(|e| e["metric"] == **metric);
-            let said = of_it.map_or("a prediction".to_owned(), |e| format!("published {}", e["value"]));
-            println!("  {id} {metric}: {got:.1} ({said})");
-        }
-    }
-    let failures: Vec<String> = expectations.iter().filter_map(|e| agrees(e, case, measured).err()).collect();
+    let failures: Vec<String> = expectations.iter().filter_map(|e| agrees_within(e, case, measured).err()).collect();
     if failures.is_empty() { Outcome::Passed } else { Outcome::Failed(failures.join("; ")) }
 }
 
-fn agrees(expectation: &Value, case: &Value, measured: &Measured) -> Result<(), String> {
+pub(crate) fn agrees_within(expectation: &Value, case: &Value, measured: &Measured) -> Result<(), String> {
     let metric = expectation["metric"].as_str().unwrap_or("?");
     let op = expectation["op"].as_str().unwrap_or("?");
     if op == "info" {

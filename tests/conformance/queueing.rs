@@ -3,7 +3,8 @@
 //!
 //! A case becomes a scenario (see `scenario`): a task of c vCPUs that works on c requests at a time is
 //! M/M/c; without that limit it shares its CPU; many tasks of one vCPU behind a balancer are the routing
-//! models; a capacity is an accept queue, reneging is the client's patience.
+//! models; a capacity is an accept queue, reneging is the client's patience. A network of stations is a service without
+//! work of its own that calls one service per station: one after the other (tandem) or all at once (fork-join).
 //!
 //! The simulated time is cut into 40 slots of equal length. The first four (10 %) warm the system up, the other
 //! 36 are batches: their scatter gives the standard error of each figure. A run ends when the standard
@@ -47,11 +48,6 @@ pub(crate) fn size(case: &Value) -> u64 {
 
 /// Runs one case.
 pub(crate) fn run(case: &Value, long: bool) -> Outcome {
-    let model = case["model"].as_str().unwrap_or("");
-    if model.starts_with("Jackson") || model.starts_with("Fork-join") {
-        // These need calls from one service to another.
-        return Outcome::NotBuilt;
-    }
     if size(case) > DEFAULT_ARRIVALS && !long {
         return Outcome::Long;
     }
@@ -231,7 +227,7 @@ impl Slot {
     }
 }
 
-/// The data plane of one service, its clock and its servers.
+/// The data plane of a case, its clock and its servers. The first service is the one whose clients are looked at.
 struct Station {
     plane: DataPlane,
     events: EventQueue<TrafficEvent, ()>,
@@ -245,37 +241,38 @@ impl Station {
     fn new(queue: &Queue) -> Result<Self, String> {
         let mut plan = simctl::scenario::from_text("case.toml", &queue.scenario)
             .map_err(|found| format!("the scenario is refused: {found:?}\n{}", queue.scenario))?;
-        let service = plan.services.first_mut().ok_or("the scenario has no service")?.1;
-        // Theory knows neither the sizes of Fargate nor a balancer's patience.
-        service.task.cpu = Cpu::from_vcpus(queue.cores_per_task);
-        service.load_balancer.as_mut().ok_or("the scenario has no load balancer")?.idle_timeout = SimDuration::MAX;
-        let service = service.clone();
+        for service in plan.services.values_mut() {
+            // Theory knows neither the sizes of Fargate nor a balancer's patience.
+            service.task.cpu = Cpu::from_vcpus(queue.cores_per_task);
+            service.load_balancer.as_mut().ok_or("the scenario has no load balancer")?.idle_timeout = SimDuration::MAX;
+        }
         let streams = Streams::new(plan.simulation.seed, 0);
         let mut plane = DataPlane::new(&plan, &Inputs::default(), &streams).map_err(|e| e.to_string())?;
         let mut events = EventQueue::new();
         plane.enable_queueing(SERVICE);
-        let task = &service.task;
-        let spec = ServerSpec {
-            service: SERVICE,
-            cpu: task.cpu,
-            model: task.cpu_model,
-            memory: task.memory,
-            memory_idle: task.memory_idle,
-            concurrency: task.concurrency,
-            accept_queue: task.accept_queue,
-            effect: Default::default(),
-            group: 0,
-            node: None,
-        };
-        let servers: Vec<ServerId> = (0..service.desired_count)
-            .map(|_| {
+        let mut servers = Vec::new();
+        for (service, plan) in (0..).map(ServiceId).zip(plan.services.values()) {
+            let task = &plan.task;
+            let spec = ServerSpec {
+                service,
+                cpu: task.cpu,
+                model: task.cpu_model,
+                memory: task.memory,
+                memory_idle: task.memory_idle,
+                concurrency: task.concurrency,
+                accept_queue: task.accept_queue,
+                effect: Default::default(),
+                group: 0,
+                node: None,
+            };
+            for _ in 0..plan.desired_count {
                 let server = plane.add_server(&mut events, spec);
                 plane.set_ready(server, true);
                 plane.register(&mut events, server);
                 plane.set_target(&mut events, server, TargetState::Healthy);
-                server
-            })
-            .collect();
+                servers.push(server);
+            }
+        }
         plane.start(&mut events);
         Ok(Self { plane, events, servers, cpu_s: 0.0 })
     }
@@ -315,6 +312,10 @@ impl Queue {
     fn of(case: &Value) -> Result<Self, String> {
         let number = |value: &Value, what: &str| value.as_f64().ok_or_else(|| format!("the case has no {what}"));
         let (arrivals, service) = (&case["arrivals"], &case["service"]);
+        let model = case["model"].as_str().unwrap_or("");
+        if model.starts_with("Jackson") || model.starts_with("Fork-join") {
+            return Self::network(case, model.starts_with("Jackson"));
+        }
         let mean_s = number(&service["mean_s"], "mean service time")?;
         let routing = case["routing"].as_str();
         let sharing = case["discipline"] == "PS";
@@ -387,6 +388,41 @@ impl Queue {
             law(service)?,
         );
         Ok(Self { scenario, cores: servers as f64, cores_per_task: cores, rate_rps, settling_s })
+    }
+}
+
+impl Queue {
+    /// A network of single-server stations behind a service without work of its own.
+    fn network(case: &Value, tandem: bool) -> Result<Self, String> {
+        let (arrivals, service) = (&case["arrivals"], &case["service"]);
+        let rate_rps = arrivals["rate_rps"].as_f64().ok_or("the case has no rate of arrivals")?;
+        let mut means: Vec<f64> =
+            service["stage_mean_s"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        if let (true, Some(mean_s)) = (means.is_empty(), service["mean_s"].as_f64()) {
+            means = vec![mean_s; case["servers"].as_u64().unwrap_or(2) as usize];
+        }
+        let balancer = "load_balancer = { network_latency = \"0s\" }";
+        let task = "[TASK]\ncpu = 1024\nmemory = \"2 GB\"\ncpu_model = \"fluid\"\n";
+        let mut scenario = format!(
+            "[simulation]\nduration = \"1h\"\nseed = {}\n[services.front]\n{balancer}\n{}\
+             [services.front.requests.job]\ncpu_time = \"0s\"\n\
+             [services.front.traffic]\nrate = [{{ at = \"0s\", rps = {rate_rps:?} }}]\n",
+            seed(case),
+            task.replace("TASK", "services.front.task"),
+        );
+        for (i, mean_s) in means.iter().enumerate() {
+            _ = write!(
+                scenario,
+                "[services.front.calls.station{i}]\nstage = {}\n[services.station{i}]\n{balancer}\n{}concurrency = 1\n\
+                 [services.station{i}.requests.job]\n\
+                 cpu_time = {{ distribution = \"exponential\", mean = \"{mean_s}s\" }}\n",
+                if tandem { i + 1 } else { 1 },
+                task.replace("TASK", &format!("services.station{i}.task")),
+            );
+        }
+        let slowest = means.iter().copied().fold(0.0, f64::max);
+        let settling_s = 20.0 * slowest / (1.0 - rate_rps * slowest);
+        Ok(Self { scenario, cores: means.len() as f64, cores_per_task: 1, rate_rps, settling_s })
     }
 }
 

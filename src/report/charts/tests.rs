@@ -134,7 +134,7 @@ fn charts_are_drawn_from_the_files_alone() {
         let names = write_charts(&folder, LatencyScale::Auto).expect("charts");
         assert_eq!(
             names,
-            ["overview", "load", "latency", "capacity", "utilisation", "errors", "deployments", "cost"],
+            ["overview", "load", "latency", "capacity", "utilisation", "errors", "deployments", "waits", "cost"],
             "{name}"
         );
         for chart in &names {

@@ -134,9 +134,10 @@ pub(crate) fn rich() -> Summary {
     s.diagnoses = vec![Diagnosis {
         kind: DiagnosisKind::UnhealthyService,
         subject: "web".into(),
-        text: "12 of 16 tasks failed their load balancer checks while their CPU was used up".into(),
-        first_s: Some(700.0),
+        evidence: "12 of 16 tasks failed their load balancer checks while their CPU was used up".into(),
+        since_s: Some(700.0),
         count: 12,
+        advice: "be more patient".into(),
     }];
     s.notes = vec![NOTE_SINGLE_REPLICATION.into(), NOTE_UNCALIBRATED.into()];
     s.facts_hash = "0f3d77aa12".into();

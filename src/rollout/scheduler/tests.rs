@@ -98,7 +98,18 @@ impl World {
 
     fn add(&mut self, revision: u32, capacity: CapacityId, zone: ZoneId, status: TaskStatus, health: Health) {
         let id = TaskId::from(self.tasks.len());
-        let view = TaskView { id, revision, capacity, zone, status, stopping: false, health };
+        let view = TaskView {
+            id,
+            revision,
+            capacity,
+            zone,
+            status,
+            stopping: false,
+            health,
+            node: None,
+            draining: false,
+            protected: false,
+        };
         let next = if status == TaskStatus::Running { u64::MAX } else { self.now + START };
         self.tasks.push(Life { view, next, launched: self.now, was_healthy: health == Health::Healthy });
     }
@@ -127,6 +138,8 @@ impl World {
             provisioning_slots: 500,
             launch_tokens: self.tokens,
             alarms: self.alarms.clone(),
+            nodes: Vec::new(),
+            room: Vec::new(),
         };
         let memory = self.memory.clone();
         let (commands, memory) = self.with_spec(|spec| decide(spec, &memory, &obs));
@@ -150,6 +163,9 @@ impl World {
             rebalance: self.rebalance,
             bake_time: SimDuration::from_secs(self.bake),
             tie_seed: Some(7),
+            placement: &[],
+            needs: Resources::ZERO,
+            daemon: false,
         })
     }
 

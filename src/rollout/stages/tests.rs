@@ -2,6 +2,7 @@
 //! ones another to go.
 
 use super::*;
+use crate::cluster::nodes::Resources;
 use crate::cluster::spread::Share;
 use crate::scenario::model::{CircuitBreaker, DeploymentConfiguration, HookStatus, RestartThrottle, TimeoutAction};
 use crate::units::{CapacityId, TaskId, ZoneId};
@@ -72,7 +73,18 @@ impl World {
 
     fn start(&mut self, revision: u32, status: TaskStatus, health: Health) {
         let id = TaskId::from(self.tasks.len());
-        let view = TaskView { id, revision, capacity: CapacityId(0), zone: ZoneId(0), status, stopping: false, health };
+        let view = TaskView {
+            id,
+            revision,
+            capacity: CapacityId(0),
+            zone: ZoneId(0),
+            status,
+            stopping: false,
+            health,
+            node: None,
+            draining: false,
+            protected: false,
+        };
         self.tasks.push((view, self.now + MINUTE));
     }
 
@@ -109,6 +121,9 @@ impl World {
                 rebalance: true,
                 bake_time: SimDuration::ZERO,
                 tie_seed: None,
+                placement: &[],
+                needs: Resources::ZERO,
+                daemon: false,
             },
             controller: self.controller,
             shift: self.shift,
@@ -125,6 +140,8 @@ impl World {
                 provisioning_slots: 100,
                 launch_tokens: 100,
                 alarms: vec![self.alarm],
+                nodes: Vec::new(),
+                room: Vec::new(),
             },
             hook_alarms: vec![None; self.hooks.len()],
         };

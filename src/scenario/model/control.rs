@@ -2,6 +2,8 @@
 
 use indexmap::IndexMap;
 
+use super::metric::{CustomizedMetric, MetricQuery, PredictiveScaling};
+use super::placement::{PlacementConstraint, PlacementStrategy, SchedulingStrategy, TaskProtection};
 use super::shift::{
     CanaryConfiguration, CodeDeploy, DeploymentController, DeploymentStrategy, LifecycleHook, LinearConfiguration,
 };
@@ -28,6 +30,14 @@ table! {
         pub restart_throttle: RestartThrottle = RestartThrottle::default(),
         /// How often the service scheduler looks at the service when nothing happens.
         pub scheduler_period: SimDuration = SimDuration::from_secs(5),
+        /// How many tasks there are: the desired count, or one on each instance.
+        pub scheduling_strategy: SchedulingStrategy = SchedulingStrategy::Replica,
+        /// Where tasks are preferred on container instances, at most 5. Absent: zones with the fewest tasks, then instances with the fewest.
+        pub placement_strategy: Vec<PlacementStrategy> = Vec::new(),
+        /// Where tasks may stand on container instances, at most 10.
+        pub placement_constraints: Vec<PlacementConstraint> = Vec::new(),
+        /// Scale-in protection that tasks give themselves; absent for none.
+        pub task_protection: Option<TaskProtection> = None,
     }
 }
 
@@ -183,6 +193,8 @@ tagged! {
         TargetTracking(TargetTracking) = "target_tracking",
         /// Adds or removes by the size of an alarm's breach.
         Step(StepScaling) = "step_scaling",
+        /// Adds tasks before the hour that will need them.
+        Predictive(PredictiveScaling) = "predictive",
     }
 }
 
@@ -215,9 +227,11 @@ words! {
 table! {
     /// A target tracking policy. Alarms: above the target 3 of 3 points; below 0.9 of it 15 of 15.
     pub struct TargetTracking {
-        /// The metric.
-        pub predefined_metric_type: PredefinedMetric,
-        /// The target: percent, or requests per target and minute.
+        /// The metric; or `customized_metric_specification`.
+        pub predefined_metric_type: Option<PredefinedMetric> = None,
+        /// A metric of one's own, such as the backlog per task. It falls as tasks are added, or target tracking runs away.
+        pub customized_metric_specification: Option<CustomizedMetric> = None,
+        /// The target: percent, requests per target and minute, or the unit of the metric of one's own.
         pub target_value: f64,
         /// Time after a scale-out in which only a larger one acts.
         pub scale_out_cooldown: SimDuration as Seconds = SimDuration::from_secs(300),
@@ -291,7 +305,7 @@ table! {
 }
 
 words! {
-    /// A metric of a service that alarms watch.
+    /// A metric of a service, or of a queue, that alarms watch.
     pub enum Metric {
         /// ECS CPUUtilization: percent of the reserved CPU.
         CpuUtilization = "CPUUtilization",
@@ -313,6 +327,20 @@ words! {
         UnhealthyHostCount = "UnHealthyHostCount",
         /// 5xx of the load balancer and the targets over requests, percent (metric math).
         ErrorRate = "ErrorRate",
+        /// SQS: messages that can be received.
+        ApproximateNumberOfMessagesVisible = "ApproximateNumberOfMessagesVisible",
+        /// SQS: messages received and not deleted.
+        ApproximateNumberOfMessagesNotVisible = "ApproximateNumberOfMessagesNotVisible",
+        /// SQS: messages sent that cannot be received yet.
+        ApproximateNumberOfMessagesDelayed = "ApproximateNumberOfMessagesDelayed",
+        /// SQS: age of the oldest message that is not deleted, in seconds.
+        ApproximateAgeOfOldestMessage = "ApproximateAgeOfOldestMessage",
+        /// SQS: messages sent in the period.
+        NumberOfMessagesSent = "NumberOfMessagesSent",
+        /// Container Insights: tasks in RUNNING.
+        RunningTaskCount = "RunningTaskCount",
+        /// Metric math over `metrics`.
+        Expression = "Expression",
     }
 }
 
@@ -365,6 +393,10 @@ table! {
     pub struct Alarm {
         /// The metric.
         pub metric: Metric,
+        /// The queue of a queue's metric; absent: the one that the service works on.
+        pub queue: Option<String> = None,
+        /// The queries of a metric that is an Expression, by id; its value is that of the one that no other uses.
+        pub metrics: IndexMap<String, MetricQuery> = IndexMap::new(),
         /// The statistic, for TargetResponseTime.
         pub statistic: Statistic = Statistic::Average,
         /// How points are compared.

@@ -2,17 +2,29 @@
 //! the defaults, the reader, `plan.toml` and the JSON Schema. Field names and defaults are the real
 //! API's, in snake case.
 
+mod calls;
+mod capacity;
 mod control;
+mod faults;
 mod law;
+mod metric;
+mod placement;
 mod search;
 mod service;
 mod shift;
+mod work;
 
+pub use calls::*;
+pub use capacity::*;
 pub use control::*;
+pub use faults::*;
 pub use law::{ByteLaw, TimeLaw};
+pub use metric::*;
+pub use placement::*;
 pub use search::{Search, SpaceValues};
 pub use service::*;
 pub use shift::*;
+pub use work::*;
 
 use indexmap::IndexMap;
 
@@ -30,10 +42,18 @@ table! {
         pub capacity: IndexMap<String, Capacity> = IndexMap::new(),
         /// The services, by name.
         pub services: IndexMap<String, Service> = IndexMap::new(),
+        /// What services depend on beside each other, by name: databases, caches.
+        pub dependencies: IndexMap<String, Dependency> = IndexMap::new(),
+        /// Queues of messages that services work on, by name.
+        pub queues: IndexMap<String, Queue> = IndexMap::new(),
+        /// Standalone and scheduled tasks, by name.
+        pub jobs: IndexMap<String, Job> = IndexMap::new(),
         /// What must hold after the run: by service name, or `cluster` for the whole.
         pub objectives: IndexMap<String, Objectives> = IndexMap::new(),
         /// What happens at given times: deployments, changed settings.
         pub actions: IndexMap<String, Action> = IndexMap::new(),
+        /// What goes wrong, at given times or at random, by name.
+        pub faults: IndexMap<String, Fault> = IndexMap::new(),
         /// What the account pays beside the list price, and for what traffic leaves by.
         pub billing: Billing = Billing::default(),
     }
@@ -76,6 +96,8 @@ table! {
         pub quotas: Quotas = Quotas::default(),
         /// How metrics reach CloudWatch and alarms are evaluated.
         pub telemetry: Telemetry = Telemetry::default(),
+        /// The subnets that tasks get their addresses from.
+        pub subnets: Subnets = Subnets::default(),
     }
 }
 
@@ -109,83 +131,14 @@ table! {
         pub ecs_high_resolution_publication_delay: SimDuration = SimDuration::from_secs(20),
         /// Time from the end of a period until a load balancer's data point can be seen.
         pub alb_publication_delay: SimDuration = SimDuration::from_secs(45),
+        /// Time from the end of a period until a queue's data point can be seen.
+        pub sqs_publication_delay: SimDuration = SimDuration::from_secs(60),
+        /// Time from the end of a period until a data point of Container Insights (RunningTaskCount) can be seen.
+        pub container_insights_publication_delay: SimDuration = SimDuration::from_secs(60),
         /// Time between the state change of an alarm and the action of the scaling service.
         pub action_delay: SimDuration = SimDuration::from_secs(1),
         /// How often ECS looks at deployment alarms.
         pub deployment_alarm_poll: SimDuration = SimDuration::from_secs(15),
-    }
-}
-
-tagged! {
-    /// What tasks run on.
-    by "type"
-    pub enum Capacity {
-        /// AWS Fargate, on demand.
-        Fargate(Fargate) = "fargate",
-        /// AWS Fargate Spot: cheaper, taken back with a notice of two minutes.
-        FargateSpot(FargateSpot) = "fargate_spot",
-    }
-}
-
-table! {
-    /// AWS Fargate on demand. AWS publishes no launch latencies: these are settings.
-    pub struct Fargate {
-        /// Time to find a micro-VM for a task.
-        pub provisioning: TimeLaw = TimeLaw::uniform_secs(6.0, 12.0),
-        /// Time to attach the network interface.
-        pub eni_attach: TimeLaw = TimeLaw::uniform_secs(3.0, 7.0),
-        /// Download rate of image layers, compressed bytes a second.
-        pub pull_bandwidth: Bytes as ByteRate = Bytes::from_mb(80),
-        /// Unpacking rate of image layers, compressed bytes a second.
-        pub unpack_bandwidth: Bytes as ByteRate = Bytes::from_mb(120),
-        /// Time from the image being there until the containers run.
-        pub container_start: TimeLaw = TimeLaw::uniform_secs(1.0, 3.0),
-        /// Time to detach the network interface and take the micro-VM away.
-        pub deprovisioning: TimeLaw = TimeLaw::uniform_secs(2.0, 6.0),
-        /// Share of launches that find no capacity and are tried again, 0 to 1.
-        pub unavailable: f64 as Share = 0.0,
-        /// Times at which no capacity is to be had at all.
-        pub outages: Vec<Outage> = Vec::new(),
-        /// Wait before a launch that found no capacity is tried again.
-        pub retry_delay: SimDuration = SimDuration::from_secs(30),
-    }
-}
-
-table! {
-    /// AWS Fargate Spot. The launch keys are those of `fargate`.
-    pub struct FargateSpot {
-        /// Launch latencies and availability.
-        pub launch: Fargate = Fargate::default(),
-        /// Mean interruptions of one running task an hour; 0 for none.
-        pub interruptions_per_hour: f64 = 0.0,
-        /// Instants at which a share of the running Spot tasks of a zone is taken back.
-        pub reclaims: Vec<Reclaim> = Vec::new(),
-        /// Time between the notice (with SIGTERM) and the end of the micro-VM.
-        pub notice: SimDuration = SimDuration::from_secs(120),
-    }
-}
-
-table! {
-    /// A time without capacity.
-    pub struct Outage {
-        /// Start, from the start of the simulation.
-        pub at: SimDuration,
-        /// Length.
-        pub duration: SimDuration,
-        /// Zones concerned, by number from 0; empty for all.
-        pub zones: Vec<u32> = Vec::new(),
-    }
-}
-
-table! {
-    /// An instant at which Spot capacity is taken back.
-    pub struct Reclaim {
-        /// When the notices go out, from the start of the simulation.
-        pub at: SimDuration,
-        /// Share of the running Spot tasks that get one, 0 to 1.
-        pub share: f64 as Share = 1.0,
-        /// Zones concerned, by number from 0; empty for all.
-        pub zones: Vec<u32> = Vec::new(),
     }
 }
 
@@ -210,6 +163,8 @@ table! {
         pub cost_per_hour: Option<Bound> as DollarBound = None,
         /// Dollars of the whole run after the warm-up.
         pub cost: Option<Bound> as DollarBound = None,
+        /// Work of a job that was done by its deadline, in percent of what was due by then.
+        pub done_by_deadline: Option<Bound> as AvailabilityBound = None,
         /// Minutes in which a latency or availability objective failed.
         pub breach_minutes: Option<Bound> as MinuteBound = None,
     }

@@ -2,7 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::{ByteLaw, EcsService, Scaling, TimeLaw};
+use super::{
+    ByteLaw, Call, Connections, EcsService, NetworkMode, PortMapping, Scaling, Sessions, Stickiness, Switch, TimeLaw,
+    Worker,
+};
 use crate::kernel::SimDuration;
 use crate::units::{Bytes, Cpu};
 
@@ -19,10 +22,14 @@ table! {
         pub requests: IndexMap<String, RequestClass> = IndexMap::new(),
         /// How clients behave.
         pub client: Client = Client::default(),
+        /// Calls to other services and to dependencies, by the callee's name.
+        pub calls: IndexMap<String, Call> = IndexMap::new(),
         /// How many requests arrive when.
         pub traffic: Traffic = Traffic::default(),
         /// The load balancer in front; absent when the service has no traffic.
         pub load_balancer: Option<LoadBalancer> = None,
+        /// For a service that works on the messages of a queue instead of requests. Its `requests` are then classes of messages, its latency counts from sending to the end of the work.
+        pub worker: Option<Worker> = None,
         /// Service auto scaling; absent for a fixed desired count.
         pub scaling: Option<Scaling> = None,
         /// Alarms by name, for deployments.
@@ -71,6 +78,16 @@ table! {
         pub cpu: Cpu,
         /// Memory of the task: the hard limit.
         pub memory: Bytes as TaskMemory,
+        /// Whether `cpu` is a limit (the task-level value of a task definition; always so on Fargate). Otherwise it is reserved, and beyond it the task uses what its neighbours leave, in proportion to their shares.
+        pub cpu_hard_limit: bool = true,
+        /// What placement on a container instance reserves instead of `memory` (the soft limit), at least 6 MiB and below `memory`.
+        pub memory_reservation: Option<Bytes> as TaskMemory = None,
+        /// GPUs, whole ones.
+        pub gpus: u32 = 0,
+        /// How the containers are wired.
+        pub network_mode: NetworkMode = NetworkMode::Awsvpc,
+        /// Ports of the containers. Required behind a load balancer with `bridge` and `host`.
+        pub port_mappings: Vec<PortMapping> = Vec::new(),
         /// Processor architecture.
         pub architecture: Architecture = Architecture::X86,
         /// Ephemeral storage; 20 GiB are included in the price.
@@ -180,6 +197,8 @@ table! {
         pub cpu_time: TimeLaw,
         /// Waiting outside of the CPU (databases, other services); holds slot and memory.
         pub wait: TimeLaw = TimeLaw::constant_secs(0.0),
+        /// Share of the CPU work that is done before the first call to another service, 0 to 1; the rest after the last.
+        pub cpu_before_calls: f64 as Share = 1.0,
         /// Memory held while the request is in the task.
         pub memory: ByteLaw = ByteLaw::constant(0),
         /// Bytes of the request.
@@ -206,6 +225,10 @@ table! {
         pub retry_budget: Option<f64> as Share = None,
         /// Whether a task drops a request whose client has gone. Otherwise it works on, for nobody.
         pub cancel_on_timeout: bool = false,
+        /// Long-lived connections, each of which stays with its target. Absent: every request is balanced by itself.
+        pub connections: Option<Connections> = None,
+        /// Clients that come back, for sticky sessions. Absent: every request is a new client.
+        pub sessions: Option<Sessions> = None,
     }
 }
 
@@ -438,8 +461,14 @@ table! {
         pub network_latency: TimeLaw = TimeLaw::constant_secs(0.001),
         /// New client connections a second per request a second (keep-alive makes it small), for LCUs.
         pub connections_per_request: f64 = 0.1,
+        /// Sticky sessions.
+        pub stickiness: Stickiness = Stickiness::default(),
         /// Weighted target groups beside the service's own: name and weight. A listener shares by weight.
         pub target_groups: IndexMap<String, TargetGroup> = IndexMap::new(),
+        /// Whether AWS shifts traffic away from a zone that fails or is slow, as ARC zonal autoshift does.
+        pub zonal_autoshift: Switch = Switch::Disabled,
+        /// Time from the start of a zone's trouble until AWS shifts. Not published.
+        pub zonal_autoshift_delay: SimDuration = SimDuration::from_secs(180),
     }
 }
 

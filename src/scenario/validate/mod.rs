@@ -2,16 +2,21 @@
 //!
 //! Each rule of a provider names the provider, so that people know who would have refused.
 
+mod calls;
+mod capacity;
+mod faults;
 mod network;
+mod placement;
 mod scaling;
 mod service;
 mod shifts;
+mod work;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
-use super::load::LoadOptions;
+use super::load::{LoadOptions, has_traffic};
 use super::locate;
-use super::model::{Action, Capacity, DeploymentController, Fargate, Objectives, Plan, Service};
+use super::model::{Action, DeploymentController, Objectives, Plan, Service};
 use super::tree::Node;
 use crate::catalog::Catalog;
 use crate::kernel::SimDuration;
@@ -28,10 +33,13 @@ pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &
         check.service(name, service);
     }
     check.path.clear();
+    check.call_graph();
+    check.work();
     check.objectives();
     check.actions();
-    if plan.services.is_empty() {
-        check.error("S1003", &["services"], "a scenario needs at least one service", "nothing would run");
+    check.faults();
+    if plan.services.is_empty() && plan.jobs.is_empty() {
+        check.error("S1003", &["services"], "a scenario needs at least one service or job", "nothing would run");
     }
 }
 
@@ -237,48 +245,6 @@ impl Check<'_> {
         });
     }
 
-    fn capacities(&mut self) {
-        for (name, capacity) in &self.plan.capacity {
-            self.within(&["capacity", name], |c| match capacity {
-                Capacity::Fargate(fargate) => c.fargate(fargate),
-                Capacity::FargateSpot(spot) => {
-                    c.within(&["launch"], |c| c.fargate(&spot.launch));
-                    c.at_least(&["interruptions_per_hour"], spot.interruptions_per_hour, 0.0);
-                    for (i, reclaim) in spot.reclaims.iter().enumerate() {
-                        c.within(&["reclaims", &format!("[{i}]")], |c| {
-                            c.happens(&["at"], reclaim.at);
-                            c.zones(&["zones"], &reclaim.zones);
-                        });
-                    }
-                }
-            });
-            if !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
-                let d = Diagnostic::warning("W0020", format!("no service uses the capacity `{name}`"))
-                    .at(self.key(&["capacity", name]))
-                    .label("has no effect");
-                self.report(&["capacity", name], d);
-            }
-        }
-    }
-
-    fn fargate(&mut self, fargate: &Fargate) {
-        self.above_zero(&["pull_bandwidth"], fargate.pull_bandwidth.get() as f64);
-        self.above_zero(&["unpack_bandwidth"], fargate.unpack_bandwidth.get() as f64);
-        if fargate.unavailable > 0.0 || !fargate.outages.is_empty() {
-            self.not_zero(&["retry_delay"], fargate.retry_delay);
-        }
-        if fargate.unavailable >= 1.0 {
-            self.warn("W0021", &["unavailable"], "no launch ever finds capacity", "every launch is refused");
-        }
-        for (i, outage) in fargate.outages.iter().enumerate() {
-            self.within(&["outages", &format!("[{i}]")], |c| {
-                c.happens(&["at"], outage.at);
-                c.not_zero(&["duration"], outage.duration);
-                c.zones(&["zones"], &outage.zones);
-            });
-        }
-    }
-
     fn objectives(&mut self) {
         let mut names: Vec<&str> = self.plan.services.keys().map(String::as_str).collect();
         if names.contains(&"cluster") {
@@ -290,9 +256,10 @@ impl Check<'_> {
             );
         }
         names.push("cluster");
+        names.extend(self.plan.jobs.keys().map(String::as_str));
         for (name, objectives) in &self.plan.objectives {
             let span = self.key(&["objectives", name]);
-            self.known(&["objectives", name], span, "service", name, &names);
+            self.known(&["objectives", name], span, "service or job", name, &names);
             self.within(&["objectives", name], |c| c.objective(name, objectives));
         }
     }
@@ -320,7 +287,12 @@ impl Check<'_> {
             }
         }
         let asks = o.availability.is_some() || o.breach_minutes.is_some() || latencies.iter().any(|(_, b)| b.is_some());
-        let silent = self.plan.services.get(name).is_some_and(|s| !super::has_traffic(s));
+        self.job_objective(name, o, asks);
+        let silent = self
+            .plan
+            .services
+            .get(name)
+            .is_some_and(|s| !has_traffic(s) && !super::is_called(self.plan, name) && s.worker.is_none());
         if asks && silent {
             self.warn("W0022", &[], format!("`{name}` has no traffic, so nothing is measured"), "no requests arrive");
         }

@@ -28,7 +28,8 @@ impl Check<'_> {
             match policy {
                 ScalingPolicy::TargetTracking(tracking) => {
                     let metric = tracking.predefined_metric_type;
-                    if let Some((_, first)) = tracked.iter().find(|(m, _)| *m == metric) {
+                    let same = tracked.iter().find(|(m, _)| Some(*m) == metric);
+                    if let (Some(metric), Some((_, first))) = (metric, same) {
                         let d = Diagnostic::error(
                             "S1012",
                             format!("Application Auto Scaling takes one target tracking policy for {metric}"),
@@ -38,10 +39,16 @@ impl Check<'_> {
                         .related(self.key(&["scaling", "policies", first]), "the first");
                         self.report(&path, d);
                     }
-                    tracked.push((metric, name));
+                    tracked.extend(metric.map(|m| (m, name.as_str())));
                     self.within(&path, |c| c.target_tracking(tracking, service));
                 }
                 ScalingPolicy::Step(step) => self.within(&path, |c| c.step_scaling(step, service)),
+                ScalingPolicy::Predictive(predictive) => {
+                    let others = scaling.policies.iter().take_while(|(n, _)| *n != name);
+                    let first =
+                        others.filter(|(_, p)| matches!(p, ScalingPolicy::Predictive(_))).map(|(n, _)| n).next();
+                    self.within(&path, |c| c.predictive(predictive, service, first.map(String::as_str)));
+                }
             }
         }
         for (name, action) in &scaling.scheduled_actions {
@@ -60,7 +67,24 @@ impl Check<'_> {
     fn target_tracking(&mut self, t: &TargetTracking, service: &Service) {
         use PredefinedMetric as M;
         self.above_zero(&["target_value"], t.target_value);
-        let metric = t.predefined_metric_type;
+        if let Some(custom) = &t.customized_metric_specification {
+            self.within(&["customized_metric_specification", "metrics"], |c| c.queries(&custom.metrics, service));
+        }
+        self.tracking_points(t);
+        let metric = match (t.predefined_metric_type, &t.customized_metric_specification) {
+            (Some(metric), None) => metric,
+            (None, Some(_)) => return,
+            (given, _) => {
+                let d = Diagnostic::error(
+                    "S1012",
+                    "target tracking takes a `predefined_metric_type` or a `customized_metric_specification`",
+                )
+                .at(self.key(&[]))
+                .label(if given.is_some() { "both are given" } else { "none is given" });
+                self.report(&[], d);
+                return;
+            }
+        };
         match metric {
             M::AlbRequestCountPerTarget if service.load_balancer.is_none() => {
                 self.error(
@@ -91,6 +115,10 @@ impl Check<'_> {
                 .label(format!("the service publishes every {} s", service.monitoring_resolution));
             self.report(&["predefined_metric_type"], d);
         }
+    }
+
+    /// The alarms' points and the low threshold.
+    fn tracking_points(&mut self, t: &TargetTracking) {
         self.range(&["scale_out_datapoints"], u64::from(t.scale_out_datapoints), 1, 100, "an alarm looks at");
         if let Some(n) = t.scale_in_datapoints {
             self.range(&["scale_in_datapoints"], u64::from(n), 1, 1_000, "an alarm looks at");
@@ -197,6 +225,9 @@ impl Check<'_> {
             );
         }
         let ecs = matches!(alarm.metric, Metric::CpuUtilization | Metric::MemoryUtilization);
+        let own = super::work::of_queue(alarm.metric)
+            || matches!(alarm.metric, Metric::RunningTaskCount | Metric::Expression);
+        self.custom_alarm(alarm, service);
         let resolution = if ecs { u64::from(service.monitoring_resolution) } else { 60 };
         if whole && secs > 0 && secs < resolution {
             self.error(
@@ -224,7 +255,7 @@ impl Check<'_> {
         if alarm.metric != Metric::TargetResponseTime && alarm.statistic != Statistic::Average {
             self.warn("W0053", &["statistic"], "`statistic` counts for TargetResponseTime only", "has no effect");
         }
-        if !ecs && service.load_balancer.is_none() {
+        if !ecs && !own && service.load_balancer.is_none() {
             self.error(
                 "S1012",
                 &["metric"],
@@ -249,17 +280,7 @@ impl Check<'_> {
         {
             self.error("S1040", &["schedule"], format!("the schedule is refused: {message}"), "not a schedule");
         }
-        if !zone_known {
-            let mut d = Diagnostic::error("S1040", format!("there is no time zone `{}`", action.timezone))
-                .at(self.at(&["timezone"]))
-                .label("expected an IANA name such as \"Europe/Berlin\"");
-            let names: Vec<String> = jiff::tz::db().available().map(|n| n.to_string()).collect();
-            if let Some(near) = crate::scenario::diagnostic::nearest(&action.timezone, names.iter().map(String::as_str))
-            {
-                d = d.help(format!("there is `{near}`"));
-            }
-            self.report(&["timezone"], d);
-        }
+        self.zone(&["timezone"], &action.timezone);
         match (action.min_capacity, action.max_capacity) {
             (None, None) => {
                 self.error(
@@ -275,5 +296,20 @@ impl Check<'_> {
         if let (Some(start), Some(end)) = (action.start_time, action.end_time) {
             self.ordered(&["start_time"], &["end_time"], start <= end);
         }
+    }
+
+    /// A time zone that must exist.
+    pub(super) fn zone(&mut self, path: &[&str], zone: &str) {
+        if jiff::tz::TimeZone::get(zone).is_ok() {
+            return;
+        }
+        let mut d = Diagnostic::error("S1040", format!("there is no time zone `{zone}`"))
+            .at(self.at(path))
+            .label("expected an IANA name such as \"Europe/Berlin\"");
+        let names: Vec<String> = jiff::tz::db().available().map(|n| n.to_string()).collect();
+        if let Some(near) = crate::scenario::diagnostic::nearest(zone, names.iter().map(String::as_str)) {
+            d = d.help(format!("there is `{near}`"));
+        }
+        self.report(path, d);
     }
 }

@@ -8,8 +8,8 @@ use crate::scenario::fargate::{fargate_size_valid, nearest_sizes};
 use crate::scenario::has_traffic;
 use crate::scenario::lang::list;
 use crate::scenario::model::{
-    Action, Condition, Container, ContainerHealthCheck, DeploymentController, DeploymentStrategy, EcsService, Service,
-    Switch, Task, ThresholdType,
+    Action, Condition, Container, ContainerHealthCheck, DeploymentController, DeploymentStrategy, EcsService,
+    SchedulingStrategy, Service, StrategyItem, Switch, Task, ThresholdType,
 };
 use crate::units::{Bytes, Cpu, print_bytes, print_cpu};
 
@@ -34,14 +34,18 @@ impl Check<'_> {
                 "20 or 60",
             );
         }
-        self.strategy(service);
-        self.within(&["task"], |c| c.task(&service.task));
+        self.strategy(&service.capacity);
+        let on_fargate = self.on_fargate(&service.capacity);
+        self.within(&["task"], |c| c.task(&service.task, on_fargate));
+        self.placement(name, service);
         self.requests(service);
         self.client(service);
+        self.calls(name, service);
         self.within(&["traffic"], |c| c.traffic(&service.traffic));
         if let Some(balancer) = &service.load_balancer {
             self.within(&["load_balancer"], |c| c.load_balancer(balancer));
         }
+        self.worker(service);
         self.scaling(service);
         for (alarm_name, alarm) in &service.alarms {
             self.within(&["alarms", alarm_name], |c| c.alarm(alarm, service));
@@ -50,10 +54,10 @@ impl Check<'_> {
         self.deployability(name, service);
     }
 
-    fn strategy(&mut self, service: &Service) {
+    pub(super) fn strategy(&mut self, capacity: &IndexMap<String, StrategyItem>) {
         let known: Vec<&str> = self.plan.capacity.keys().map(String::as_str).collect();
-        if service.capacity.is_empty() {
-            let message = "the service has to say on which capacity it runs";
+        if capacity.is_empty() {
+            let message = "a service or job has to say on which capacity it runs";
             let example = known.first().copied().unwrap_or("fargate");
             let d = Diagnostic::error("S1005", message)
                 .at(self.key(&[]))
@@ -62,11 +66,11 @@ impl Check<'_> {
             self.report(&["capacity"], d);
             return;
         }
-        if service.capacity.len() > 20 {
+        if capacity.len() > 20 {
             self.error("S1012", &["capacity"], "ECS takes at most 20 capacity providers in a strategy", "too many");
         }
         let mut with_base: Option<&str> = None;
-        for (name, item) in &service.capacity {
+        for (name, item) in capacity {
             let span = self.key(&["capacity", name]);
             self.known(&["capacity", name], span, "capacity", name, &known);
             self.range(&["capacity", name, "base"], u64::from(item.base), 0, 100_000, "ECS takes a");
@@ -82,7 +86,7 @@ impl Check<'_> {
                 with_base = with_base.or(Some(name));
             }
         }
-        if service.capacity.values().all(|i| i.weight == 0) {
+        if capacity.values().all(|i| i.weight == 0) {
             let d = Diagnostic::error("S1012", "no capacity has a weight above 0: ECS refuses such a strategy")
                 .at(self.at(&["capacity"]))
                 .label("all weights are 0")
@@ -91,12 +95,13 @@ impl Check<'_> {
         }
     }
 
-    fn task(&mut self, task: &Task) {
-        self.size(task);
-        let who = "Fargate takes a";
-        self.time(&["stop_timeout"], task.stop_timeout, 2, 120, who);
+    pub(super) fn task(&mut self, task: &Task, on_fargate: bool) {
+        if on_fargate {
+            self.size(task);
+            self.time(&["stop_timeout"], task.stop_timeout, 2, 120, "Fargate takes a");
+        }
         let storage = task.ephemeral_storage.get();
-        if !(20 << 30..=200 << 30).contains(&storage) {
+        if on_fargate && !(20 << 30..=200 << 30).contains(&storage) {
             self.error(
                 "S1010",
                 &["ephemeral_storage"],
@@ -114,7 +119,7 @@ impl Check<'_> {
         if task.concurrency == Some(0) {
             self.error("S1010", &["concurrency"], "a task that works on no request serves none", "at least 1");
         }
-        if task.startup_cpu > task.cpu {
+        if task.startup_cpu > task.cpu && task.cpu_hard_limit {
             self.warn(
                 "W0030",
                 &["startup_cpu"],
@@ -125,7 +130,7 @@ impl Check<'_> {
         if let Some(check) = &task.health_check {
             self.within(&["health_check"], |c| c.container_health(check));
         }
-        self.containers(task);
+        self.containers(task, on_fargate);
     }
 
     fn size(&mut self, task: &Task) {
@@ -159,13 +164,15 @@ impl Check<'_> {
         self.time(&["start_period"], check.start_period, 0, 300, who);
     }
 
-    fn containers(&mut self, task: &Task) {
+    fn containers(&mut self, task: &Task, on_fargate: bool) {
         for (name, container) in &task.containers {
             self.within(&["containers", name], |c| {
                 if name == MAIN {
                     c.error("S1004", &[], "`main` is the name of the implied container", "choose another name");
                 }
-                c.time(&["start_timeout"], container.start_timeout, 2, 120, "Fargate takes a");
+                if on_fargate {
+                    c.time(&["start_timeout"], container.start_timeout, 2, 120, "Fargate takes a");
+                }
                 if !(0..=255).contains(&container.exit_code) {
                     c.error("S1010", &["exit_code"], "an exit code is 0 to 255", "0 to 255");
                 }
@@ -199,7 +206,7 @@ impl Check<'_> {
             );
         }
         let cpu: Cpu = task.containers.values().map(|c| c.cpu_burn).sum();
-        if cpu >= task.cpu && task.cpu > Cpu::ZERO && !task.containers.is_empty() {
+        if cpu >= task.cpu && task.cpu > Cpu::ZERO && task.cpu_hard_limit && !task.containers.is_empty() {
             self.error("S1011", &["containers"], "the containers burn all of the task's CPU", "`cpu_burn` together");
         }
         self.cycles(&task.containers);
@@ -282,7 +289,7 @@ impl Check<'_> {
         for (name, class) in &service.requests {
             self.within(&["requests", name], |c| c.at_least(&["weight"], class.weight, 0.0));
         }
-        if !has_traffic(service) {
+        if !has_traffic(service) && service.worker.is_none() {
             return;
         }
         if service.requests.is_empty() {
@@ -318,6 +325,7 @@ impl Check<'_> {
 
     fn ecs(&mut self, ecs: &EcsService, service: &Service) {
         let d = &ecs.deployment_configuration;
+        let daemon = ecs.scheduling_strategy == SchedulingStrategy::Daemon;
         self.range(
             &["health_check_grace_period_seconds"],
             u64::from(ecs.health_check_grace_period_seconds),
@@ -345,7 +353,7 @@ impl Check<'_> {
         self.within(&["deployment_configuration"], |c| {
             c.range(&["minimum_healthy_percent"], u64::from(d.minimum_healthy_percent), 0, 100, "ECS takes a");
             c.range(&["maximum_percent"], u64::from(d.maximum_percent), 100, 100_000, "ECS takes a");
-            if d.minimum_healthy_percent == 100 && d.maximum_percent == 100 {
+            if d.minimum_healthy_percent == 100 && d.maximum_percent == 100 && !daemon {
                 c.error(
                     "S1012",
                     &["maximum_percent"],
@@ -406,6 +414,9 @@ impl Check<'_> {
             let n = u64::from(count);
             n > 0 && n * max / 100 <= n && (n * min).div_ceil(100) >= n
         };
+        if service.ecs.scheduling_strategy == SchedulingStrategy::Daemon {
+            return; // Its bounds are those of each instance.
+        }
         let rolling =
             service.ecs.deployment_controller == DeploymentController::Ecs && d.strategy == DeploymentStrategy::Rolling;
         if !rolling {

@@ -185,7 +185,7 @@ impl Check<'_> {
         }
         for (name, policy) in service.scaling.iter().flat_map(|s| &s.policies) {
             if let ScalingPolicy::TargetTracking(t) = policy
-                && t.predefined_metric_type == PredefinedMetric::AlbRequestCountPerTarget
+                && t.predefined_metric_type == Some(PredefinedMetric::AlbRequestCountPerTarget)
             {
                 self.error(
                     "S1012",
