@@ -47,6 +47,7 @@ pub(crate) const ALL: &[Example] =
         example!("fargate-spot"),
         example!("queue-workers"),
         example!("nightly-batch"),
+        example!("fargate-vs-ec2"),
         example!(
             "policy-shootout",
             &[
