@@ -485,14 +485,14 @@ fn a_rule_is_some_seconds_late_and_run_task_is_at_once() {
 fn what_aws_would_refuse_is_refused_in_words() {
     let base = "[simulation]\nduration = \"30m\"\n[queues.q]\n@queue\n[services.w]\nworker = { queue = \"q\" @worker }\n\
          task = { cpu = 256, memory = \"512 MB\" @task }\nrequests.m = { cpu_time = \"5ms\" }\n@service\n\
-         [jobs.j]\nschedules.s = { @schedule }\ntask = { cpu = 256, memory = \"512 MB\" }\nwork = { @work }\n@more\n";
+         [jobs.j]\nschedules.s = { @schedule }\ntask = { cpu = 256, memory = \"512 MB\" }\nwork = { @do }\n@more\n";
     let good = [
         ("@queue", ""),
         ("@worker", ""),
         ("@task", ""),
         ("@service", ""),
         ("@schedule", "type = \"run_task\", at = \"1m\""),
-        ("@work", "runs_for = \"10s\""),
+        ("@do", "runs_for = \"10s\""),
         ("@more", ""),
     ];
     let filled = |changes: &[(&str, &str)]| {
@@ -542,7 +542,7 @@ fn what_aws_would_refuse_is_refused_in_words() {
             )],
             "there is `Europe/Berlin`",
         ),
-        (vec![("@work", "failure_rate = 0.5".to_owned())], "does nothing"),
+        (vec![("@do", "failure_rate = 0.5".to_owned())], "does nothing"),
         (vec![("@more", "[objectives.j]\ndone_by_deadline = \">= 99 %\"".to_owned())], "has no `deadline`"),
         (vec![("@more", "[objectives.w]\ndone_by_deadline = \">= 99 %\"".to_owned())], "only a job"),
         (vec![("@more", "[objectives.j]\nlatency_p99 = \"<= 1 s\"".to_owned())], "is a job"),
@@ -552,4 +552,27 @@ fn what_aws_would_refuse_is_refused_in_words() {
         let found = from_text("bad", &text).map(|_| ()).expect_err(says).render(false);
         assert!(found.contains(says), "expected {says:?} in\n{found}");
     }
+}
+
+#[test]
+fn run_task_on_instances_waits_where_managed_scaling_brings_some_and_fails_where_nothing_does() {
+    let run = |more: &str| {
+        let text = format!(
+            "[simulation]\nduration = \"40m\"\ninterval = \"1m\"\n\
+             [capacity.fleet]\ntype = \"ec2\"\ninstance_types = [\"m6i.large\"]\nmin_size = 1\nmax_size = 4\n{more}\n\
+             [jobs.j]\ntask = {{ cpu = 1024, memory = \"2 GB\" }}\nwork.runs_for = \"5m\"\n\
+             schedules.call = {{ type = \"run_task\", at = \"5m\", count = 6 }}\n"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let s = simulate(&text, Some(folder.path()));
+        (s.jobs["j"].clone(), words(folder.path(), "tasks.csv", "stop_reason"))
+    };
+    // Two tasks of one vCPU find room on the instance that there is.
+    let (fixed, reasons) = run("managed_scaling.status = \"DISABLED\"");
+    assert_eq!((fixed.succeeded, fixed.failed), (2, 4), "{reasons:?}");
+    assert_eq!(reasons.iter().filter(|r| r.starts_with("RESOURCE")).count(), 4);
+    let (managed, _) = run("");
+    assert_eq!((managed.succeeded, managed.failed), (6, 0));
+    let wait = managed.wait.expect("they ran");
+    assert!(wait.max_s > 60.0, "instances take their time: {wait:?}");
 }
