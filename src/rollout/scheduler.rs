@@ -575,7 +575,9 @@ impl<'a> Pass<'a> {
             let group = &self.old[at].1;
             let mut grid = Grid::new(self.spec, &self.obs.nodes, group.good_tasks());
             let (good, healthy) = (group.good(), group.healthy.len() as u32);
-            let unneeded = good.saturating_sub(wanted).min(good - healthy);
+            // Only those that are not healthy: what follows takes the healthy ones, within the budget.
+            let others = group.pending.iter().chain(&group.no_verdict).filter(|t| !t.protected).count() as u32;
+            let unneeded = good.saturating_sub(wanted).min(others);
             gone += self.stop_classes(unneeded, StopReason::OldRevision, &mut grid, Some(at));
             let n = self.budget.may_stop_healthy.min(healthy);
             let open: Vec<&TaskView> = self.old[at].1.healthy.iter().copied().filter(|t| !t.protected).collect();

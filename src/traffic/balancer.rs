@@ -189,7 +189,7 @@ impl Balancer {
     }
 
     /// Chooses a target; `None` when there is none that may have traffic. `draw` belongs to the attempt.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pick(&mut self, targets: &mut Targets, now: u64, draw: impl FnOnce() -> Draw) -> Option<u32> {
         if self.dirty {
             self.refresh(targets);

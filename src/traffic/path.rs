@@ -182,15 +182,21 @@ impl DataPlane {
     pub(super) fn send(&mut self, q: &mut impl Agenda, at: u32) {
         let r = &self.requests[at];
         if self.fronts[usize::from(r.front)].plain {
-            self.send_to_balancer(q, at);
+            self.balance(q, at);
         } else {
             self.send_specially(q, at);
         }
     }
 
-    /// An attempt is sent to the balancer, which chooses a target.
-    #[inline]
+    /// An attempt that is no plain one is sent to the balancer all the same.
+    #[inline(never)]
     pub(super) fn send_to_balancer(&mut self, q: &mut impl Agenda, at: u32) {
+        self.balance(q, at);
+    }
+
+    /// The balancer chooses a target for an attempt. Part of the hot path, which is one function.
+    #[inline(always)]
+    fn balance(&mut self, q: &mut impl Agenda, at: u32) {
         let now = q.now().as_nanos();
         let r = &mut self.requests[at];
         r.sent = now;
@@ -225,12 +231,18 @@ impl DataPlane {
             self.no_target(q, at);
             return;
         };
-        self.deliver(q, at, server, true);
+        self.hand_over(q, at, server, true);
+    }
+
+    /// An attempt reaches a server by another way than the usual one.
+    #[inline(never)]
+    pub(super) fn deliver(&mut self, q: &mut impl Agenda, at: u32, server: u32, balanced: bool) {
+        self.hand_over(q, at, server, balanced);
     }
 
     /// An attempt reaches a server: it is worked on, waits in the accept queue, or is refused.
-    #[inline]
-    pub(super) fn deliver(&mut self, q: &mut impl Agenda, at: u32, server: u32, balanced: bool) {
+    #[inline(always)]
+    fn hand_over(&mut self, q: &mut impl Agenda, at: u32, server: u32, balanced: bool) {
         let now = q.now().as_nanos();
         let r = &mut self.requests[at];
         let front = r.front;
@@ -263,6 +275,7 @@ impl DataPlane {
     }
 
     /// A server does not take an attempt.
+    #[inline(never)]
     fn refused(&mut self, q: &mut impl Agenda, at: u32, balanced: bool) {
         let r = self.requests[at];
         let front = &self.fronts[usize::from(r.front)];
@@ -282,6 +295,7 @@ impl DataPlane {
     }
 
     /// There is no target for an attempt.
+    #[inline(never)]
     pub(super) fn no_target(&mut self, q: &mut impl Agenda, at: u32) {
         let r = self.requests[at];
         let front = &self.fronts[usize::from(r.front)];
@@ -554,10 +568,7 @@ impl DataPlane {
         let seen = now.saturating_add(travel);
         let timeout = front.client.timeout;
         if front.is_call() {
-            totals.inner_response_bytes += class.response_bytes;
-            totals.direct_bytes += if front.balanced { 0 } else { class.response_bytes };
-            let end = if error { AttemptEnd::Error } else { AttemptEnd::Answered };
-            self.attempt_over(q, &r, end);
+            self.call_answered(q, &r, error);
         }
         if let Some(timeout) = timeout
             && seen > r.sent.saturating_add(timeout)
@@ -579,6 +590,16 @@ impl DataPlane {
                 self.tell(q, &r, seen, None);
             }
         }
+    }
+
+    /// An attempt of a call has its answer.
+    #[inline(never)]
+    fn call_answered(&mut self, q: &mut impl Agenda, r: &Request, error: bool) {
+        let bytes = self.classes[r.class as usize].response_bytes;
+        let totals = &mut self.services[usize::from(r.service)].totals;
+        totals.inner_response_bytes += bytes;
+        totals.direct_bytes += if self.fronts[usize::from(r.front)].balanced { 0 } else { bytes };
+        self.attempt_over(q, r, if error { AttemptEnd::Error } else { AttemptEnd::Answered });
     }
 
     /// An attempt has failed; its client sees it at `seen`, and tries again or not. With `keep` the record
@@ -646,6 +667,7 @@ impl DataPlane {
     }
 
     /// Tells who waits for a request that it has ended, well or for the given reason; he sees it at `seen`.
+    #[inline(never)]
     fn tell(&mut self, q: &mut impl Agenda, r: &Request, seen: u64, failure: Option<Failure>) {
         if r.caller & CALL == 0 {
             self.think(q, r.caller, seen);
