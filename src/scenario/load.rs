@@ -172,7 +172,7 @@ impl Loader {
         let plan = self.read(&root)?;
         let inputs = read_inputs(&plan, &root, &mut self.files, &mut self.found);
         self.check_origin(origin.as_ref());
-        validate(&plan, &root, options, &mut self.found);
+        validate(&plan, &root, origin.is_some(), options, &mut self.found);
         let name = origin_word(origin.as_ref(), "scenario").unwrap_or_else(|| name.to_owned());
         let variant = match chosen {
             BASE => origin_word(origin.as_ref(), "variant").unwrap_or_else(|| BASE.to_owned()),

@@ -24,8 +24,9 @@ use crate::kernel::SimDuration;
 use crate::units::print_duration;
 
 /// Checks a plan that has the right shape. `root` is what was written, for the places.
-pub(crate) fn validate(plan: &Plan, root: &Node, options: &LoadOptions, found: &mut Diagnostics) {
-    let mut check = Check { plan, root, options, out: &mut found.items, path: Vec::new() };
+/// `resolved` says that a run wrote it, with every default filled in.
+pub(crate) fn validate(plan: &Plan, root: &Node, resolved: bool, options: &LoadOptions, found: &mut Diagnostics) {
+    let mut check = Check { plan, root, resolved, options, out: &mut found.items, path: Vec::new() };
     check.simulation();
     check.cluster();
     check.capacities();
@@ -52,6 +53,7 @@ const MAX_DURATION: SimDuration = SimDuration::from_secs(10 * 366 * 86_400);
 struct Check<'a> {
     plan: &'a Plan,
     root: &'a Node,
+    resolved: bool,
     options: &'a LoadOptions,
     out: &'a mut Vec<Diagnostic>,
     path: Vec<String>,
@@ -72,8 +74,9 @@ impl Check<'_> {
         locate::key(self.root, &self.full(path))
     }
 
+    /// Whether someone wrote this key. In a resolved plan every key stands, and nobody meant any of them.
     fn is_written(&self, path: &[&str]) -> bool {
-        locate::is_written(self.root, &self.full(path))
+        !self.resolved && locate::is_written(self.root, &self.full(path))
     }
 
     fn report(&mut self, path: &[&str], d: Diagnostic) {
