@@ -239,7 +239,8 @@ impl Slow {
                     }
                 }
             }
-            let period_ends = quotas && step == to_boundary;
+            // What is used up with the period is used up at its end.
+            let period_ends = quotas && to_boundary - step < 1e-2;
             self.now = if period_ends { boundary } else { self.now + step };
             let now = self.now;
             for (i, s) in self.servers.iter_mut().enumerate() {
@@ -497,6 +498,21 @@ fn a_faster_node_does_more_in_the_same_cpu_time() {
     w.run(2 * SECOND);
     let ends: Vec<u64> = w.done.iter().map(|d| d.1 / 1_000_000).collect();
     assert_eq!(ends, [800, 1_000, 1_250]);
+}
+
+#[test]
+fn a_fault_of_the_network_leaves_a_server_on_its_node() {
+    let mut w = world("");
+    let node = w.node(Cpu::from_vcpus(1), 1.0, None);
+    let [a, b] = [512, 512].map(|weight| w.open(node, weight));
+    for server in [a, b] {
+        w.job(server, 0, SECOND);
+    }
+    w.run(SECOND);
+    w.plane.set_network(a, 0.5, SimDuration::from_millis(5));
+    w.run(3 * SECOND);
+    assert_eq!(w.done.iter().map(|d| d.1).collect::<Vec<_>>(), [2 * SECOND, 2 * SECOND]);
+    assert!((w.used(a) - 1.0).abs() < 1e-9 && (w.used(b) - 1.0).abs() < 1e-9);
 }
 
 /// Probability that an arrival waits in M/M/n at `load` erlangs.

@@ -204,6 +204,11 @@ pub fn decide(group: &Ec2, memory: &GroupMemory, observed: &GroupObservation) ->
     let in_service = members.iter().filter(|m| m.life == LifeCycle::InService).count() as u32;
 
     let surplus = count.saturating_sub(observed.desired);
+    // A launch for the balance of zones that found nothing is given up: elsewhere it would balance nothing.
+    while memory.replacing.len() > surplus as usize {
+        let Some(at) = memory.replacing.iter().rposition(|(_, why)| *why == ReplaceReason::Zones) else { break };
+        memory.replacing.remove(at);
+    }
     let replaced = memory.replacing.len() as u32;
     if surplus > replaced {
         // Scale-in: those that were to go anyway are among the first.
@@ -497,6 +502,19 @@ mod tests {
         members.retain(|m| m.candidate.node != d.terminations[0].node);
         let (d, _) = decide(&group, &memory, &seen(4, 2, members));
         assert_eq!(d, GroupDecision::default());
+    }
+
+    #[test]
+    fn a_zone_that_gives_nothing_is_not_balanced_to() {
+        let group = group();
+        let members: Vec<Member> = (0..6).map(|i| member(i, i % 2, OD)).collect();
+        let mut observed = seen(6, 3, members);
+        let (d, memory) = decide(&group, &GroupMemory::default(), &observed);
+        assert_eq!((zones_of(&d), memory.replacing.len()), (vec![2, 2], 2));
+        // Nothing came of it, and the zone is shut for a while.
+        observed.zones[2].usable = false;
+        let (d, memory) = decide(&group, &memory, &observed);
+        assert_eq!((d, memory), (GroupDecision::default(), GroupMemory::default()));
     }
 
     #[test]

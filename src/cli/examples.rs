@@ -49,6 +49,7 @@ pub(crate) const ALL: &[Example] =
         example!("zone-loss"),
         example!("queue-workers"),
         example!("nightly-batch"),
+        example!("fargate-vs-ec2"),
         example!(
             "policy-shootout",
             &[

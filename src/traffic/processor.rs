@@ -180,7 +180,7 @@ impl Clock {
 
     /// Changes the kind of the server; the cores of both must be the same.
     pub(super) fn set_kind(&mut self, kind: u32) {
-        self.tag = (self.tag & ODD) | kind;
+        self.tag = (self.tag & (ODD | SHARED | FLOWING)) | kind;
     }
 
     #[inline]
