@@ -43,6 +43,9 @@ mod purpose {
 /// Occurrences that the summary lists; what comes after them stands in `decisions.csv` only.
 const LISTED: usize = 200;
 
+/// Time after a remedy in which an incident that ends was ended by it.
+const REMEDY_REACH: SimDuration = SimDuration::from_secs(30);
+
 /// A fault of the plan while the simulation runs.
 #[derive(Debug)]
 struct FaultRuntime<'p> {
@@ -76,6 +79,8 @@ pub(super) struct Faults<'p> {
     pub(super) unlisted: u64,
     /// When what was active, for the breakdown of incidents.
     pub(super) times: Vec<FaultTime>,
+    /// When something else than a launch may have ended an incident: a fault was over, DNS or a shift left a zone out.
+    remedies: Vec<SimTime>,
     /// Addresses that tasks hold, by zone.
     addresses: Vec<u32>,
     /// What is remembered of losses, by service.
@@ -129,9 +134,23 @@ impl<'p> Faults<'p> {
             occurrences: Vec::new(),
             unlisted: 0,
             times: Vec::new(),
+            remedies: Vec::new(),
             addresses: vec![0; plan.cluster.zones as usize],
             losses: vec![Loss::default(); plan.services.len()],
         }
+    }
+
+    /// Something may end an incident now.
+    fn remedied(&mut self, now: SimTime) {
+        if self.remedies.len() >= LISTED {
+            self.remedies.drain(..LISTED / 2);
+        }
+        self.remedies.push(now);
+    }
+
+    /// Whether an incident that ended at `end` was ended by something else than a launch.
+    pub(super) fn ended_otherwise(&self, end: SimTime, interval: SimDuration) -> bool {
+        self.remedies.iter().any(|&t| t <= end + interval && end <= t + REMEDY_REACH)
     }
 
     fn active(&self) -> impl Iterator<Item = &FaultRuntime<'p>> {
@@ -306,6 +325,7 @@ impl Simulation<'_> {
             FaultStep::Noticed => self.fault_noticed(index),
             FaultStep::DnsFailover => {
                 if std::mem::take(&mut self.faults.list[index].entry_lost) {
+                    self.faults.remedied(self.queue.now());
                     self.share_entries();
                     self.fault_row(
                         index,
@@ -435,6 +455,7 @@ impl Simulation<'_> {
                 (hit, format!("{} is slow ({}): {} there", zone_names(&s.zones), parts.join(", "), tasks(hit)))
             }
             Fault::ZonalShift(s) => {
+                self.faults.remedied(now);
                 let hit = self.refresh_targets(&[s.zone]);
                 let whose = or_all(&s.services, "all services");
                 (
@@ -580,6 +601,12 @@ impl Simulation<'_> {
             Fault::DependencySlowdown(d) => self.refresh_slowness(d),
             Fault::Quota(_) => self.refresh_quotas(),
             _ => {}
+        }
+        if matches!(
+            plan,
+            Fault::ZoneOutage(_) | Fault::SlowZone(_) | Fault::DependencySlowdown(_) | Fault::HealthCheckFailure(_)
+        ) {
+            self.faults.remedied(now);
         }
         if shifted {
             self.refresh_targets(zones_of(plan));
@@ -807,6 +834,7 @@ impl Simulation<'_> {
             self.faults.occurrences.push(shift);
         }
         let zones = zones_of(f.plan);
+        self.faults.remedied(now);
         let hit = self.refresh_targets(zones);
         let text = format!(
             "zonal autoshift takes {} out of the load balancer of {}",

@@ -320,11 +320,14 @@ impl Simulation<'_> {
     /// Writes down an incident that has ended.
     pub(super) fn close_incident(&mut self, service: ServiceId, closed: &Closed) {
         let spans = self.spans(service, closed);
+        // Where a fault was over, or traffic left a bad zone, no replacement ended it.
+        let otherwise = self.faults.ended_otherwise(closed.end, self.plan.simulation.interval);
         let record = &mut self.recorder.services[service.index()];
         let ended_by = record
             .chains
             .iter()
             .filter(|c| c.healthy_at > closed.start && c.healthy_at <= closed.end + SimDuration::from_secs(30))
+            .filter(|c| c.data_end.is_some() || !otherwise)
             .max_by_key(|c| c.healthy_at)
             .copied();
         record.chains.retain(|c| c.healthy_at > closed.end);
