@@ -43,16 +43,7 @@ impl Simulation<'_> {
         if let Some(group) = self.group_mut(capacity) {
             group.waiting.push(task);
         }
-        if gives_up || self.job_of(self.cluster.task(task).service).is_none() {
-            self.wake_placement(capacity);
-            return;
-        }
-        // RunTask where nothing brings instances: there is room at once, or the task fails.
-        self.on_place(capacity);
-        if self.group(capacity).is_some_and(|g| g.waiting.contains(&task)) {
-            self.give_up(task);
-            self.tasks[task.index()].stop_reason = "RESOURCE: no container instance has room for the task".into();
-        }
+        self.wake_placement(capacity);
     }
 
     /// Whether tasks wait in PROVISIONING for instances that are to come.
