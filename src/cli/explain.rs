@@ -23,7 +23,7 @@ const PAGES: &[Page] = &[
          tasks.csv         one row per task: when it entered each state, why it stopped, what it cost\n\
          dependencies.csv  per dependency and interval: calls, connections, wait (where there are any)\n\
          nodes.csv         one row per node; a Fargate task is one\n\
-         capacity.csv      per capacity of instances and interval: instances, tasks that wait, how full they are\n\
+         capacity.csv      per group of instances and interval: instances, tasks that wait, packing\n\
          decisions.csv     one row per decision: what was seen, how old it was, what bound it, why\n\
          decisions.jsonl   the same with the complete observation and memory of the controller\n\
          deployments.csv   one row per step of each deployment\n\

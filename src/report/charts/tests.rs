@@ -144,7 +144,7 @@ fn charts_are_drawn_from_the_files_alone() {
             let png = fs::read(folder.join("charts").join(format!("{chart}.png"))).expect("PNG");
             assert!(png.starts_with(b"\x89PNG") && png.len() > 10_000, "{chart}");
         }
-        assert_eq!(fs::read_dir(&folder).expect("folder").count(), 10, "eight tables, the summary and the charts");
+        assert_eq!(fs::read_dir(&folder).expect("folder").count(), 11, "nine tables, the summary and the charts");
         let svg = fs::read(overview_path(&folder)).expect("SVG");
         write_charts(&folder, LatencyScale::Auto).expect("again");
         assert_eq!(fs::read(overview_path(&folder)).expect("SVG"), svg, "equal files give equal pictures");
