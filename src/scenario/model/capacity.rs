@@ -316,22 +316,6 @@ table! {
         pub enable_spot_instance_draining: bool = false,
         /// The account setting `awsvpcTrunking`: more tasks with a network interface each, on the types that support it.
         pub awsvpc_trunking: bool = false,
-        /// `ECS_IMAGE_PULL_BEHAVIOR`.
-        pub image_pull_behavior: ImagePullBehavior = ImagePullBehavior::Default,
-    }
-}
-
-words! {
-    /// When an image is pulled.
-    pub enum ImagePullBehavior {
-        /// For each task; the layers that are there already are not pulled again. A cached image serves when the pull fails.
-        Default = "default",
-        /// For each task; the task fails when the pull fails.
-        Always = "always",
-        /// Once on an instance.
-        Once = "once",
-        /// Never when the image is there.
-        PreferCached = "prefer-cached",
     }
 }
 
