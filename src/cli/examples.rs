@@ -50,6 +50,7 @@ pub(crate) const ALL: &[Example] =
         example!("queue-workers"),
         example!("nightly-batch"),
         example!("fargate-vs-ec2"),
+        example!("spot-storm"),
         example!(
             "policy-shootout",
             &[

@@ -3,8 +3,9 @@
 //! How a trace is predicted. `SpotMarket` runs one pool for a long time with the losses per instance-hour
 //! and the availability that the case's own totals give (days, losses, instance-hours: two numbers, by which the
 //! interruption rate and the mean shortage are set); the process is read as the trace was, every `gap_s`.
-//! Everything else is fixed for all cases: the shape of the up-times is fitted on the seven long traces of p3.2xlarge (of
-//! February 2023, sky_avail_02-15-2023_*, and sky_avail_10-26-2022_us-west-2b_v100_1) over a coarse grid: burstiness 2.5 of 2 to 3.5, burst period 12 h of 4 to 12;
+//! Everything else is fixed for all cases: the shape of the up-times is fitted on the seven long traces of p3.2xlarge
+//! (February 2023, sky_avail_02-15-2023_*, and sky_avail_10-26-2022_us-west-2b_v100_1) over a coarse grid: burstiness
+//! 2.5 of 2 to 3.5, burst period 12 h of 4 to 12;
 //! shocks shared with other pools are left out, since the trace of one pool does not tell them; shortages
 //! are exponential; a fleet of one loses its instance at each interruption of its pool, a larger one each instance
 //! with the default chance; a lost instance is launched again as soon as the pool is not short.
@@ -36,7 +37,7 @@ const TYPE: &str = "r5.16xlarge";
 const BURSTINESS: f64 = 2.5;
 const BURST_HOURS: u64 = 12;
 /// Simulated hours of a prediction.
-const LONG: f64 = 48_000.0;
+const LONG: f64 = 24_000.0;
 /// Simulated traces of a case's own length.
 const TRACES: u64 = 120;
 

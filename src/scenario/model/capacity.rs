@@ -381,7 +381,7 @@ table! {
         /// Share that are shocks of the instance family in the zone. Not published: an assumption.
         pub family_correlation: f64 as Share = 0.2,
         /// How uneven interruptions come: standard deviation of the logarithm of their intensity, which changes each
-        /// `burst_period`. 0: evenly. Measured up-times are heavy-tailed: 3 and a period of 12 h fit traces of p3.2xlarge of 2023
+        /// `burst_period`. 0: evenly. Measured up-times are heavy-tailed: 2.5 and a period of 12 h fit traces of p3.2xlarge of 2023
         /// (SkyPilot).
         pub burstiness: f64 = 0.0,
         /// How long an intensity lasts.
