@@ -37,7 +37,7 @@ const TYPE: &str = "r5.16xlarge";
 const BURSTINESS: f64 = 2.5;
 const BURST_HOURS: u64 = 12;
 /// Simulated hours of a prediction.
-const LONG: f64 = 24_000.0;
+const LONG: f64 = 48_000.0;
 /// Simulated traces of a case's own length.
 const TRACES: u64 = 120;
 
