@@ -298,7 +298,7 @@ impl Pool {
             if !trace.repeat || length.is_zero() || SimTime::ZERO.saturating_add(offset) > until {
                 break;
             }
-            offset = offset + length;
+            offset += length;
         }
         let root = self.root.of(u64::MAX);
         for (index, (at, count)) in holds.iter().enumerate().filter(|(_, h)| h.0 <= until) {
