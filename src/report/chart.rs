@@ -228,6 +228,9 @@ impl Drawing for Figure {
     }
 }
 
+/// Room between the words of two bands.
+const GAP: f64 = 14.0;
+
 /// The letters of marks and the words of bands stand between the head and the first panel.
 fn draw_letters<DB: DrawingBackend>(pen: &Pen<'_, DB>, figure: &Figure, first: f64, x: &dyn Fn(f64) -> f64) -> Drawn {
     let y = first - PANEL_HEAD - 1.0;
@@ -256,8 +259,8 @@ fn draw_letters<DB: DrawingBackend>(pen: &Pen<'_, DB>, figure: &Figure, first: f
         taken.sort_by(|a, b| a.0.total_cmp(&b.0));
         for (l, r) in &taken {
             // Behind what stands there already, as long as that is still within the band.
-            if place + width >= *l && place <= *r && r + 4.0 < to {
-                place = r + 4.0;
+            if place + width >= *l && place <= *r && r + GAP < to {
+                place = r + GAP;
             }
         }
         let free = taken.iter().all(|(l, r)| place + width < *l || place > *r);

@@ -543,9 +543,11 @@ fn fault_bands(summary: &Summary, bands: &mut Vec<Band>, marks: &mut Vec<Mark>) 
     let end = summary.meta.duration_s;
     for f in summary.faults.iter().take(FAULT_BANDS) {
         let to = f.end_s.unwrap_or(end).min(end);
-        bands.push(Band { from: f.start_s, to, color: ORANGE, opacity: 0.16, label: f.name.clone() });
+        // A shift is a remedy.
+        let color = if f.kind.starts_with("zonal_") { GREEN } else { ORANGE };
+        bands.push(Band { from: f.start_s, to, color, opacity: 0.16, label: f.name.clone() });
         let text = format!("{} · {}: {}", duration(f.start_s), f.name, f.text);
-        marks.push(Mark { time: f.start_s, letter: String::new(), text, color: ORANGE });
+        marks.push(Mark { time: f.start_s, letter: String::new(), text, color });
     }
 }
 
