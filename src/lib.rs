@@ -2,7 +2,7 @@
 //!
 //! Floors, from the ground up (a module uses only floors below its own): `kernel`; `units`; `catalog`;
 //! `scenario`; `manifest`; `cluster`, `traffic`, `telemetry`, `billing`; `scaling`, `rollout`,
-//! `placement`, `capacity`; `output`; `simulation`; `experiment`; `report`; `cli`.
+//! `placement`, `capacity`, `kubernetes`; `output`; `simulation`; `experiment`; `report`; `cli`.
 
 pub mod billing;
 pub mod capacity;
@@ -11,6 +11,7 @@ pub mod cli;
 pub mod cluster;
 pub mod experiment;
 pub mod kernel;
+pub mod kubernetes;
 pub mod output;
 pub mod placement;
 pub mod report;
