@@ -2,4 +2,6 @@
 //! real algorithm. As everywhere on this floor, a decision is a pure function of specification, memory and
 //! observation; the simulation carries it out.
 
+pub mod hpa;
+pub mod kubelet;
 pub mod object;
