@@ -2,4 +2,7 @@
 //! real algorithm. As everywhere on this floor, a decision is a pure function of specification, memory and
 //! observation; the simulation carries it out.
 
+pub mod deployment;
+pub mod int_or_percent;
 pub mod object;
+pub mod replica_set;
