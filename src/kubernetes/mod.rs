@@ -3,6 +3,7 @@
 //! observation; the simulation carries it out.
 
 pub mod deployment;
+pub mod disruption_budget;
 pub mod int_or_percent;
 pub mod object;
 pub mod replica_set;
