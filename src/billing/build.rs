@@ -9,7 +9,10 @@ use super::meter::{
     Usage,
 };
 use crate::catalog::{Arch, Catalog, EC2, Price, PricePoint};
-use crate::scenario::model::{Architecture, Billing, Capacity, Egress, Service};
+use crate::scenario::fargate::pod_size;
+use crate::scenario::model::{
+    Architecture, Billing, Capacity, Cluster, Egress, EksSupport, KubeServiceType, Orchestrator, Service, Task,
+};
 use crate::units::{CapacityId, ServiceId, Usd};
 
 /// A percentage in millionths.
@@ -72,7 +75,12 @@ impl Builder<'_> {
         if capacity.instances().is_some() {
             return Ok(None);
         }
-        let task = &service.task;
+        let task = &match capacity {
+            Capacity::FargateProfile(_) => {
+                Task { cpu: pod_size(service).0, memory: pod_size(service).1, ..service.task.clone() }
+            }
+            _ => service.task.clone(),
+        };
         if !task.cpu.parts().is_multiple_of(125) || !task.memory.get().is_multiple_of(1 << 20) {
             return Err(BillingError::Size { service: name.to_string() });
         }
@@ -80,10 +88,7 @@ impl Builder<'_> {
             Architecture::X86 => Arch::X86,
             Architecture::Arm => Arch::Arm,
         };
-        let spot = match capacity {
-            Capacity::FargateSpot(_) => true,
-            Capacity::Fargate(_) | Capacity::Ec2(_) | Capacity::ManagedInstances(_) => false,
-        };
+        let spot = matches!(capacity, Capacity::FargateSpot(_));
         let (vcpu, memory) = match spot {
             false => (Item::FargateVcpu, Item::FargateMemory),
             true => (Item::FargateSpotVcpu, Item::FargateSpotMemory),
@@ -118,6 +123,8 @@ impl Builder<'_> {
         let owner = (Owner::Service(id), None);
         let alb = match &service.load_balancer {
             None => None,
+            // kube-proxy is no load balancer that costs.
+            Some(_) if service.kubernetes.service.r#type == Some(KubeServiceType::ClusterIp) => None,
             Some(_) => {
                 standing.push((self.entry(Item::Alb, owner, ("elb", "alb_hour"), HOUR_NS)?, 1));
                 standing.push((self.entry(Item::AlbIpv4, owner, ("vpc", "public_ipv4_hour"), HOUR_NS)?, zones));
@@ -149,6 +156,23 @@ impl Builder<'_> {
             )?,
             pending: Usage::default(),
         })
+    }
+
+    /// The control plane of an EKS cluster.
+    pub(super) fn control_plane(
+        &mut self,
+        cluster: &Cluster,
+        standing: &mut Vec<(usize, u32)>,
+    ) -> Result<(), BillingError> {
+        if cluster.orchestrator == Orchestrator::Eks {
+            let item = match cluster.eks.support {
+                EksSupport::Standard => "cluster_hour_standard",
+                EksSupport::Extended => "cluster_hour_extended",
+            };
+            let owner = (Owner::Cluster, None);
+            standing.push((self.entry(Item::EksControlPlane, owner, ("eks", item), HOUR_NS)?, 1));
+        }
+        Ok(())
     }
 
     pub(super) fn ways_out(

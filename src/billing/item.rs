@@ -81,6 +81,8 @@ items! {
     NatIpv4 = "public_ipv4_nat", "h", "Public IPv4 of NAT gateways";
     /// Interface endpoints, three a zone.
     Endpoint = "endpoint", "h", "Endpoint hours";
+    /// The Kubernetes control plane of an EKS cluster.
+    EksControlPlane = "eks_control_plane", "h", "EKS control plane";
     /// EC2 instances on demand.
     Ec2Instance = "ec2_instance", "h", "EC2 instances";
     /// EC2 instances on the Spot market.

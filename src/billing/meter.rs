@@ -221,6 +221,7 @@ impl Meter {
             }
             services.push(build.service(service, id, billing.egress, zones, &mut standing)?);
         }
+        build.control_plane(&plan.cluster, &mut standing)?;
         build.ways_out(billing.egress, zones, &mut standing)?;
         let mut commitments = Commitments::default();
         let covered = [

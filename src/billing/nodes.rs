@@ -193,7 +193,17 @@ impl NodeMeter {
         }
         for capacity in plan.capacity.values() {
             let prices = match capacity {
-                Capacity::Fargate(_) | Capacity::FargateSpot(_) => None,
+                Capacity::Fargate(_) | Capacity::FargateSpot(_) | Capacity::FargateProfile(_) => None,
+                Capacity::NodeGroup(group) => {
+                    for name in &group.instance_types {
+                        meter.catalog.instance_type(name)?;
+                        meter.catalog.require(&meter.region, EC2, name)?;
+                    }
+                    Some(meter.capacity(group.nodes.volume.size, group.nodes.volume.volume_type, None)?)
+                }
+                Capacity::NodePool(pool) => {
+                    Some(meter.capacity(pool.nodes.volume.size, pool.nodes.volume.volume_type, None)?)
+                }
                 Capacity::Ec2(ec2) => {
                     for name in &ec2.instance_types {
                         meter.catalog.instance_type(name)?;

@@ -8,7 +8,7 @@ use super::runner::Point;
 use super::statistics::{Truncation, mser5};
 use crate::kernel::SimDuration;
 use crate::output::{OutputError, RowSink, SERVICES_FILE, ServiceRow};
-use crate::scenario::model::{Capacity, CapacityOption, Interruptions, Plan, Service};
+use crate::scenario::model::{Capacity, Interruptions, Plan, Service};
 
 /// Why a plan has no warm-up to be found.
 #[derive(Debug, thiserror::Error)]
@@ -70,12 +70,8 @@ pub fn is_steady(plan: &Plan) -> Result<(), WarmUpError> {
 
 /// Whether instances of a capacity are Spot and something interrupts them.
 fn may_be_interrupted(capacity: &Capacity) -> bool {
-    let spot = match capacity {
-        Capacity::Ec2(e) => e.mixed_instances.on_demand_percentage_above_base_capacity < 100,
-        Capacity::ManagedInstances(m) => m.capacity_option_type == CapacityOption::Spot,
-        Capacity::Fargate(_) | Capacity::FargateSpot(_) => false,
-    };
-    spot && capacity.instances().is_some_and(|n| !matches!(n.spot.interruptions, Interruptions::None(_)))
+    capacity.buys_spot()
+        && capacity.instances().is_some_and(|n| !matches!(n.spot.interruptions, Interruptions::None(_)))
 }
 
 /// What of a service changes over time.

@@ -4,4 +4,8 @@
 
 pub mod hpa;
 pub mod kubelet;
+pub mod deployment;
+pub mod disruption_budget;
+pub mod int_or_percent;
 pub mod object;
+pub mod replica_set;

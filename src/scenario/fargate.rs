@@ -1,6 +1,8 @@
 //! Sizes of Fargate tasks, as the catalog has them.
 
-use crate::catalog::Catalog;
+use super::model::Service;
+use crate::catalog::{Catalog, FargateSize};
+use crate::units::{Bytes, Cpu};
 
 /// Whether Fargate runs tasks of this size: CPU in ECS units, memory in MiB.
 #[must_use]
@@ -14,6 +16,28 @@ pub fn fargate_size_valid(cpu_units: u64, memory_mib: u64, windows: bool) -> boo
 pub fn nearest_sizes(cpu_units: u64, memory_mib: u64, windows: bool) -> Vec<(u64, u64)> {
     let near = Catalog::embedded().nearest_fargate_sizes(cpu_units, memory_mib, windows, 3);
     near.into_iter().map(|s| (s.cpu_units, s.memory_mib)).collect()
+}
+
+/// Memory that Fargate adds to a pod for the Kubernetes components of its node. Source: EKS user guide, `fargate-pod-configuration`.
+const OF_KUBERNETES: u64 = 256;
+
+/// The size of the micro-VM for a pod that requests this: the first that holds the CPU, and the memory with what Kubernetes
+/// itself takes. Pods get no more than 16 vCPU. `None`: nothing is large enough.
+#[must_use]
+pub fn size_of_pod(cpu: Cpu, memory: Bytes) -> Option<(Cpu, Bytes)> {
+    let (units, mib) = (cpu.parts().div_ceil(125), memory.get().div_ceil(1 << 20));
+    let needed = if units == 0 && mib == 0 { 0 } else { mib + OF_KUBERNETES };
+    let fits = |s: &&FargateSize| s.cpu_units <= 16_384 && s.cpu_units >= units && s.memory_mib >= needed;
+    let sizes = Catalog::embedded().fargate_sizes().iter();
+    let size = sizes.filter(fits).min_by_key(|s| (s.cpu_units, s.memory_mib))?;
+    Some((Cpu::from_units(size.cpu_units), Bytes::from_mib(size.memory_mib)))
+}
+
+/// What a pod of a service occupies on Fargate; its own requests where nothing is large enough, which validation refuses.
+#[must_use]
+pub fn pod_size(service: &Service) -> (Cpu, Bytes) {
+    let task = &service.task;
+    size_of_pod(task.cpu, task.memory).unwrap_or((task.cpu, task.memory))
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Diagnostics, Source, nearest};
 use super::inputs::{Files, InputFile, read_inputs, read_text};
 use super::lang::{Lang, Reader, list};
+use super::locate;
 use super::model::{
-    Capacity, Fargate, Inputs, LoadBalancer, Plan, Search, Service, StrategyItem, Via, ViaLoadBalancer,
+    Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesService, LoadBalancer,
+    Orchestrator, Plan, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
 };
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};
 use super::validate::validate;
+use crate::kernel::SimDuration;
 
 /// Checks a schedule and its time zone; the error says what is wrong.
 pub type CheckSchedule = fn(&str, &str) -> Result<(), String>;
@@ -164,12 +167,13 @@ impl Loader {
             apply_set(&addresses, &mut root, set, &mut self.found.sources, &mut self.found.items);
         }
         let search = search.and_then(|entry| self.read_search(&addresses, &root, &entry));
-        let unused = not_in_force(&mut root);
         if self.found.has_errors() {
             // What an address missed is not there to be read: its absence would be reported again.
             return None;
         }
-        let plan = self.read(&root)?;
+        let mut plan = self.read(&root)?;
+        let unused = keep_in_force(&mut plan, &root);
+        let plan = resolve(plan);
         let inputs = read_inputs(&plan, &root, &mut self.files, &mut self.found);
         self.check_origin(origin.as_ref());
         validate(&plan, &root, origin.is_some(), options, &mut self.found);
@@ -324,7 +328,7 @@ impl Loader {
     fn read(&mut self, root: &Node) -> Option<Plan> {
         let files = &mut self.files;
         let mut open = |name: &str| files.open(name).map(|text| text.to_string());
-        Plan::read(root, &mut Reader::new(&mut self.found.items, Some(&mut open))).map(resolve)
+        Plan::read(root, &mut Reader::new(&mut self.found.items, Some(&mut open)))
     }
 }
 
@@ -354,18 +358,43 @@ fn merge_below(root: &mut Node, other: Node) {
     }
 }
 
-/// Takes out the blocks of the orchestrator that is not in force, and names them.
-fn not_in_force(root: &mut Node) -> Vec<String> {
+/// Takes out what belongs to the orchestrator that is not in force, and names it: one file may serve both.
+fn keep_in_force(plan: &mut Plan, root: &Node) -> Vec<String> {
+    let orchestrator = plan.cluster.orchestrator;
     let mut names = Vec::new();
-    let Value::Table(top) = &mut root.value else { return names };
-    let Some(Entry { node: Node { value: Value::Table(services), .. }, .. }) = top.get_mut("services") else {
-        return names;
+    let mut out = |path: &[&str]| {
+        if locate::is_written(root, path) {
+            names.push(super::lang::address(path));
+        }
     };
-    for (name, service) in services.iter_mut() {
-        if let Value::Table(service) = &mut service.node.value
-            && service.shift_remove("kubernetes").is_some()
-        {
-            names.push(super::lang::address(&["services", name.as_str(), "kubernetes"]));
+    if orchestrator == Orchestrator::Ecs {
+        out(&["cluster", "eks"]);
+        plan.cluster.eks = Eks::default();
+    }
+    plan.capacity.retain(|name, capacity| {
+        let serves = capacity.serves(orchestrator);
+        if !serves {
+            out(&["capacity", name]);
+        }
+        serves
+    });
+    for (name, service) in &mut plan.services {
+        let beside: &[&str] = match orchestrator {
+            Orchestrator::Ecs => &["kubernetes"],
+            Orchestrator::Eks => &["ecs", "capacity", "scaling", "alarms", "monitoring_resolution"],
+        };
+        for key in beside {
+            out(&["services", name, key]);
+        }
+        match orchestrator {
+            Orchestrator::Ecs => service.kubernetes = KubernetesService::default(),
+            Orchestrator::Eks => {
+                service.ecs = EcsService::default();
+                service.capacity.clear();
+                service.scaling = None;
+                service.alarms.clear();
+                service.monitoring_resolution = 60;
+            }
         }
     }
     names
@@ -375,6 +404,9 @@ fn not_in_force(root: &mut Node) -> Vec<String> {
 /// runs on the only one, and a service with traffic, or that is called through one, stands behind a load balancer.
 #[must_use]
 pub fn resolve(mut plan: Plan) -> Plan {
+    if plan.cluster.orchestrator == Orchestrator::Eks {
+        return resolve_pods(plan);
+    }
     if plan.capacity.is_empty() {
         plan.capacity.insert("fargate".to_owned(), Capacity::Fargate(Fargate::default()));
     }
@@ -404,6 +436,32 @@ pub fn resolve(mut plan: Plan) -> Plan {
     for job in plan.jobs.values_mut() {
         if let (true, Some(name)) = (job.capacity.is_empty(), &only) {
             job.capacity.insert(name.clone(), StrategyItem { base: 0, weight: 1 });
+        }
+    }
+    plan
+}
+
+/// The same for pods: who has traffic stands behind a load balancer if one is written, else behind kube-proxy.
+fn resolve_pods(mut plan: Plan) -> Plan {
+    let called: Vec<bool> = plan.services.keys().map(|name| is_called(&plan, name)).collect();
+    for (service, called) in plan.services.values_mut().zip(called) {
+        let front = &mut service.kubernetes.service.r#type;
+        let written = service.load_balancer.is_some();
+        let kind = *front.get_or_insert(if written { KubeServiceType::Alb } else { KubeServiceType::ClusterIp });
+        let served = called || service.traffic != Traffic::default();
+        if kind == KubeServiceType::ClusterIp && served {
+            // No proxy times out, and nothing is asked of targets beside their readiness.
+            let balancer = service.load_balancer.get_or_insert_with(LoadBalancer::default);
+            balancer.algorithm = Algorithm::WeightedRandom;
+            balancer.idle_timeout = SimDuration::from_secs(4_000);
+            balancer.deregistration_delay = SimDuration::ZERO;
+        } else if kind == KubeServiceType::Alb {
+            service.load_balancer.get_or_insert_with(LoadBalancer::default);
+        }
+        for (callee, call) in &mut service.calls {
+            if !plan.dependencies.contains_key(callee) {
+                call.via.get_or_insert(Via::LoadBalancer(ViaLoadBalancer {}));
+            }
         }
     }
     plan

@@ -15,7 +15,8 @@ use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow, JobRow, JobSummary, Secs, Spread};
 use crate::scaling::schedule::Schedule;
 use crate::scenario::model::{
-    Client, EcsService, Job, JobSchedule, Plan, RequestClass, ScheduledAction, Service, Task, Traffic,
+    Client, EcsService, Job, JobSchedule, KubernetesService, Plan, RequestClass, ScheduledAction, Service, Task,
+    Traffic,
 };
 use crate::traffic::Histogram;
 use crate::units::{Bytes, CapacityId, ServerId, ServiceId, TaskId, ZoneId};
@@ -61,6 +62,7 @@ fn as_service(job: &Job) -> Service {
         scaling: None,
         alarms: IndexMap::new(),
         ecs: EcsService::default(),
+        kubernetes: KubernetesService::default(),
         monitoring_resolution: 60,
     }
 }

@@ -89,6 +89,9 @@ impl Capacity {
             Self::FargateSpot(f) => f.launch.container_start.law(),
             Self::Ec2(e) => e.tasks.container_start.law(),
             Self::ManagedInstances(m) => m.tasks.container_start.law(),
+            Self::NodeGroup(g) => g.nodes.pods.container_start.law(),
+            Self::NodePool(p) => p.nodes.pods.container_start.law(),
+            Self::FargateProfile(f) => f.launch.container_start.law(),
         }
     }
 
@@ -99,13 +102,16 @@ impl Capacity {
             Self::FargateSpot(f) => f.launch.deprovisioning.law(),
             Self::Ec2(e) => e.tasks.deprovisioning.law(),
             Self::ManagedInstances(m) => m.tasks.deprovisioning.law(),
+            Self::NodeGroup(g) => g.nodes.pods.deprovisioning.law(),
+            Self::NodePool(p) => p.nodes.pods.deprovisioning.law(),
+            Self::FargateProfile(f) => f.launch.deprovisioning.law(),
         }
     }
 
     pub(super) fn spot(&self) -> Option<&FargateSpot> {
         match self {
             Self::FargateSpot(f) => Some(f),
-            Self::Fargate(_) | Self::Ec2(_) | Self::ManagedInstances(_) => None,
+            _ => None,
         }
     }
 }

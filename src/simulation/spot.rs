@@ -5,16 +5,12 @@ use crate::capacity::spot::SpotEventKind;
 use crate::cluster::{LifeCycle, Market, NodeEnd};
 use crate::kernel::{Phase, SimTime};
 use crate::output::{DecisionDetail, DecisionRow};
-use crate::scenario::model::{Capacity, CapacityOption};
+use crate::scenario::model::Capacity;
 use crate::units::{CapacityId, NodeId, ZoneId};
 
 /// Whether a capacity ever buys Spot instances.
 pub(super) fn buys_spot(plan: &Capacity) -> bool {
-    match plan {
-        Capacity::Ec2(e) => e.mixed_instances.on_demand_percentage_above_base_capacity < 100,
-        Capacity::ManagedInstances(m) => m.capacity_option_type == CapacityOption::Spot,
-        _ => false,
-    }
+    plan.buys_spot()
 }
 
 impl Simulation<'_> {

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{Switch, TimeLaw};
+use super::{FargateProfile, NodeGroup, NodePool, NodeSettings, Orchestrator, Switch, TimeLaw};
 use crate::catalog::InterruptionBand;
 use crate::kernel::SimDuration;
 use crate::scenario::diagnostic::Span;
@@ -22,6 +22,12 @@ tagged! {
         Ec2(Ec2) = "ec2",
         /// ECS Managed Instances: EC2 instances that ECS chooses, launches, packs and replaces itself.
         ManagedInstances(ManagedInstances) = "managed_instances",
+        /// A managed node group of EKS.
+        NodeGroup(NodeGroup) = "node_group",
+        /// A NodePool of Karpenter.
+        NodePool(NodePool) = "node_pool",
+        /// A Fargate profile of EKS.
+        FargateProfile(FargateProfile) = "fargate_profile",
     }
 }
 
@@ -665,6 +671,8 @@ pub enum CapacityKind {
     AutoScalingGroup,
     /// ECS Managed Instances.
     ManagedInstances,
+    /// What only EKS has: node groups, NodePools, Fargate profiles.
+    Kubernetes,
 }
 
 impl CapacityKind {
@@ -675,11 +683,30 @@ impl CapacityKind {
             Self::Fargate => "Fargate",
             Self::AutoScalingGroup => "an Auto Scaling group",
             Self::ManagedInstances => "Managed Instances",
+            Self::Kubernetes => "a capacity of EKS",
         }
     }
 }
 
 impl Capacity {
+    /// Whether tasks or pods may run on it under this orchestrator.
+    #[must_use]
+    pub fn serves(&self, orchestrator: Orchestrator) -> bool {
+        (self.kind() == CapacityKind::Kubernetes) == (orchestrator == Orchestrator::Eks)
+    }
+
+    /// Whether its instances are, all or some of them, Spot instances.
+    #[must_use]
+    pub const fn buys_spot(&self) -> bool {
+        match self {
+            Self::Ec2(e) => e.mixed_instances.on_demand_percentage_above_base_capacity < 100,
+            Self::ManagedInstances(m) => matches!(m.capacity_option_type, CapacityOption::Spot),
+            Self::NodeGroup(g) => matches!(g.capacity_type, CapacityOption::Spot),
+            Self::NodePool(_) => true,
+            Self::Fargate(_) | Self::FargateSpot(_) | Self::FargateProfile(_) => false,
+        }
+    }
+
     /// Which kind of capacity provider it is.
     #[must_use]
     pub const fn kind(&self) -> CapacityKind {
@@ -687,6 +714,7 @@ impl Capacity {
             Self::Fargate(_) | Self::FargateSpot(_) => CapacityKind::Fargate,
             Self::Ec2(_) => CapacityKind::AutoScalingGroup,
             Self::ManagedInstances(_) => CapacityKind::ManagedInstances,
+            Self::NodeGroup(_) | Self::NodePool(_) | Self::FargateProfile(_) => CapacityKind::Kubernetes,
         }
     }
 
@@ -696,7 +724,8 @@ impl Capacity {
         match self {
             Self::Fargate(f) => Some(f),
             Self::FargateSpot(f) => Some(&f.launch),
-            Self::Ec2(_) | Self::ManagedInstances(_) => None,
+            Self::FargateProfile(f) => Some(&f.launch),
+            Self::Ec2(_) | Self::ManagedInstances(_) | Self::NodeGroup(_) | Self::NodePool(_) => None,
         }
     }
 
@@ -704,7 +733,9 @@ impl Capacity {
     #[must_use]
     pub fn instances(&self) -> Option<Instances<'_>> {
         match self {
-            Self::Fargate(_) | Self::FargateSpot(_) => None,
+            Self::Fargate(_) | Self::FargateSpot(_) | Self::FargateProfile(_) => None,
+            Self::NodeGroup(g) => Some(Instances::of_nodes(&g.zones, &g.labels, &g.nodes)),
+            Self::NodePool(p) => Some(Instances::of_nodes(&p.zones, &p.labels, &p.nodes)),
             Self::Ec2(e) => Some(Instances {
                 zones: &e.zones,
                 launch: &e.launch,
@@ -753,6 +784,25 @@ pub struct Instances<'p> {
     pub provisioning_timeout: SimDuration,
     pub spot: &'p SpotMarket,
     pub volume: Volume,
+}
+
+impl<'p> Instances<'p> {
+    fn of_nodes(zones: &'p [u32], labels: &'p IndexMap<String, String>, nodes: &'p NodeSettings) -> Self {
+        Self {
+            zones,
+            launch: &nodes.launch,
+            tasks: &nodes.pods,
+            attributes: labels,
+            cpu_speed: nodes.cpu_speed,
+            cpu_speed_of: &nodes.cpu_speed_of,
+            unavailable: nodes.unavailable,
+            outages: &nodes.outages,
+            retry_delay: nodes.retry_delay,
+            provisioning_timeout: SimDuration::MAX,
+            spot: &nodes.spot,
+            volume: Volume { size: nodes.volume.size, volume_type: nodes.volume.volume_type },
+        }
+    }
 }
 
 impl Instances<'_> {

@@ -7,6 +7,8 @@ mod calls;
 mod capacity;
 mod control;
 mod faults;
+mod kubernetes;
+mod kubernetes_nodes;
 mod law;
 mod metric;
 mod placement;
@@ -20,6 +22,8 @@ pub use calls::*;
 pub use capacity::*;
 pub use control::*;
 pub use faults::*;
+pub use kubernetes::*;
+pub use kubernetes_nodes::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use metric::*;
 pub use placement::*;
@@ -82,6 +86,8 @@ words! {
     pub enum Orchestrator {
         /// Amazon ECS.
         Ecs = "ecs",
+        /// Amazon EKS: Kubernetes.
+        Eks = "eks",
     }
 }
 
@@ -100,6 +106,8 @@ table! {
         pub telemetry: Telemetry = Telemetry::default(),
         /// The subnets that tasks get their addresses from.
         pub subnets: Subnets = Subnets::default(),
+        /// What only EKS has.
+        pub eks: Eks = Eks::default(),
     }
 }
 

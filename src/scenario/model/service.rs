@@ -3,8 +3,8 @@
 use indexmap::IndexMap;
 
 use super::{
-    ByteLaw, Call, Connections, EcsService, NetworkMode, PortMapping, Scaling, Sessions, Stickiness, Switch, TimeLaw,
-    Worker,
+    ByteLaw, Call, Connections, EcsService, KubernetesService, NetworkMode, PortMapping, Scaling, Sessions, Stickiness,
+    Switch, TimeLaw, Worker,
 };
 use crate::kernel::SimDuration;
 use crate::units::{Bytes, Cpu};
@@ -36,6 +36,8 @@ table! {
         pub alarms: IndexMap<String, super::Alarm> = IndexMap::new(),
         /// What only ECS has: deployment configuration, grace period.
         pub ecs: EcsService = EcsService::default(),
+        /// What only Kubernetes has: the workload's kind, rollout, probes, constraints.
+        pub kubernetes: KubernetesService = KubernetesService::default(),
         /// Seconds between samples of CPU and memory metrics are 20; `20` publishes each as a high-resolution point, `60` one a minute.
         pub monitoring_resolution: u32 = 60,
     }

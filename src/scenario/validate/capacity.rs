@@ -10,7 +10,7 @@ use crate::scenario::instances::{allowed_types, arch_of, is_offered, is_sold, na
 use crate::scenario::lang::list;
 use crate::scenario::model::{
     Capacity, CapacityOption, Ec2, Fargate, InstanceOutage, Instances, Interruptions, ManagedInstances, MarketScope,
-    Service, SpotMarket, SpotPrice, SpotStrategy, StrategyItem, Switch, WarmPool, WarmPoolState,
+    Orchestrator, Service, SpotMarket, SpotPrice, SpotStrategy, StrategyItem, Switch, WarmPool, WarmPoolState,
 };
 use crate::units::Bytes;
 
@@ -34,6 +34,9 @@ impl Check<'_> {
                         });
                     }
                 }
+                Capacity::NodeGroup(_) | Capacity::NodePool(_) | Capacity::FargateProfile(_) => {
+                    c.kubernetes_capacity(name, capacity);
+                }
                 Capacity::Ec2(group) => {
                     c.group(name, group);
                     c.nodes(capacity);
@@ -43,6 +46,9 @@ impl Check<'_> {
                     c.nodes(capacity);
                 }
             });
+            if self.plan.cluster.orchestrator == Orchestrator::Eks {
+                continue; // The scheduler finds out what pods may use.
+            }
             let jobs = self.plan.jobs.values().any(|j| j.capacity.contains_key(name));
             if !jobs && !self.plan.services.values().any(|s| s.capacity.contains_key(name)) {
                 let d = Diagnostic::warning("W0020", format!("no service and no job uses the capacity `{name}`"))
@@ -53,7 +59,7 @@ impl Check<'_> {
         }
     }
 
-    fn fargate(&mut self, fargate: &Fargate) {
+    pub(super) fn fargate(&mut self, fargate: &Fargate) {
         self.above_zero(&["pull_bandwidth"], fargate.pull_bandwidth.get() as f64);
         self.above_zero(&["unpack_bandwidth"], fargate.unpack_bandwidth.get() as f64);
         if fargate.unavailable > 0.0 || !fargate.outages.is_empty() {
@@ -91,7 +97,7 @@ impl Check<'_> {
     }
 
     fn group(&mut self, name: &str, group: &Ec2) {
-        self.types(name, group);
+        self.types(name, &group.instance_types, &group.zones);
         let (min, max) = (group.min_size, group.max_size);
         self.ordered(&["min_size"], &["max_size"], min <= max);
         self.range(&["max_size"], u64::from(max), 1, 100_000, "a group that can hold tasks has a");
@@ -192,9 +198,8 @@ impl Check<'_> {
     }
 
     /// Names that exist, once each, and that the region and the zones of the group sell.
-    fn types(&mut self, name: &str, group: &Ec2) {
+    pub(super) fn types(&mut self, name: &str, names: &[String], zones: &[u32]) {
         let region = self.plan.cluster.region.clone();
-        let names = &group.instance_types;
         if names.is_empty() {
             let d = Diagnostic::error("S1003", "the group has no instance type")
                 .at(self.at(&["instance_types"]))
@@ -206,8 +211,7 @@ impl Check<'_> {
             let message = format!("EC2 Auto Scaling takes at most {MOST_TYPES} instance types");
             self.error("S1012", &["instance_types"], message, "too many");
         }
-        let zones: Vec<u32> =
-            (0..self.plan.cluster.zones).filter(|z| group.zones.is_empty() || group.zones.contains(z)).collect();
+        let zones: Vec<u32> = (0..self.plan.cluster.zones).filter(|z| zones.is_empty() || zones.contains(z)).collect();
         for (i, ty) in names.iter().enumerate() {
             let index = format!("[{i}]");
             let path = ["instance_types", index.as_str()];
@@ -276,18 +280,13 @@ impl Check<'_> {
         }
     }
 
-    fn instance_outage(&mut self, capacity: &Capacity, nodes: &Instances<'_>, outage: &InstanceOutage) {
+    pub(super) fn instance_outage(&mut self, capacity: &Capacity, nodes: &Instances<'_>, outage: &InstanceOutage) {
         self.happens(&["at"], outage.at);
         self.not_zero(&["duration"], outage.duration);
         self.zones(&["zones"], &outage.zones);
         self.launched(&["types"], capacity, &outage.types);
         let only = outage.market == MarketScope::Spot && nodes.spot == &SpotMarket::default();
-        let on_demand = match capacity {
-            Capacity::Ec2(e) => e.mixed_instances.on_demand_percentage_above_base_capacity == 100,
-            Capacity::ManagedInstances(m) => m.capacity_option_type == CapacityOption::OnDemand,
-            Capacity::Fargate(_) | Capacity::FargateSpot(_) => false,
-        };
-        if only && on_demand {
+        if only && !capacity.buys_spot() {
             self.warn("W0062", &["market"], "this capacity has no Spot instances", "has no effect");
         }
     }
@@ -296,6 +295,7 @@ impl Check<'_> {
     fn launched(&mut self, path: &[&str], capacity: &Capacity, types: &[String]) {
         let known: Vec<&str> = match capacity {
             Capacity::Ec2(e) => e.instance_types.iter().map(String::as_str).collect(),
+            Capacity::NodeGroup(g) => g.instance_types.iter().map(String::as_str).collect(),
             Capacity::ManagedInstances(m) if !types.is_empty() => {
                 let allowed = allowed_types(&m.instance_requirements, &self.plan.cluster.region);
                 allowed.iter().map(|t| t.name).collect()
@@ -311,7 +311,7 @@ impl Check<'_> {
     }
 
     /// The Spot market; `used` says whether the capacity has any Spot instance.
-    fn spot(&mut self, spot: &SpotMarket, used: bool) {
+    pub(super) fn spot(&mut self, spot: &SpotMarket, used: bool) {
         if !used {
             if self.is_written(&["spot"]) {
                 let message = "this capacity has no Spot instances";
@@ -357,7 +357,7 @@ impl Check<'_> {
     }
 
     /// Types that can be had as Spot.
-    fn on_spot(&mut self, path: &[&str], types: &[&'static InstanceType]) {
+    pub(super) fn on_spot(&mut self, path: &[&str], types: &[&'static InstanceType]) {
         if !types.is_empty() && types.iter().all(|t| !t.spot_supported) {
             let names: Vec<&str> = types.iter().map(|t| t.name).collect();
             let label = "choose other types, or On-Demand only";

@@ -6,6 +6,7 @@ mod billing;
 mod calls;
 mod capacity;
 mod faults;
+mod kubernetes;
 mod network;
 mod placement;
 mod scaling;
@@ -17,7 +18,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
 use super::load::{LoadOptions, has_traffic};
 use super::locate;
-use super::model::{Action, DeploymentController, Objectives, Plan, Service};
+use super::model::{Action, DeploymentController, Objectives, Orchestrator, Plan, Service};
 use super::tree::Node;
 use crate::catalog::Catalog;
 use crate::kernel::SimDuration;
@@ -30,6 +31,9 @@ pub(crate) fn validate(plan: &Plan, root: &Node, resolved: bool, options: &LoadO
     check.simulation();
     check.cluster();
     check.capacities();
+    if plan.cluster.orchestrator == Orchestrator::Eks {
+        check.kubernetes();
+    }
     check.billing();
     for (name, service) in &plan.services {
         check.path = vec!["services".to_owned(), name.clone()];

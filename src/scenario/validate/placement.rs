@@ -157,6 +157,8 @@ impl Check<'_> {
         let allowed = match kind {
             CapacityKind::Fargate => mode == NetworkMode::Awsvpc,
             CapacityKind::AutoScalingGroup => true,
+            // The CNI plugin gives every pod an address of its own.
+            CapacityKind::Kubernetes => mode == NetworkMode::Awsvpc,
             CapacityKind::ManagedInstances => matches!(mode, NetworkMode::Awsvpc | NetworkMode::Host),
         };
         if !allowed {

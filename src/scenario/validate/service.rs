@@ -9,7 +9,7 @@ use crate::scenario::has_traffic;
 use crate::scenario::lang::list;
 use crate::scenario::model::{
     Action, Condition, Container, ContainerHealthCheck, DeploymentController, DeploymentStrategy, EcsService,
-    SchedulingStrategy, Service, StrategyItem, Switch, Task, ThresholdType,
+    Orchestrator, SchedulingStrategy, Service, StrategyItem, Switch, Task, ThresholdType,
 };
 use crate::units::{Bytes, Cpu, print_bytes, print_cpu};
 
@@ -34,10 +34,15 @@ impl Check<'_> {
                 "20 or 60",
             );
         }
-        self.strategy(&service.capacity);
-        let on_fargate = self.on_fargate(&service.capacity);
-        self.within(&["task"], |c| c.task(&service.task, on_fargate));
-        self.placement(name, service);
+        if self.plan.cluster.orchestrator == Orchestrator::Eks {
+            self.within(&["task"], |c| c.task(&service.task, false));
+            self.workload(name, service);
+        } else {
+            self.strategy(&service.capacity);
+            let on_fargate = self.on_fargate(&service.capacity);
+            self.within(&["task"], |c| c.task(&service.task, on_fargate));
+            self.placement(name, service);
+        }
         self.requests(service);
         self.client(service);
         self.calls(name, service);

@@ -1,0 +1,402 @@
+//! Kubernetes: what the API server and EKS refuse, and names that must exist.
+
+use super::Check;
+use crate::catalog::{Catalog, InstanceType};
+use crate::scenario::diagnostic::Diagnostic;
+use crate::scenario::fargate::size_of_pod;
+use crate::scenario::model::{
+    Affinity, Capacity, CapacityOption, FargateProfile, Hpa, HpaMetric, IntOrPercent, LabelOperator, LabelRequirement,
+    NodeGroup, NodePool, NodeSettings, NodeTaint, Probe, RolloutType, Service, TolerationOperator, WorkloadKind,
+};
+use crate::units::{ByteNotation, print_bytes, print_cpu};
+
+/// Priority classes that every cluster has. Source: scheduling.k8s.io.
+const SYSTEM_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
+
+impl Check<'_> {
+    /// The cluster's own settings.
+    pub(super) fn kubernetes(&mut self) {
+        let plan = self.plan;
+        if plan.capacity.is_empty() {
+            let d = Diagnostic::error("S1005", "pods need something to run on")
+                .label("no capacity of EKS")
+                .help("for example `[capacity.workers]` with `type = \"node_group\"`, `\"node_pool\"` (Karpenter) or `\"fargate_profile\"`");
+            self.report(&["capacity"], d.at(self.at(&["cluster"])));
+        }
+        let eks = &plan.cluster.eks;
+        self.within(&["cluster", "eks"], |c| {
+            c.range(
+                &["scheduler", "percentage_of_nodes_to_score"],
+                u64::from(eks.scheduler.percentage_of_nodes_to_score),
+                0,
+                100,
+                "the scheduler takes a",
+            );
+            c.not_zero(&["horizontal_pod_autoscaler", "sync_period"], eks.horizontal_pod_autoscaler.sync_period);
+            c.not_zero(&["metrics_server", "metric_resolution"], eks.metrics_server.metric_resolution);
+            if let Some(autoscaler) = &eks.cluster_autoscaler {
+                c.not_zero(&["cluster_autoscaler", "scan_interval"], autoscaler.scan_interval);
+            }
+            let batch = &eks.karpenter;
+            c.ordered(
+                &["karpenter", "batch_idle_duration"],
+                &["karpenter", "batch_max_duration"],
+                batch.batch_idle_duration <= batch.batch_max_duration,
+            );
+            for (name, class) in &eks.priority_classes {
+                if SYSTEM_CLASSES.contains(&name.as_str()) || name.starts_with("system-") {
+                    c.error(
+                        "S1004",
+                        &["priority_classes", name],
+                        "names that begin with `system-` are Kubernetes' own",
+                        "choose another name",
+                    );
+                }
+                if class.value > 1_000_000_000 {
+                    c.error(
+                        "S1010",
+                        &["priority_classes", name, "value"],
+                        "the priority of a class is at most 1000000000: higher ones are Kubernetes' own",
+                        "too high",
+                    );
+                }
+            }
+        });
+    }
+
+    /// A capacity of EKS.
+    pub(super) fn kubernetes_capacity(&mut self, name: &str, capacity: &Capacity) {
+        match capacity {
+            Capacity::NodeGroup(group) => self.node_group(name, group, capacity),
+            Capacity::NodePool(pool) => self.node_pool(pool, capacity),
+            Capacity::FargateProfile(profile) => self.fargate_profile(profile),
+            _ => {}
+        }
+    }
+
+    fn node_group(&mut self, name: &str, group: &NodeGroup, capacity: &Capacity) {
+        self.types(name, &group.instance_types, &group.zones);
+        self.zones(&["zones"], &group.zones);
+        self.ordered(&["min_size"], &["max_size"], group.min_size <= group.max_size);
+        self.range(&["max_size"], u64::from(group.max_size), 1, 450, "EKS takes a node group with a");
+        if let Some(desired) = group.desired_size
+            && group.min_size <= group.max_size
+        {
+            let (min, max) = (u64::from(group.min_size), u64::from(group.max_size));
+            self.range(&["desired_size"], u64::from(desired), min, max, "EKS takes, with these sizes, a");
+        }
+        if group.update_config.max_unavailable == IntOrPercent::Int(0) {
+            self.error(
+                "S1010",
+                &["update_config", "max_unavailable"],
+                "EKS replaces at least one node at once",
+                "1 to 100",
+            );
+        }
+        self.taints(&group.taints);
+        let spot = group.capacity_type == CapacityOption::Spot;
+        let types: Vec<&'static InstanceType> =
+            group.instance_types.iter().filter_map(|t| Catalog::embedded().instance_type(t).ok()).collect();
+        if spot {
+            self.on_spot(&["instance_types"], &types);
+        }
+        self.within(&["nodes"], |c| c.node_settings(&group.nodes, capacity, spot));
+    }
+
+    fn node_pool(&mut self, pool: &NodePool, capacity: &Capacity) {
+        self.zones(&["zones"], &pool.zones);
+        self.range(&["weight"], u64::from(pool.weight), 0, 100, "Karpenter takes a");
+        self.requirements(&["requirements"], &pool.requirements, true);
+        self.taints(&pool.taints);
+        for (i, budget) in pool.disruption.budgets.iter().enumerate() {
+            self.within(&["disruption", "budgets", &format!("[{i}]")], |c| {
+                if budget.schedule.is_some() != budget.duration.is_some() {
+                    c.error(
+                        "S1012",
+                        &[],
+                        "a budget has `schedule` and `duration` together, or neither",
+                        "one of both is missing",
+                    );
+                }
+                if let IntOrPercent::Percent(percent) = budget.nodes {
+                    c.range(&["nodes"], u64::from(percent), 0, 100, "Karpenter takes, in percent,");
+                }
+                let shaped = |s: &str| s.starts_with('@') || s.split_whitespace().count() == 5;
+                if budget.schedule.as_deref().is_some_and(|s| !shaped(s)) {
+                    c.error(
+                        "S1040",
+                        &["schedule"],
+                        "a budget's schedule has five fields of cron, or is a macro such as `@daily`",
+                        "minute, hour, day of month, month, day of week, in UTC",
+                    );
+                }
+            });
+        }
+        self.within(&["nodes"], |c| c.node_settings(&pool.nodes, capacity, true));
+    }
+
+    fn node_settings(&mut self, nodes: &NodeSettings, capacity: &Capacity, spot: bool) {
+        self.above_zero(&["pods", "pull_bandwidth"], nodes.pods.pull_bandwidth.get() as f64);
+        self.above_zero(&["pods", "unpack_bandwidth"], nodes.pods.unpack_bandwidth.get() as f64);
+        self.above_zero(&["cpu_speed"], nodes.cpu_speed);
+        if nodes.unavailable >= 1.0 {
+            self.warn("W0021", &["unavailable"], "no launch ever finds capacity", "every launch is refused");
+        }
+        self.not_zero(&["retry_delay"], nodes.retry_delay);
+        if let Some(instances) = capacity.instances() {
+            for (i, outage) in nodes.outages.iter().enumerate() {
+                self.within(&["outages", &format!("[{i}]")], |c| c.instance_outage(capacity, &instances, outage));
+            }
+        }
+        self.spot(&nodes.spot, spot);
+    }
+
+    fn taints(&mut self, taints: &[NodeTaint]) {
+        for (i, taint) in taints.iter().enumerate() {
+            if taint.key.is_empty() {
+                let index = format!("[{i}]");
+                self.error("S1012", &["taints", &index, "key"], "a taint has a key", "empty");
+            }
+        }
+    }
+
+    fn requirements(&mut self, path: &[&str], requirements: &[LabelRequirement], of_karpenter: bool) {
+        for (i, r) in requirements.iter().enumerate() {
+            let index = format!("[{i}]");
+            let at: Vec<&str> = path.iter().copied().chain([index.as_str()]).collect();
+            let number = |text: &str| text.parse::<i64>().is_ok();
+            let wrong = match r.operator {
+                LabelOperator::In | LabelOperator::NotIn if r.values.is_empty() => Some("needs at least one value"),
+                LabelOperator::Exists | LabelOperator::DoesNotExist if !r.values.is_empty() => Some("takes no values"),
+                LabelOperator::Gt | LabelOperator::Lt if r.values.len() != 1 || !number(&r.values[0]) => {
+                    Some("needs exactly one value, an integer")
+                }
+                _ => None,
+            };
+            if let Some(wrong) = wrong {
+                self.error("S1012", &at, format!("the operator `{}` {wrong}", r.operator), "Kubernetes refuses it");
+            }
+            if r.min_values.is_some() && !of_karpenter {
+                self.error("S1012", &at, "`min_values` belongs to a NodePool of Karpenter", "leave it out");
+            }
+        }
+    }
+
+    fn fargate_profile(&mut self, profile: &FargateProfile) {
+        if !(1..=5).contains(&profile.selectors.len()) {
+            self.error("S1012", &["selectors"], "a Fargate profile has one to five selectors", "EKS refuses it");
+        }
+        self.within(&["launch"], |c| c.fargate(&profile.launch));
+    }
+
+    /// What only a workload of Kubernetes has.
+    pub(super) fn workload(&mut self, name: &str, service: &Service) {
+        let k = &service.kubernetes;
+        self.within(&["kubernetes"], |c| {
+            c.pod(service);
+            let (surge, unavailable) = (k.strategy.max_surge, k.strategy.max_unavailable);
+            let none = |v: IntOrPercent| matches!(v, IntOrPercent::Int(0) | IntOrPercent::Percent(0));
+            if k.strategy.r#type == RolloutType::RollingUpdate && none(surge) && none(unavailable) {
+                c.error(
+                    "S1012",
+                    &["strategy", "max_surge"],
+                    "`max_surge` and `max_unavailable` are both 0: nothing could be replaced, and Kubernetes refuses it",
+                    "raise one of them",
+                );
+            }
+            if let IntOrPercent::Percent(p) = unavailable {
+                c.range(&["strategy", "max_unavailable"], u64::from(p), 0, 100, "in percent, Kubernetes takes a");
+            }
+            if k.min_ready_seconds >= k.progress_deadline_seconds && k.progress_deadline_seconds > 0 {
+                c.ordered(&["min_ready_seconds"], &["progress_deadline_seconds"], false);
+            }
+            let mut classes: Vec<&str> = c.plan.cluster.eks.priority_classes.keys().map(String::as_str).collect();
+            classes.extend(SYSTEM_CLASSES);
+            if let Some(class) = &k.priority_class_name {
+                let span = c.at(&["priority_class_name"]);
+                c.known(&["priority_class_name"], span, "priority class", class, &classes);
+            }
+            for (key, probe) in [
+                ("readiness_probe", &k.readiness_probe),
+                ("liveness_probe", &k.liveness_probe),
+                ("startup_probe", &k.startup_probe),
+            ] {
+                if let Some(probe) = probe {
+                    c.within(&[key], |c| c.probe(probe, key == "readiness_probe"));
+                }
+            }
+            if let Some(budget) = &k.pod_disruption_budget
+                && budget.min_available.is_some() == budget.max_unavailable.is_some()
+            {
+                c.error(
+                    "S1012",
+                    &["pod_disruption_budget"],
+                    "a budget has either `min_available` or `max_unavailable`",
+                    "exactly one of both",
+                );
+            }
+            for (i, t) in k.tolerations.iter().enumerate() {
+                if t.key.is_none() && t.operator == TolerationOperator::Equal {
+                    let index = format!("[{i}]");
+                    c.error(
+                        "S1012",
+                        &["tolerations", &index],
+                        "a toleration without a key needs the operator `Exists`",
+                        "Kubernetes refuses it",
+                    );
+                }
+                if t.operator == TolerationOperator::Exists && !t.value.is_empty() {
+                    let index = format!("[{i}]");
+                    c.error(
+                        "S1012",
+                        &["tolerations", &index, "value"],
+                        "the operator `Exists` takes no value",
+                        "leave it out",
+                    );
+                }
+            }
+            for (i, spread) in k.topology_spread_constraints.iter().enumerate() {
+                if spread.max_skew == 0 {
+                    let index = format!("[{i}]");
+                    c.error(
+                        "S1010",
+                        &["topology_spread_constraints", &index, "max_skew"],
+                        "`max_skew` is at least 1",
+                        "0",
+                    );
+                }
+            }
+            c.affinity(&k.affinity);
+            if let Some(hpa) = &k.horizontal_pod_autoscaler {
+                c.within(&["horizontal_pod_autoscaler"], |c| c.hpa(hpa, name, service));
+            }
+        });
+    }
+
+    fn affinity(&mut self, a: &Affinity) {
+        let services: Vec<&str> = self.plan.services.keys().map(String::as_str).collect();
+        for (key, terms) in [
+            ("required_pods", &a.required_pods),
+            ("preferred_pods", &a.preferred_pods),
+            ("anti_required_pods", &a.anti_required_pods),
+            ("anti_preferred_pods", &a.anti_preferred_pods),
+        ] {
+            for (i, term) in terms.iter().enumerate() {
+                let index = format!("[{i}]");
+                let path = ["affinity", key, index.as_str(), "service"];
+                if let Some(service) = &term.service {
+                    let span = self.at(&path);
+                    self.known(&path, span, "service", service, &services);
+                }
+                self.range(&["affinity", key, &index, "weight"], u64::from(term.weight), 1, 100, "Kubernetes takes a");
+            }
+        }
+        for (i, term) in a.required_nodes.iter().enumerate() {
+            let index = format!("[{i}]");
+            self.requirements(
+                &["affinity", "required_nodes", &index, "match_expressions"],
+                &term.match_expressions,
+                false,
+            );
+        }
+        for (i, term) in a.preferred_nodes.iter().enumerate() {
+            let index = format!("[{i}]");
+            self.requirements(
+                &["affinity", "preferred_nodes", &index, "match_expressions"],
+                &term.match_expressions,
+                false,
+            );
+            self.range(
+                &["affinity", "preferred_nodes", &index, "weight"],
+                u64::from(term.weight),
+                1,
+                100,
+                "Kubernetes takes a",
+            );
+        }
+    }
+
+    fn probe(&mut self, p: &Probe, readiness: bool) {
+        self.range(&["period_seconds"], u64::from(p.period_seconds), 1, 86_400, "Kubernetes takes a");
+        self.range(&["timeout_seconds"], u64::from(p.timeout_seconds), 1, 86_400, "Kubernetes takes a");
+        self.range(&["failure_threshold"], u64::from(p.failure_threshold), 1, 1_000_000, "Kubernetes takes a");
+        let most = if readiness { 1_000_000 } else { 1 };
+        self.range(
+            &["success_threshold"],
+            u64::from(p.success_threshold),
+            1,
+            most,
+            "Kubernetes takes, for this probe, a",
+        );
+    }
+
+    fn pod(&mut self, service: &Service) {
+        let (task, limits) = (&service.task, &service.kubernetes.limits);
+        if limits.cpu.is_some_and(|l| l < task.cpu) {
+            let d = Diagnostic::error("S1011", "the CPU limit is below the request")
+                .at(self.at(&["limits", "cpu"]))
+                .label(format!("the pod requests {}", print_cpu(task.cpu)))
+                .help("Kubernetes refuses such a pod");
+            self.report(&["limits", "cpu"], d);
+        }
+        if limits.memory.is_some_and(|l| l < task.memory) {
+            let d = Diagnostic::error("S1011", "the memory limit is below the request")
+                .at(self.at(&["limits", "memory"]))
+                .label(format!("the pod requests {}", print_bytes(task.memory, ByteNotation::TaskMemory)))
+                .help("Kubernetes refuses such a pod");
+            self.report(&["limits", "memory"], d);
+        }
+        let only_fargate = self.plan.capacity.values().all(|c| matches!(c, Capacity::FargateProfile(_)));
+        if only_fargate && size_of_pod(task.cpu, task.memory).is_none() {
+            self.error("S1020", &[], "a pod on Fargate has at most 16 vCPU and 120 GB", "this one requests more");
+        }
+        if only_fargate && service.kubernetes.kind == WorkloadKind::DaemonSet {
+            self.error("S1012", &["kind"], "Fargate runs no DaemonSets", "it needs nodes");
+        }
+    }
+
+    fn hpa(&mut self, hpa: &Hpa, name: &str, service: &Service) {
+        self.range(&["min_replicas"], u64::from(hpa.min_replicas), 1, u64::from(u32::MAX), "Kubernetes takes a");
+        self.ordered(&["min_replicas"], &["max_replicas"], hpa.min_replicas <= hpa.max_replicas);
+        if service.kubernetes.kind == WorkloadKind::DaemonSet {
+            self.error(
+                "S1012",
+                &[],
+                format!("`{name}` is a DaemonSet, which has no replicas to scale"),
+                "leave it out",
+            );
+        }
+        let queues: Vec<&str> = self.plan.queues.keys().map(String::as_str).collect();
+        for (i, metric) in hpa.metrics.iter().enumerate() {
+            let index = format!("[{i}]");
+            match metric {
+                HpaMetric::Resource(m) => {
+                    let path = ["metrics", index.as_str(), "average_utilization"];
+                    self.range(&path, u64::from(m.average_utilization), 1, 1_000_000, "Kubernetes takes an");
+                }
+                HpaMetric::Pods(m) => self.above_zero(&["metrics", &index, "average_value"], m.average_value),
+                HpaMetric::External(m) => {
+                    let path = ["metrics", index.as_str(), "queue"];
+                    let span = self.at(&path);
+                    self.known(&path, span, "queue", &m.queue, &queues);
+                    self.above_zero(&["metrics", &index, "average_value"], m.average_value);
+                }
+            }
+        }
+        let rules = hpa.behavior.iter().flat_map(|b| [("scale_up", &b.scale_up), ("scale_down", &b.scale_down)]);
+        for (key, rules) in rules {
+            let Some(rules) = rules else { continue };
+            if let Some(window) = rules.stabilization_window_seconds {
+                let path = ["behavior", key, "stabilization_window_seconds"];
+                self.range(&path, u64::from(window), 0, 3_600, "Kubernetes takes a");
+            }
+            for (i, policy) in rules.policies.iter().enumerate() {
+                let index = format!("[{i}]");
+                let path = ["behavior", key, "policies", index.as_str(), "period_seconds"];
+                self.range(&path, u64::from(policy.period_seconds), 1, 1_800, "Kubernetes takes a");
+                let path = ["behavior", key, "policies", index.as_str(), "value"];
+                self.range(&path, u64::from(policy.value), 1, u64::from(u32::MAX), "Kubernetes takes a");
+            }
+        }
+    }
+}
