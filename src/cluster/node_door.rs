@@ -149,11 +149,12 @@ impl Cluster {
     pub(super) fn place_task(&mut self, task: TaskId, node: NodeId, facts: &mut Vec<Fact>) -> Result<(), Refusal> {
         let t = self.tasks.get(task.index()).ok_or(Refusal::Unknown("task"))?;
         let n = self.nodes.get(node.index()).ok_or(Refusal::Unknown("instance"))?;
+        let roams = self.services[t.service.index()].pods.is_some();
         let waits = t.status == TaskStatus::Provisioning
             && t.stop_code.is_none()
             && t.times.launched.is_some()
             && t.node.is_none()
-            && t.capacity == n.spec.capacity;
+            && (roams || t.capacity == n.spec.capacity);
         if !waits || !n.takes_tasks() {
             return Err(Refusal::OutOfTurn);
         }
@@ -162,11 +163,12 @@ impl Cluster {
         if let Some(lack) = n.lacks(needs).or_else(|| crowded().then_some(Lack::Distinct)) {
             return Err(Refusal::NoRoom(lack));
         }
-        let zone = n.spec.zone;
+        let (zone, capacity) = (n.spec.zone, n.spec.capacity);
         self.nodes[node.index()].reserve(task, needs);
         let t = &mut self.tasks[task.index()];
         t.node = Some(node);
         t.zone = zone;
+        t.capacity = capacity;
         facts.push(Fact::TaskPlaced(task, node));
         Ok(())
     }

@@ -25,6 +25,10 @@ pub enum StopCode {
     SpotInterruption,
     /// Its instance was terminated.
     TerminationNotice,
+    /// It was evicted from its node (Kubernetes).
+    Evicted,
+    /// It made room for a pod of a higher priority (Kubernetes).
+    Preempted,
     /// The machine under it was lost.
     HostLost,
 }
@@ -41,6 +45,8 @@ impl StopCode {
             Self::Unhealthy => "ServiceSchedulerInitiated (unhealthy)",
             Self::SpotInterruption => "SpotInterruption",
             Self::TerminationNotice => "TerminationNotice",
+            Self::Evicted => "Evicted",
+            Self::Preempted => "Preempted",
             Self::HostLost => "TerminationNotice (host lost)",
         }
     }
@@ -160,6 +166,8 @@ pub struct ServiceState {
     pub stopping_counts: bool,
     /// Whether revisions stand side by side in fleets of their own: the upper bound is that of each revision.
     pub fleets: bool,
+    /// The bounds of a Kubernetes workload, instead of the percents.
+    pub pods: Option<PodBounds>,
     /// Whether its tasks are started one by one (RunTask): no bound holds for their number, and nothing replaces them.
     pub standalone: bool,
     /// Who gets production traffic: revision and share in tenths of a percent; the shares add up to 1000.
@@ -174,6 +182,16 @@ pub struct ServiceState {
     pub task_cpu: Cpu,
     /// What one task needs of an instance.
     pub needs: Needs,
+}
+
+/// The bounds that a Deployment keeps while its controller creates and deletes pods. Its pods are placed on any node.
+/// Source: apps/v1 RollingUpdateDeployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodBounds {
+    /// Pods above the replicas; pods that terminate do not count.
+    pub max_surge: u32,
+    /// Pods below the replicas that may be missing.
+    pub max_unavailable: u32,
 }
 
 /// The instances of a capacity that has some.
@@ -207,12 +225,18 @@ impl ServiceState {
     /// Healthy tasks that must remain: `ceil(desired * minimum / 100)`.
     #[must_use]
     pub fn min_healthy(&self) -> u32 {
+        if let Some(bounds) = self.pods {
+            return self.desired.saturating_sub(bounds.max_unavailable);
+        }
         (u64::from(self.desired) * u64::from(self.minimum_healthy_percent)).div_ceil(100) as u32
     }
 
     /// Tasks that may exist, of each revision when there are fleets: `floor(desired * maximum / 100)`.
     #[must_use]
     pub fn max_total(&self) -> u32 {
+        if let Some(bounds) = self.pods {
+            return self.desired.saturating_add(bounds.max_surge);
+        }
         (u64::from(self.desired) * u64::from(self.maximum_percent) / 100) as u32
     }
 }
@@ -253,6 +277,7 @@ impl Cluster {
             maximum_percent,
             stopping_counts,
             fleets: false,
+            pods: None,
             standalone: false,
             traffic: vec![(0, 1000)],
             deployments: vec![Deployment {
@@ -319,6 +344,14 @@ impl Cluster {
     pub fn use_fleets(&mut self, id: ServiceId) {
         if let Some(s) = self.services.get_mut(id.index()) {
             s.fleets = true;
+        }
+    }
+
+    /// Says that the tasks of a service are pods, kept within these bounds. To be said again when they change.
+    pub fn run_pods(&mut self, id: ServiceId, bounds: PodBounds) {
+        if let Some(s) = self.services.get_mut(id.index()) {
+            s.pods = Some(bounds);
+            s.stopping_counts = false;
         }
     }
 
