@@ -8,4 +8,5 @@ pub mod deployment;
 pub mod disruption_budget;
 pub mod int_or_percent;
 pub mod object;
+pub mod probes;
 pub mod replica_set;

@@ -1,0 +1,131 @@
+//! Kubernetes at work: its controllers look at pods and nodes, and what they decide is carried through the
+//! door. A pod is a task of the cluster, a Deployment a service, a ReplicaSet one of its revisions.
+
+mod endpoints;
+mod evict;
+mod hpa;
+mod nodes;
+mod pods;
+pub(super) mod probes;
+mod schedule;
+mod shapes;
+mod workloads;
+
+use super::{RunError, Simulation};
+use crate::kernel::{SimTime, Streams};
+use crate::kubernetes::object::Symbols;
+use crate::kubernetes::scheduler::{NodeId as Seat, Profile, Scheduler, ShapeId};
+use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy};
+use crate::units::{CapacityId, NodeId, ServiceId};
+pub(super) use pods::Pod;
+use workloads::Workload;
+
+/// The Kubernetes control plane of a run.
+pub(super) struct Kube<'p> {
+    pub(super) settings: &'p Eks,
+    /// Nodes and pods as the scheduler caches them.
+    pub(super) scheduler: Scheduler,
+    /// Pods that wait to be looked at.
+    pub(super) queue: Queue,
+    /// By task.
+    pub(super) pods: Vec<Pod>,
+    /// By service.
+    pub(super) workloads: Vec<Workload<'p>>,
+    /// By node, its place in the scheduler's cache while it is there.
+    pub(super) seats: Vec<Option<Seat>>,
+    /// By place in the cache, the node.
+    pub(super) nodes_of_seats: Vec<Option<NodeId>>,
+    /// What the system pods of a node request.
+    pub(super) system: ShapeId,
+    /// Root of the draws of the scheduler's ties.
+    pub(super) ties: u64,
+    /// How many pods have been looked at.
+    pub(super) attempts: u64,
+    /// Until when the scheduler is at work on the last pod.
+    pub(super) busy_until: SimTime,
+    /// Nodes that are being drained.
+    pub(super) drains: Vec<nodes::Drain>,
+    /// Evictions of a node that were refused at the last look.
+    pub(super) refusals: indexmap::IndexMap<NodeId, u32>,
+    /// CPU totals of pods are sampled for somebody.
+    pub(super) measured: bool,
+    /// When metrics-server's points were taken last.
+    pub(super) scraped: SimTime,
+}
+
+impl<'p> Kube<'p> {
+    /// The control plane of a plan; `None` under ECS.
+    pub(super) fn new(plan: &'p Plan, streams: &Streams) -> Result<Option<Self>, RunError> {
+        if plan.cluster.orchestrator != Orchestrator::Eks {
+            return Ok(None);
+        }
+        let settings = &plan.cluster.eks;
+        let mut profile = Profile::default();
+        profile.percentage_of_nodes_to_score = settings.scheduler.percentage_of_nodes_to_score;
+        if settings.scheduler.scoring_strategy == ScoringStrategy::MostAllocated {
+            profile.pack();
+        }
+        let mut scheduler = Scheduler::new(profile);
+        let system = shapes::system_pods(settings, scheduler.symbols_mut());
+        let system = scheduler.add_shape(system);
+        let mut workloads = Vec::new();
+        for (index, (name, service)) in plan.services.iter().enumerate() {
+            let spec = shapes::pod_of(plan, name, service, scheduler.symbols_mut());
+            let shape = scheduler.add_shape(spec);
+            workloads.push(Workload::new(plan, ServiceId::from(index), name, service, shape, streams));
+        }
+        let measured = workloads.iter().any(|w| w.hpa.is_some());
+        Ok(Some(Self {
+            settings,
+            scheduler,
+            queue: Queue::new(QueueSettings::default()),
+            pods: Vec::new(),
+            workloads,
+            seats: Vec::new(),
+            nodes_of_seats: Vec::new(),
+            system,
+            ties: streams.root("kube-scheduler"),
+            attempts: 0,
+            busy_until: SimTime::ZERO,
+            drains: Vec::new(),
+            refusals: indexmap::IndexMap::new(),
+            measured,
+            scraped: SimTime::ZERO,
+        }))
+    }
+
+    pub(super) fn symbols(&self) -> &Symbols {
+        self.scheduler.symbols()
+    }
+}
+
+impl<'p> Simulation<'p> {
+    /// Whether Kubernetes runs the services.
+    pub(super) fn is_kube(&self) -> bool {
+        self.kube.is_some()
+    }
+
+    /// The Kubernetes control plane. Only where [`Simulation::is_kube`].
+    pub(super) fn kube(&self) -> &Kube<'p> {
+        self.kube.as_ref().expect("only called under Kubernetes")
+    }
+
+    /// The same, to change it.
+    pub(super) fn kube_mut(&mut self) -> &mut Kube<'p> {
+        self.kube.as_mut().expect("only called under Kubernetes")
+    }
+
+    /// Time zero under Kubernetes: pods that have run for long, autoscalers, periodic work.
+    pub(super) fn start_kube(&mut self) {
+        for index in 0..self.services.len() {
+            self.start_pods(ServiceId::from(index));
+        }
+        self.start_autoscalers();
+    }
+
+    /// The capacities that launch nodes, in the order of the plan.
+    pub(super) fn node_capacities(&self) -> Vec<CapacityId> {
+        let has_nodes = |c: &&super::CapacityRuntime<'_>| matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_));
+        (0..self.capacities.len()).filter(|i| has_nodes(&&self.capacities[*i])).map(CapacityId::from).collect()
+    }
+}

@@ -1,0 +1,343 @@
+//! Nodes as Kubernetes sees them: what they offer, when they are ready, how groups grow and shrink.
+
+use super::super::nodes::NodeType;
+use super::super::{Simulation, Timer};
+use super::pods::pod_key;
+use super::shapes::{self, arch, label, millicores};
+use crate::catalog::{Arch, InstanceType};
+use crate::cluster::{LifeCycle, Market, NodeEnd, NodeStatus, Resources};
+use crate::kernel::{Phase, SimTime};
+use crate::kubernetes::object::{Labels, Resources as Amounts, Symbols, Taint};
+use crate::kubernetes::scheduler::{ClusterEvent, Code, Node as KubeNode, NodeId as Seat, PodKey};
+use crate::scenario::model::{Capacity, Eks, Instances, Kubelet, NodeTaint};
+use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
+
+/// A node that is being drained.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::simulation) struct Drain {
+    pub(super) node: NodeId,
+    pub(super) why: NodeEnd,
+    pub(super) begun: SimTime,
+    /// When it ends whatever still runs.
+    pub(super) deadline: Option<SimTime>,
+}
+
+/// Keys of the system pods of nodes: beside all tasks.
+const SYSTEM: u64 = 1 << 40;
+
+/// Most pods of a node whose interfaces have prefixes: small and large types. Source: amazon-vpc-cni-k8s, max-pods calculator.
+const MOST_WITH_PREFIXES: [u32; 2] = [110, 250];
+
+/// What a node of a type has for pods, the system's included. Source: nodeadm of amazon-eks-ami (kube-reserved),
+/// kubelet defaults (eviction threshold).
+fn allocatable(of: &InstanceType, kubelet: &Kubelet, settings: &Eks) -> Amounts {
+    let by_address = u32::from(of.enis) * u32::from(of.ipv4_per_eni).saturating_sub(1) + 2;
+    let with_prefixes = || {
+        let all = u32::from(of.enis) * u32::from(of.ipv4_per_eni).saturating_sub(1) * 16 + 2;
+        all.min(MOST_WITH_PREFIXES[usize::from(of.vcpus >= 30)])
+    };
+    let most = if settings.vpc_cni.enable_prefix_delegation { with_prefixes() } else { by_address };
+    let pods = kubelet.max_pods.unwrap_or(most);
+    let cpu = i64::from(of.vcpus) * 1_000;
+    let reserved_cpu = kubelet.kube_reserved_cpu.map_or_else(|| reserved_cpu(of.vcpus), millicores);
+    let mib = |m: u64| (m << 20) as i64;
+    let reserved_memory =
+        kubelet.kube_reserved_memory.map_or_else(|| mib(255 + 11 * u64::from(pods)), |m| m.get() as i64);
+    let memory = mib(of.registered_memory_mib())
+        - reserved_memory
+        - kubelet.system_reserved_memory.get() as i64
+        - kubelet.eviction_hard_memory.get() as i64;
+    Amounts {
+        cpu_m: (cpu - reserved_cpu - millicores(kubelet.system_reserved_cpu)).max(0),
+        memory: memory.max(0),
+        ephemeral_storage: i64::MAX / 4,
+        pods: i64::from(pods),
+        extended: Vec::new(),
+    }
+}
+
+/// CPU that the kubelet keeps, in millicores: 6 % of the first core, 1 % of the second, half a percent of the next two, a quarter of the rest.
+fn reserved_cpu(vcpus: u32) -> i64 {
+    (0..i64::from(vcpus)).map(|core| match core { 0 => 60_000, 1 => 10_000, 2 | 3 => 5_000, _ => 2_500 }).sum::<i64>() / 1_000
+}
+
+impl Capacity {
+    /// Settings of the kubelet of its nodes.
+    pub(in crate::simulation) fn kubelet(&self) -> Option<&Kubelet> {
+        match self {
+            Self::NodeGroup(g) => Some(&g.kubelet),
+            Self::NodePool(p) => Some(&p.kubelet),
+            _ => None,
+        }
+    }
+
+    fn taints(&self) -> &[NodeTaint] {
+        match self {
+            Self::NodeGroup(g) => &g.taints,
+            Self::NodePool(p) => &p.taints,
+            _ => &[],
+        }
+    }
+}
+
+impl NodeType {
+    /// A type of a node, with what is left on it for pods beside the system's.
+    pub(in crate::simulation) fn of_node(
+        of: &'static InstanceType,
+        kubelet: &Kubelet,
+        settings: &Eks,
+        instances: &Instances<'_>,
+    ) -> Self {
+        let all = allocatable(of, kubelet, settings);
+        let unsigned = |v: i64| u64::try_from(v).unwrap_or(0);
+        let offers = Resources {
+            cpu: Cpu::from_parts(unsigned(all.cpu_m) * 128).saturating_sub(settings.system_pods_cpu),
+            memory: Bytes::new(unsigned(all.memory).saturating_sub(settings.system_pods_memory.get())),
+            gpus: of.gpus,
+            enis: u32::try_from(all.pods).unwrap_or(0).saturating_sub(settings.system_pods),
+        };
+        Self { of, offers, speed: instances.speed(of.name) }
+    }
+}
+
+impl super::Kube<'_> {
+    /// The node of a place in the scheduler's cache.
+    pub(super) fn node_at(&self, seat: Seat) -> Option<NodeId> {
+        self.nodes_of_seats.get(seat.0 as usize).copied().flatten()
+    }
+
+    /// The place of a node in the scheduler's cache.
+    pub(super) fn seat_of(&self, node: NodeId) -> Option<Seat> {
+        self.seats.get(node.index()).copied().flatten()
+    }
+}
+
+impl Simulation<'_> {
+    /// A node of a type in a zone as the scheduler sees it.
+    pub(super) fn kube_node(
+        &mut self,
+        capacity: CapacityId,
+        of: &InstanceType,
+        zone: ZoneId,
+        market: Market,
+        name: &str,
+    ) -> KubeNode {
+        let plan = self.capacities[capacity.index()].plan;
+        let capacity_name = self.capacities[capacity.index()].name;
+        let region = self.plan.cluster.region.clone();
+        let settings = self.kube().settings;
+        let kubelet = plan.kubelet().cloned().unwrap_or_default();
+        let mut allocatable = allocatable(of, &kubelet, settings);
+        let letter = char::from(b'a' + zone.0.min(25) as u8);
+        let zone_name = format!("{region}{letter}");
+        let symbols = self.kube_mut().scheduler.symbols_mut();
+        if of.gpus > 0 {
+            allocatable.set_extended(symbols.intern("nvidia.com/gpu"), i64::from(of.gpus));
+        }
+        let architecture = match of.arch {
+            Arch::Arm => crate::scenario::model::Architecture::Arm,
+            Arch::X86 => crate::scenario::model::Architecture::X86,
+        };
+        let mut labels: Vec<(&str, &str)> = vec![
+            (label::HOSTNAME, name),
+            (label::ZONE, &zone_name),
+            (label::REGION, &region),
+            (label::INSTANCE_TYPE, of.name),
+            (label::ARCH, arch(architecture)),
+            (label::OS, "linux"),
+        ];
+        match plan {
+            Capacity::NodeGroup(_) => {
+                labels.push((label::NODE_GROUP, capacity_name));
+                labels.push((label::CAPACITY_TYPE, if market == Market::Spot { "SPOT" } else { "ON_DEMAND" }));
+            }
+            _ => {
+                labels.push((label::NODE_POOL, capacity_name));
+                let word = if market == Market::Spot { "spot" } else { "on-demand" };
+                labels.push((label::KARPENTER_CAPACITY_TYPE, word));
+            }
+        }
+        if let Some(instances) = plan.instances() {
+            labels.extend(instances.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        }
+        let labels = interned(symbols, &labels);
+        let taints: Vec<Taint> = plan.taints().iter().map(|t| shapes::taint(t, symbols)).collect();
+        KubeNode { labels, taints, ..KubeNode::new(symbols.intern(name), allocatable) }
+    }
+
+    /// A node is Ready: the scheduler may use it.
+    pub(in crate::simulation) fn node_is_ready(&mut self, node: NodeId) {
+        let now = self.queue.now();
+        let n = self.cluster.node(node);
+        let (spec, launch) = (n.spec, n.launch);
+        let Some(of) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).map(|t| t.of) else {
+            return;
+        };
+        let name = format!("{}-{launch}", self.capacities[spec.capacity.index()].name);
+        let seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
+        let kube = self.kube_mut();
+        let seat = kube.scheduler.add_node(seen);
+        for k in 0..u64::from(kube.settings.system_pods) {
+            kube.scheduler.place(PodKey(SYSTEM | u64::from(node.0) << 8 | k), kube.system, seat, now);
+        }
+        let (at, place) = (node.index(), seat.0 as usize);
+        if kube.seats.len() <= at {
+            kube.seats.resize(at + 1, None);
+        }
+        kube.seats[at] = Some(seat);
+        if kube.nodes_of_seats.len() <= place {
+            kube.nodes_of_seats.resize(place + 1, None);
+        }
+        kube.nodes_of_seats[place] = Some(node);
+        self.cluster_event(ClusterEvent::NodeAdded);
+        self.wake_daemon_sets();
+    }
+
+    /// A node is cordoned: nothing new comes.
+    pub(in crate::simulation) fn node_is_cordoned(&mut self, node: NodeId) {
+        let kube = self.kube_mut();
+        let Some(seat) = kube.seat_of(node) else { return };
+        if let Some(seen) = kube.scheduler.node(seat).cloned() {
+            kube.scheduler.update_node(seat, KubeNode { unschedulable: true, ..seen });
+        }
+    }
+
+    /// A node is gone: the scheduler forgets it.
+    pub(in crate::simulation) fn node_is_gone(&mut self, node: NodeId) {
+        let kube = self.kube_mut();
+        if let Some(seat) = kube.seats.get_mut(node.index()).and_then(Option::take) {
+            kube.scheduler.remove_node(seat);
+            kube.nodes_of_seats[seat.0 as usize] = None;
+        }
+        kube.drains.retain(|d| d.node != node);
+        kube.refusals.shift_remove(&node);
+        self.queue.cancel_timer(Timer::Drain(node));
+        self.wake_daemon_sets();
+    }
+
+    /// Whether a node belongs to Karpenter.
+    pub(super) fn is_of_karpenter(&self, node: NodeId) -> bool {
+        matches!(self.capacities[self.cluster.node(node).spec.capacity.index()].plan, Capacity::NodePool(_))
+    }
+
+    /// Adds a node that has run for long, for a pod of a service at the start: in the first group that may grow
+    /// and whose nodes would take it. False where there is none.
+    pub(super) fn grow_at_start(&mut self, service: ServiceId) -> bool {
+        for capacity in self.node_capacities() {
+            let Capacity::NodeGroup(group) = self.capacities[capacity.index()].plan else { continue };
+            let size = self.group(capacity).map_or(0, |g| g.desired);
+            if group.desired_size.is_some() || size >= group.max_size {
+                continue;
+            }
+            if self.template_takes(capacity, service) && self.add_at_start(capacity, 1) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether an empty node of a group would take a pod of a service, in some zone of the group.
+    pub(super) fn template_takes(&mut self, capacity: CapacityId, service: ServiceId) -> bool {
+        let Some(group) = self.group(capacity) else { return false };
+        let Some(of) = group.types.first().map(|t| t.of) else { return false };
+        let zones: Vec<ZoneId> = group.zones.iter().map(|z| z.zone).collect();
+        let market = match self.capacities[capacity.index()].plan.buys_spot() {
+            true => Market::Spot,
+            false => Market::OnDemand,
+        };
+        let shape = self.kube().workloads[service.index()].shape;
+        zones.into_iter().any(|zone| {
+            let node = self.kube_node(capacity, of, zone, market, "template");
+            self.kube_mut().scheduler.fits_template(shape, &node) == Code::Success
+        })
+    }
+
+    /// Sets how many nodes a group is to have; the Auto Scaling group behind it brings it there.
+    pub(super) fn set_group_size(&mut self, capacity: CapacityId, size: u32) {
+        if let Some(group) = self.group_mut(capacity) {
+            group.desired = size;
+        }
+        self.wake_group(capacity);
+    }
+
+    /// Nodes of a capacity that count for its size.
+    pub(super) fn nodes_in_service(&self, capacity: CapacityId) -> Vec<NodeId> {
+        let alive = |n: &&crate::cluster::Node| n.life < LifeCycle::Terminating;
+        self.cluster.nodes_of(capacity).filter(alive).map(|n| n.id).collect()
+    }
+
+    /// A Spot node has its notice: it is drained, at most until it is taken.
+    pub(in crate::simulation) fn node_has_notice(&mut self, node: NodeId, until: SimTime) {
+        let acts = match self.capacities[self.cluster.node(node).spec.capacity.index()].plan {
+            Capacity::NodePool(_) => {
+                self.kube().settings.karpenter.interruption_queue == crate::scenario::model::Switch::Enabled
+            }
+            // A managed node group drains on the notice.
+            _ => true,
+        };
+        if acts && self.cluster.node(node).status == NodeStatus::Active {
+            self.drain(node, NodeEnd::SpotInterruption, Some(until));
+        }
+    }
+
+    /// Every DaemonSet looks at the nodes.
+    pub(super) fn wake_daemon_sets(&mut self) {
+        for index in 0..self.services.len() {
+            if self.kube().workloads[index].plan.kind == crate::scenario::model::WorkloadKind::DaemonSet {
+                self.wake_scheduler(ServiceId::from(index));
+            }
+        }
+    }
+
+    /// One look of a DaemonSet's controller: a pod on every node that admits one.
+    pub(super) fn sync_daemon_set(&mut self, service: ServiceId) {
+        let now = self.queue.now();
+        let shape = self.kube().workloads[service.index()].shape;
+        let revision = self.cluster.service(service).primary().map_or(0, |d| d.revision);
+        let covered: Vec<NodeId> =
+            self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()).filter_map(|t| t.node).collect();
+        let seats: Vec<(NodeId, Seat)> =
+            self.kube().seats.iter().enumerate().filter_map(|(at, s)| Some((NodeId::from(at), (*s)?))).collect();
+        let mut wanted = covered.len() as u32;
+        for (node, seat) in seats {
+            let active = self.cluster.node(node).takes_tasks();
+            if covered.contains(&node) || !active {
+                continue;
+            }
+            match self.kube().scheduler.fits(shape, seat) {
+                Code::Success => {
+                    self.set_daemons(service, wanted + 1);
+                    let Some(task) = self.create_pod(service, revision, "new node") else { continue };
+                    let kube = self.kube_mut();
+                    kube.scheduler.place(pod_key(task), shape, seat, now);
+                    self.bind_pod(task, node);
+                    wanted += 1;
+                }
+                // It waits for room there.
+                Code::Unschedulable => wanted += 1,
+                Code::Unresolvable => {}
+            }
+        }
+        self.set_daemons(service, wanted);
+    }
+
+    fn set_daemons(&mut self, service: ServiceId, desired: u32) {
+        if self.cluster.service(service).desired != desired {
+            self.apply(crate::cluster::Command::SetDesired { service, desired });
+        }
+    }
+
+    /// The timer of a drain rang.
+    pub(in crate::simulation) fn on_drain(&mut self, node: NodeId) {
+        self.go_on_draining(node);
+    }
+
+    /// When the controllers of nodes next look at something by themselves.
+    pub(super) fn wake_at(&mut self, timer: Timer, at: SimTime) {
+        self.schedule_timer_if_due(timer, at, Phase::Decision);
+    }
+}
+
+fn interned(symbols: &mut Symbols, pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(k, v)| (symbols.intern(k), symbols.intern(v))).collect()
+}

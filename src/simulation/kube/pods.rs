@@ -1,0 +1,328 @@
+//! The life of a pod: created by its controller, bound by the scheduler, started by its kubelet, deleted.
+
+use std::collections::VecDeque;
+
+use super::super::life::{StartStep, StopStep};
+use super::super::start::{draw_time, purpose};
+use super::super::{Simulation, Timer};
+use crate::cluster::{Command, Health, StopCode, TaskStatus};
+use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::kubernetes::scheduler::PodKey;
+use crate::scenario::model::KubeServiceType;
+use crate::traffic::TargetState;
+use crate::units::{CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
+
+/// Wait of the kubelet before it tries again to set up the network of a pod. Source: the pod workers' back-off.
+const SANDBOX_RETRY: SimDuration = SimDuration::from_secs(10);
+
+/// What of a pod is Kubernetes' own.
+#[derive(Clone, Debug, Default)]
+pub(in crate::simulation) struct Pod {
+    /// The node it is bound to, once it is.
+    pub(super) bound: bool,
+    /// Since when its condition `Ready` is what it is.
+    pub(super) ready_since: Option<SimTime>,
+    /// Its condition `Ready` was true before.
+    pub(super) was_ready: bool,
+    /// When the condition changed last.
+    pub(super) changed: Option<SimTime>,
+    /// Its containers run and the readiness probe, if there is one, has passed.
+    pub(super) containers_ready: bool,
+    /// Restarts of its container, and those in a row that count for the back-off.
+    pub(super) restarts: u32,
+    pub(super) crashes: u32,
+    /// When its container started last.
+    pub(super) container_started: Option<SimTime>,
+    /// The latest instant at which it is killed, once it is being deleted.
+    pub(super) kill_at: Option<SimTime>,
+    /// It is an endpoint of its Service, as far as proxies and balancers know.
+    pub(super) endpoint: bool,
+    /// Why the scheduler finds no node, and since when.
+    pub(super) unschedulable: Option<SimTime>,
+    /// When it was put into the scheduler's queue.
+    pub(super) queued: Option<SimTime>,
+    /// Cumulated CPU at the last points of its kubelet, newest last, in vCPU-seconds.
+    pub(super) points: VecDeque<(SimTime, f64)>,
+    /// What its probes found.
+    pub(super) probes: super::probes::Probes,
+}
+
+/// The scheduler's name for a pod.
+pub(super) const fn pod_key(task: TaskId) -> PodKey {
+    PodKey(task.0 as u64)
+}
+
+impl Simulation<'_> {
+    /// Creates a pod of a revision; `None` where the service has no such revision.
+    pub(super) fn create_pod(&mut self, service: ServiceId, revision: u32, started_by: &'static str) -> Option<TaskId> {
+        let deployments = &self.cluster.service(service).deployments;
+        let deployment = deployments.iter().rev().find(|d| d.revision == revision)?.id;
+        // Where it will run, the scheduler decides; until then any capacity stands for it.
+        let profile = self.kube().workloads[service.index()].fargate;
+        let capacity = profile.or_else(|| self.node_capacities().first().copied()).unwrap_or(CapacityId(0));
+        let task = self.try_apply(Command::StartTask { service, deployment, capacity, zone: ZoneId(0) })?;
+        self.tasks[task.index()].started_by = started_by;
+        Some(task)
+    }
+
+    /// A new pod: its place beside the task's.
+    pub(in crate::simulation) fn pod_created(&mut self, task: TaskId) {
+        let pods = &mut self.kube_mut().pods;
+        debug_assert_eq!(pods.len(), task.index(), "every task is a pod");
+        pods.push(Pod::default());
+    }
+
+    /// A new pod goes to Fargate, if a profile takes it, else to the scheduler.
+    pub(super) fn admit_pod(&mut self, task: TaskId) {
+        let service = self.cluster.task(task).service;
+        if self.kube().workloads[service.index()].fargate.is_some() {
+            // EKS pods draw on the launch rate of Fargate on demand.
+            self.account_queues[0].push_back(task);
+            self.pump_account_launches(0);
+        } else {
+            self.enqueue_pod(task);
+        }
+    }
+
+    /// A pod is bound to a node: its kubelet begins to set it up.
+    pub(super) fn bind_pod(&mut self, task: TaskId, node: NodeId) {
+        let now = self.queue.now();
+        self.apply(Command::Launched { task });
+        self.apply(Command::PlaceTask { task, node });
+        let pod = &mut self.kube_mut().pods[task.index()];
+        pod.bound = true;
+        pod.unschedulable = None;
+        let sync = draw_time(self.kube().settings.kubelet_sync.law(), self.draw_of(task), purpose::KUBELET);
+        let capacity = self.cluster.task(task).capacity;
+        let address = self.capacities[capacity.index()].plan.instances().map_or(SimDuration::ZERO, |i| {
+            draw_time(i.tasks.eni_attach.law(), self.draw_of(task), purpose::ENI)
+        });
+        let runtime = &mut self.tasks[task.index()];
+        runtime.start = StartStep::Sandbox;
+        runtime.waited = false;
+        self.queue.set_timer(Timer::Start(task), now + sync + address, Phase::State);
+    }
+
+    /// The CNI plugin gives a pod its address, or has none left.
+    pub(in crate::simulation) fn on_sandbox(&mut self, task: TaskId) {
+        if self.has_address(task) {
+            self.take_address(task);
+            self.on_pending(task);
+            return;
+        }
+        let now = self.queue.now();
+        let service = self.cluster.task(task).service;
+        let runtime = &mut self.tasks[task.index()];
+        runtime.start = StartStep::Sandbox;
+        runtime.waits.address += SANDBOX_RETRY;
+        runtime.waits_for = Some(super::super::trouble::TroubleKind::NoAddress);
+        self.services[service.index()].trouble.note(super::super::trouble::TroubleKind::NoAddress, now);
+        self.queue.set_timer(Timer::Start(task), now + SANDBOX_RETRY, Phase::State);
+    }
+
+    /// The containers of a pod run.
+    pub(in crate::simulation) fn pod_runs(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        self.kube_mut().pods[task.index()].container_started = Some(now);
+        self.begin_probes(task);
+        self.refresh_ready(task);
+    }
+
+    /// Works out whether a pod is ready, and lets everybody know who asks for that.
+    pub(super) fn refresh_ready(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let t = self.cluster.task(task);
+        let (service, runs) = (t.service, t.status == TaskStatus::Running);
+        let containers = runs && self.containers_ready(task);
+        let pod = &self.kube().pods[task.index()];
+        if containers != pod.containers_ready {
+            self.kube_mut().pods[task.index()].containers_ready = containers;
+            self.tell_endpoints(task);
+        }
+        // Behind an Application Load Balancer a pod has a readiness gate: its target must be healthy.
+        let gate = match self.front_of(service) {
+            Some(KubeServiceType::Alb) => self.target_is_healthy(task),
+            _ => true,
+        };
+        let ready = containers && gate && t_alive(self, task);
+        let pod = &mut self.kube_mut().pods[task.index()];
+        if ready == pod.ready_since.is_some() {
+            return;
+        }
+        pod.ready_since = ready.then_some(now);
+        pod.changed = Some(now);
+        pod.was_ready |= ready;
+        let health = match ready {
+            true => Health::Healthy,
+            false if self.kube().pods[task.index()].was_ready => Health::Unhealthy,
+            false => Health::Unknown,
+        };
+        self.apply(Command::SetHealth { task, health });
+        let wait = self.min_ready(service);
+        if ready && !wait.is_zero() {
+            self.schedule_timer_if_due(Timer::Settle(task), now + wait, Phase::State);
+        }
+    }
+
+    /// How long pods of a service must be ready before they count as available.
+    pub(super) fn min_ready(&self, service: ServiceId) -> SimDuration {
+        SimDuration::from_secs(u64::from(self.services[service.index()].plan.kubernetes.min_ready_seconds))
+    }
+
+    /// Whether a pod counts as available.
+    pub(super) fn is_available(&self, task: TaskId) -> bool {
+        let wait = self.min_ready(self.cluster.task(task).service);
+        let since = self.kube().pods[task.index()].ready_since;
+        since.is_some_and(|at| self.queue.now().since(at) >= wait)
+    }
+
+    /// What stands in front of a service; `None` where nobody comes.
+    pub(super) fn front_of(&self, service: ServiceId) -> Option<KubeServiceType> {
+        let plan = self.services[service.index()].plan;
+        plan.load_balancer.as_ref().and(plan.kubernetes.service.r#type)
+    }
+
+    /// The API server is told to delete a pod: the kubelet and the endpoints learn of it at once and apart.
+    pub(super) fn delete_pod(&mut self, task: TaskId, code: StopCode, why: &str) {
+        if self.cluster.task(task).stop_code.is_some() {
+            return;
+        }
+        if self.tasks[task.index()].stop_reason.is_empty() {
+            self.tasks[task.index()].stop_reason = why.to_string();
+        }
+        match code {
+            StopCode::ServiceSchedulerInitiated => self.apply(Command::StopTask { task, code }),
+            _ => self.apply(Command::TaskEnds { task, code }),
+        }
+    }
+
+    /// A running pod is being deleted: endpoints go, the preStop hook runs, then SIGTERM.
+    pub(in crate::simulation) fn pod_terminates(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let service = self.cluster.task(task).service;
+        let k = &self.services[service.index()].plan.kubernetes;
+        let grace = SimDuration::from_secs(u64::from(k.termination_grace_period_seconds));
+        let pre_stop = k.pre_stop;
+        let pod = &mut self.kube_mut().pods[task.index()];
+        pod.kill_at = Some(now + grace);
+        pod.ready_since = None;
+        pod.changed = Some(now);
+        self.end_probes(task);
+        self.tell_endpoints(task);
+        if pre_stop.is_zero() {
+            self.begin_stopping(task, now + grace);
+            return;
+        }
+        self.apply(Command::Advance { task, to: TaskStatus::Deactivating });
+        let runtime = &mut self.tasks[task.index()];
+        runtime.deactivating = Some(now);
+        runtime.stop = StopStep::PreStop;
+        self.queue.set_timer(Timer::Stop(task), now + pre_stop.min(grace), Phase::State);
+    }
+
+    /// The preStop hook is over, or the grace period: SIGTERM.
+    pub(in crate::simulation) fn on_pre_stop(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let kill_at = self.kube().pods[task.index()].kill_at.unwrap_or(now);
+        self.begin_stopping(task, kill_at.max(now));
+    }
+
+    /// A pod that is being deleted has ended or never ran: the scheduler and the queue forget it.
+    pub(in crate::simulation) fn pod_ends(&mut self, task: TaskId) {
+        self.end_probes(task);
+        let kube = self.kube_mut();
+        kube.queue.remove(pod_key(task));
+        let pod = &mut kube.pods[task.index()];
+        pod.ready_since = None;
+        pod.containers_ready = false;
+        pod.unschedulable = None;
+    }
+
+    /// A pod is gone: its place on the node is free.
+    pub(in crate::simulation) fn pod_gone(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let bound = std::mem::replace(&mut self.kube_mut().pods[task.index()].bound, false);
+        if bound {
+            let kube = self.kube_mut();
+            kube.scheduler.remove(pod_key(task));
+            kube.queue.on_event(crate::kubernetes::scheduler::ClusterEvent::PodDeleted, now);
+            self.wake_kube_scheduler();
+        }
+    }
+
+    /// CPU of a pod's server: its limit, or what it requests, or on Fargate all of its micro-VM.
+    pub(in crate::simulation) fn pod_cpu(&self, task: TaskId) -> (Cpu, bool) {
+        let t = self.cluster.task(task);
+        let plan = self.services[t.service.index()].plan;
+        match (plan.kubernetes.limits.cpu, t.node) {
+            (Some(limit), _) => (limit, true),
+            (None, Some(_)) => (plan.task.cpu, false),
+            (None, None) => (crate::scenario::fargate::pod_size(plan).0, true),
+        }
+    }
+
+    /// Pods of a service that run when the simulation starts.
+    pub(super) fn start_pods(&mut self, service: ServiceId) {
+        let desired = self.cluster.service(service).desired;
+        for _ in 0..desired {
+            let Some(task) = self.create_pod(service, 0, "initial") else { return };
+            if self.kube().workloads[service.index()].fargate.is_some() {
+                self.apply(Command::Launched { task });
+                self.pod_has_run(task, None);
+                continue;
+            }
+            match self.node_at_start(task) {
+                Some(node) => self.pod_has_run(task, Some(node)),
+                None => self.enqueue_pod(task),
+            }
+        }
+    }
+
+    /// A pod that has run for long when the simulation starts.
+    fn pod_has_run(&mut self, task: TaskId, node: Option<NodeId>) {
+        let now = self.queue.now();
+        let (service, capacity) = (self.cluster.task(task).service, self.cluster.task(task).capacity);
+        if let Some(node) = node {
+            self.apply(Command::Launched { task });
+            self.apply(Command::PlaceTask { task, node });
+            self.kube_mut().pods[task.index()].bound = true;
+            for wanted in self.wanted_images(task) {
+                self.nodes[node.index()].images.put(wanted.key, now);
+            }
+        }
+        self.apply(Command::Advance { task, to: TaskStatus::Pending });
+        self.apply(Command::Advance { task, to: TaskStatus::Activating });
+        self.apply(Command::PullEnded { task });
+        if node.is_none() {
+            self.meter.task_pull_started(task, service, capacity, now);
+            self.vcpus_in_use[0] += self.vcpus_of(service);
+        }
+        self.take_address(task);
+        self.apply(Command::Advance { task, to: TaskStatus::Running });
+        self.add_server(task);
+        self.tasks[task.index()].sick = false;
+        self.apply(Command::Ready { task });
+        self.serve(task);
+        self.probes_have_passed(task);
+        let pod = &mut self.kube_mut().pods[task.index()];
+        pod.container_started = Some(now);
+        pod.containers_ready = true;
+        pod.ready_since = Some(now);
+        pod.was_ready = true;
+        pod.endpoint = true;
+        self.enter_balancer(task);
+        if self.front_of(service) == Some(KubeServiceType::Alb)
+            && let Some(server) = self.tasks[task.index()].server
+        {
+            self.data.set_target(&mut self.queue, server, TargetState::Healthy);
+            self.tasks[task.index()].target.start_healthy();
+        }
+        self.apply(Command::SetHealth { task, health: Health::Healthy });
+        self.begin_checks(task, true);
+    }
+}
+
+/// Whether nobody has asked for the pod's deletion.
+fn t_alive(simulation: &Simulation<'_>, task: TaskId) -> bool {
+    simulation.cluster.task(task).stop_code.is_none()
+}

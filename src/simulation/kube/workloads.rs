@@ -1,0 +1,436 @@
+//! Deployments and their ReplicaSets at work: one pass of the controller, and the pods that it asks for.
+
+use super::super::scale::to_json;
+use super::super::{Simulation, Timer};
+use super::Kube;
+use super::hpa::HpaRuntime;
+use crate::cluster::{Command, DeploymentOutcome, PodBounds, StopCode, TaskStatus};
+use crate::kernel::{Phase, SimDuration, SimTime, Streams};
+use crate::kubernetes::deployment::{
+    self, DeploymentSpec, DeploymentStatus, IntOrPercent, PodReplacementPolicy, Reason, ReplicaSet, SetId, Step,
+    Strategy, Template,
+};
+use crate::kubernetes::fargate;
+use crate::kubernetes::replica_set::{
+    ActivePhase, Candidate, Manage, RankingFeatures, age, manage, rank_for_deletion, ranks,
+};
+use crate::kubernetes::scheduler::ShapeId;
+use crate::output::{DecisionDetail, DecisionRow};
+use crate::scenario::model::{
+    Capacity, IntOrPercent as Written, KubernetesService, Plan, RolloutType, Service, WorkloadKind,
+};
+use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
+
+/// A ReplicaSet.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::simulation) struct Set {
+    id: SetId,
+    template: Template,
+    revision: u64,
+    created: SimTime,
+    pub(super) replicas: i32,
+    annotated_desired: Option<i32>,
+    annotated_max: Option<i32>,
+    /// Pods are refused.
+    pub(super) failing: bool,
+}
+
+/// A workload of Kubernetes.
+pub(in crate::simulation) struct Workload<'p> {
+    pub(super) plan: &'p KubernetesService,
+    /// What its pods ask of a node.
+    pub(super) shape: ShapeId,
+    /// The Fargate profile that takes its pods.
+    pub(super) fargate: Option<CapacityId>,
+    pub(super) sets: Vec<Set>,
+    next_set: u32,
+    status: DeploymentStatus,
+    pub(super) hpa: Option<HpaRuntime>,
+    /// Evictions that were granted, for its budget.
+    pub(super) budget: super::evict::BudgetRuntime,
+    /// Pods that found no node, the first time, and what was said last.
+    pub(super) unschedulable: u64,
+    pub(super) unschedulable_first: Option<SimTime>,
+    pub(super) why_not: Option<String>,
+}
+
+impl<'p> Workload<'p> {
+    pub(super) fn new(
+        plan: &'p Plan,
+        service_id: ServiceId,
+        name: &str,
+        service: &'p Service,
+        shape: ShapeId,
+        streams: &Streams,
+    ) -> Self {
+        let replicas = i32::try_from(service.desired_count).unwrap_or(i32::MAX);
+        let mut workload = Self {
+            plan: &service.kubernetes,
+            shape,
+            fargate: profile_of(plan, name, service),
+            sets: Vec::new(),
+            next_set: 1,
+            status: DeploymentStatus::default(),
+            hpa: HpaRuntime::new(plan, service_id, name, service, streams),
+            budget: super::evict::BudgetRuntime::new(service),
+            unschedulable: 0,
+            unschedulable_first: None,
+            why_not: None,
+        };
+        let most = replicas.saturating_add(i32::try_from(bounds(&service.kubernetes, service.desired_count).max_surge).unwrap_or(0));
+        workload.sets.push(Set {
+            id: SetId(0),
+            template: Template(0),
+            revision: 1,
+            created: SimTime::ZERO,
+            replicas,
+            annotated_desired: Some(replicas),
+            annotated_max: Some(most),
+            failing: false,
+        });
+        workload
+    }
+
+    fn spec(&self, desired: u32, revision: u32) -> DeploymentSpec {
+        let k = self.plan;
+        DeploymentSpec {
+            replicas: i32::try_from(desired).unwrap_or(i32::MAX),
+            strategy: match k.strategy.r#type {
+                RolloutType::Recreate => Strategy::Recreate,
+                RolloutType::RollingUpdate => Strategy::RollingUpdate {
+                    max_surge: of(k.strategy.max_surge),
+                    max_unavailable: of(k.strategy.max_unavailable),
+                },
+            },
+            min_ready: SimDuration::from_secs(u64::from(k.min_ready_seconds)),
+            progress_deadline: Some(SimDuration::from_secs(u64::from(k.progress_deadline_seconds))),
+            revision_history_limit: Some(10),
+            paused: false,
+            pod_replacement_policy: PodReplacementPolicy::TerminationStarted,
+            template: Template(revision),
+        }
+    }
+}
+
+fn of(value: Written) -> IntOrPercent {
+    let int = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    match value {
+        Written::Int(n) => IntOrPercent::Int(int(n)),
+        Written::Percent(p) => IntOrPercent::Percent(int(p)),
+    }
+}
+
+/// The bounds of a workload at a number of replicas. The door keeps them.
+pub(super) fn bounds(k: &KubernetesService, desired: u32) -> PodBounds {
+    match (k.kind, k.strategy.r#type) {
+        (WorkloadKind::DaemonSet, _) => PodBounds { max_surge: u32::MAX, max_unavailable: u32::MAX },
+        (_, RolloutType::Recreate) => PodBounds { max_surge: 0, max_unavailable: desired },
+        (_, RolloutType::RollingUpdate) => {
+            let max_surge = k.strategy.max_surge.of(desired, true);
+            let unavailable = k.strategy.max_unavailable.of(desired, false);
+            let max_unavailable = if max_surge == 0 && unavailable == 0 { 1 } else { unavailable };
+            PodBounds { max_surge, max_unavailable }
+        }
+    }
+}
+
+/// The Fargate profile that selects the pods of a service.
+fn profile_of(plan: &Plan, name: &str, service: &Service) -> Option<CapacityId> {
+    let k = &service.kubernetes;
+    let mut labels: Vec<(&str, &str)> = vec![("app", name)];
+    labels.extend(k.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let profiles: Vec<(usize, fargate::Profile)> = plan
+        .capacity
+        .iter()
+        .enumerate()
+        .filter_map(|(at, (name, capacity))| match capacity {
+            Capacity::FargateProfile(f) => Some((at, fargate::Profile::new(name, &f.selectors))),
+            _ => None,
+        })
+        .collect();
+    let found = fargate::select(profiles.iter().map(|(_, p)| p), &k.namespace, &labels)?;
+    profiles.iter().find(|(_, p)| p.name == found).map(|(at, _)| CapacityId::from(*at))
+}
+
+impl Simulation<'_> {
+    /// One look of the controllers at a workload.
+    pub(in crate::simulation) fn sync_workload(&mut self, service: ServiceId) {
+        match self.kube().workloads[service.index()].plan.kind {
+            WorkloadKind::Deployment => self.sync_deployment(service),
+            WorkloadKind::DaemonSet => self.sync_daemon_set(service),
+        }
+    }
+
+    fn sync_deployment(&mut self, service: ServiceId) {
+        let now = self.queue.now();
+        let revision = self.cluster.service(service).primary().map_or(0, |d| d.revision);
+        let mut step = Step::Complete;
+        // Each change asks for a further pass; a rollout needs a few, never as many as this.
+        for _ in 0..64 {
+            let desired = self.cluster.service(service).desired;
+            let bounds = bounds(self.kube().workloads[service.index()].plan, desired);
+            self.cluster.run_pods(service, bounds);
+            let spec = self.kube().workloads[service.index()].spec(desired, revision);
+            let sets = self.observe_sets(service);
+            let w = &self.kube().workloads[service.index()];
+            let result = deployment::sync(&spec, &w.status, &sets, now);
+            step = result.step;
+            if result.changes() {
+                self.record_rollout(service, &result, &sets);
+            }
+            let w = &mut self.kube_mut().workloads[service.index()];
+            w.status = result.status.clone();
+            for scale in &result.scales {
+                if let Some(set) = w.sets.iter_mut().find(|s| s.id == scale.set) {
+                    set.replicas = scale.replicas;
+                    set.annotated_desired = Some(scale.annotated_desired);
+                    set.annotated_max = Some(scale.annotated_max);
+                }
+            }
+            if let Some((id, number)) = result.renumber
+                && let Some(set) = w.sets.iter_mut().find(|s| s.id == id)
+            {
+                set.revision = number;
+            }
+            w.sets.retain(|s| !result.delete.contains(&s.id));
+            if let Some(new) = result.create {
+                let id = SetId(w.next_set);
+                w.next_set += 1;
+                w.sets.push(Set {
+                    id,
+                    template: new.template,
+                    revision: new.revision,
+                    created: now,
+                    replicas: new.replicas,
+                    annotated_desired: Some(new.annotated_desired),
+                    annotated_max: Some(new.annotated_max),
+                    failing: false,
+                });
+            }
+            self.manage_sets(service);
+            if !result.changes() {
+                if let Some(at) = result.next_check.filter(|at| *at > now) {
+                    self.schedule_timer_if_due(Timer::Scheduler(service), at, Phase::Decision);
+                }
+                break;
+            }
+        }
+        self.judge_rollout(service, step);
+    }
+
+    /// The ReplicaSets as the controller sees them.
+    fn observe_sets(&self, service: ServiceId) -> Vec<ReplicaSet> {
+        let sets = &self.kube().workloads[service.index()].sets;
+        let mut seen: Vec<ReplicaSet> = sets
+            .iter()
+            .map(|s| ReplicaSet {
+                id: s.id,
+                template: s.template,
+                revision: s.revision,
+                created: s.created,
+                replicas: s.replicas,
+                current: 0,
+                ready: 0,
+                available: 0,
+                terminating: 0,
+                annotated_desired: s.annotated_desired,
+                annotated_max: s.annotated_max,
+                failing: s.failing,
+            })
+            .collect();
+        for t in self.cluster.tasks_of(service) {
+            let Some(set) = seen.iter_mut().find(|s| s.template.0 == t.revision) else { continue };
+            if t.stop_code.is_some() {
+                set.terminating += 1;
+                continue;
+            }
+            set.current += 1;
+            set.ready += i32::from(self.kube().pods[t.id.index()].ready_since.is_some());
+            set.available += i32::from(self.is_available(t.id));
+        }
+        seen
+    }
+
+    /// Creates and deletes pods so that every set has as many as it should.
+    fn manage_sets(&mut self, service: ServiceId) {
+        let sets: Vec<(SetId, u32, u32)> = self.kube().workloads[service.index()]
+            .sets
+            .iter()
+            .map(|s| (s.id, s.template.0, u32::try_from(s.replicas).unwrap_or(0)))
+            .collect();
+        // Sets that shrink come first, so that the others find room.
+        for &(_, template, replicas) in &sets {
+            let active = self.active_pods(service, template);
+            if let Manage::Delete(n) = manage(replicas, active.len() as u32) {
+                for task in self.first_to_go(service, &active).into_iter().take(n as usize) {
+                    let why = match self.cluster.service(service).deploying() {
+                        true => "Replaced by a pod of the new revision",
+                        false => "Its ReplicaSet was scaled down",
+                    };
+                    self.delete_pod(task, StopCode::ServiceSchedulerInitiated, why);
+                }
+            }
+        }
+        for &(id, template, replicas) in &sets {
+            let active = self.active_pods(service, template).len() as u32;
+            if let Manage::Create(n) = manage(replicas, active) {
+                self.create_pods(service, id, template, n);
+            }
+        }
+    }
+
+    fn create_pods(&mut self, service: ServiceId, set: SetId, template: u32, count: u32) {
+        let deploying = self.cluster.service(service).deploying();
+        let scaled = !self.services[service.index()].scale_outs.is_empty();
+        let mut failed = false;
+        for _ in 0..count {
+            if !self.quota_admits(service) {
+                failed = true;
+                break;
+            }
+            let started_by = if deploying { "deployment" } else if scaled { "scaling" } else { "desired count" };
+            let Some(task) = self.create_pod(service, template, started_by) else { break };
+            if started_by == "scaling" {
+                self.tasks[task.index()].cause = Some(self.services[service.index()].scale_outs.len() as u32 - 1);
+            }
+            self.admit_pod(task);
+        }
+        if let Some(set) = self.kube_mut().workloads[service.index()].sets.iter_mut().find(|s| s.id == set) {
+            set.failing = failed;
+        }
+        if failed {
+            let at = self.queue.now() + QUOTA_RETRY;
+            self.schedule_timer_if_due(Timer::Scheduler(service), at, Phase::Decision);
+        }
+    }
+
+    /// Whether the namespace's quota admits one more pod of a service.
+    fn quota_admits(&self, service: ServiceId) -> bool {
+        let plan = self.services[service.index()].plan;
+        let namespace = &plan.kubernetes.namespace;
+        let quota = self.kube().settings.namespaces.get(namespace).and_then(|n| n.resource_quota.as_ref());
+        let Some(quota) = quota else { return true };
+        let (mut pods, mut cpu, mut memory) = (1_u64, plan.task.cpu.parts(), plan.task.memory.get());
+        for (index, s) in self.services.iter().enumerate() {
+            if s.plan.kubernetes.namespace == *namespace {
+                let n = self.cluster.service(ServiceId::from(index)).tasks.len() as u64;
+                pods += n;
+                cpu += n * s.plan.task.cpu.parts();
+                memory += n * s.plan.task.memory.get();
+            }
+        }
+        quota.pods.is_none_or(|most| pods <= u64::from(most))
+            && quota.requests_cpu.is_none_or(|most| cpu <= most.parts())
+            && quota.requests_memory.is_none_or(|most| memory <= most.get())
+    }
+
+    /// Pods of a set that neither ended nor terminate.
+    fn active_pods(&self, service: ServiceId, template: u32) -> Vec<TaskId> {
+        let active = self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none() && t.revision == template);
+        active.map(|t| t.id).collect()
+    }
+
+    /// The pods of a set in the order in which they are deleted.
+    fn first_to_go(&self, service: ServiceId, active: &[TaskId]) -> Vec<TaskId> {
+        let now = self.queue.now();
+        let node = |t: &TaskId| self.cluster.task(*t).node;
+        let own: Vec<Option<NodeId>> = active.iter().map(node).collect();
+        let all: Vec<Option<NodeId>> =
+            self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()).map(|t| t.node).collect();
+        let ranks = ranks(&own, &all);
+        let candidates: Vec<Candidate> = active
+            .iter()
+            .zip(ranks)
+            .map(|(&id, rank)| {
+                let (t, pod) = (self.cluster.task(id), &self.kube().pods[id.index()]);
+                Candidate {
+                    assigned: t.node.is_some() || !self.cluster.has_nodes(t.capacity),
+                    phase: if t.status >= TaskStatus::Running { ActivePhase::Running } else { ActivePhase::Pending },
+                    ready: pod.ready_since.is_some(),
+                    deletion_cost: 0,
+                    rank,
+                    ready_for: age(pod.ready_since, now),
+                    restarts: pod.restarts,
+                    age: age(Some(t.times.requested), now),
+                    uid: self.draw_of(id).bits(),
+                }
+            })
+            .collect();
+        rank_for_deletion(&candidates, RankingFeatures::default()).into_iter().map(|at| active[at]).collect()
+    }
+
+    /// Writes down where a rollout is, and whether it has come to its end.
+    fn judge_rollout(&mut self, service: ServiceId, step: Step) {
+        if !self.cluster.service(service).deploying() {
+            return;
+        }
+        let progressing = self.kube().workloads[service.index()].status.progressing;
+        if step == Step::Complete {
+            self.end_deployment(service, DeploymentOutcome::Completed);
+            return;
+        }
+        let late = progressing.is_some_and(|c| c.reason == Reason::ProgressDeadlineExceeded);
+        let waits = match step {
+            Step::Waiting { most, least_available } => {
+                let pending = self.cluster.count(service, |t| t.status < TaskStatus::Running && t.stop_code.is_none());
+                let what = if pending > 0 { "new pods to start" } else { "new pods to become available" };
+                format!("{what} (at most {most} pods, at least {least_available} available)")
+            }
+            Step::RecreateWaits => "old pods to end".to_string(),
+            _ => String::new(),
+        };
+        if let Some(d) = self.services[service.index()].deployments.last_mut() {
+            let why = || format!("ProgressDeadlineExceeded: waits for {waits}");
+            d.stalled = late.then(why);
+        }
+        let now = self.queue.now();
+        self.services[service.index()].trouble.deployment_waits(now, &waits);
+        self.deployment_row(service, "progress", &waits);
+    }
+
+    fn record_rollout(&mut self, service: ServiceId, result: &deployment::Sync, sets: &[ReplicaSet]) {
+        if !self.cluster.service(service).deploying() {
+            return; // The autoscaler or the user has said why the number changes.
+        }
+        let total: i32 = sets.iter().map(|s| s.replicas).sum();
+        let after = result.scales.iter().fold(total, |sum, s| {
+            sum - sets.iter().find(|o| o.id == s.set).map_or(0, |o| o.replicas) + s.replicas
+        }) + result.create.map_or(0, |c| c.replicas);
+        let (reason, text) = match result.step {
+            Step::ScaledNew { most } => ("scale_up_new", format!("the new ReplicaSet grows: at most {most} pods")),
+            Step::ScaledOld { unhealthy, available, least_available } => (
+                "scale_down_old",
+                format!(
+                    "{unhealthy} pods that are not available and {available} that are go from the old ReplicaSets: at least {least_available} stay available"
+                ),
+            ),
+            Step::RecreateDown => ("recreate", "all old pods go first".to_string()),
+            Step::Proportional => ("proportional", "all ReplicaSets are resized in proportion".to_string()),
+            Step::Resized | Step::DroppedOld => ("resize", "the ReplicaSet follows the replicas".to_string()),
+            Step::Complete | Step::Waiting { .. } | Step::RecreateWaits | Step::Paused => return,
+        };
+        let row = DecisionRow {
+            time_s: self.queue.now().into(),
+            controller: "deployment".into(),
+            subject: format!("services.{}", self.services[service.index()].name).into(),
+            service: self.services[service.index()].name.into(),
+            from: Some(i64::from(total)),
+            result: Some(i64::from(after)),
+            reason: reason.into(),
+            explanation: text.into(),
+            ..DecisionRow::default()
+        };
+        let observation = serde_json::json!({ "sets": format!("{sets:?}") });
+        self.recorder.decision(&row, &DecisionDetail { observation, memory: to_json(&()) });
+    }
+}
+
+/// After how long a set tries again whose pods a quota refused. The real back-off grows from milliseconds to minutes.
+const QUOTA_RETRY: SimDuration = SimDuration::from_secs(15);
+
+impl Kube<'_> {
+    /// The workload of a service.
+    pub(super) fn workload(&self, service: ServiceId) -> &Workload<'_> {
+        &self.workloads[service.index()]
+    }
+}
