@@ -6,4 +6,5 @@ pub mod deployment;
 pub mod disruption_budget;
 pub mod int_or_percent;
 pub mod object;
+pub mod progressive;
 pub mod replica_set;
