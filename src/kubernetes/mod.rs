@@ -3,3 +3,4 @@
 //! observation; the simulation carries it out.
 
 pub mod object;
+pub mod scheduler;
