@@ -8,3 +8,4 @@ pub mod int_or_percent;
 pub mod object;
 pub mod progressive;
 pub mod replica_set;
+pub mod scheduler;
