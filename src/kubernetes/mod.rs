@@ -2,11 +2,13 @@
 //! real algorithm. As everywhere on this floor, a decision is a pure function of specification, memory and
 //! observation; the simulation carries it out.
 
-pub mod hpa;
-pub mod kubelet;
 pub mod deployment;
 pub mod disruption_budget;
+pub mod hpa;
 pub mod int_or_percent;
+pub mod kubelet;
 pub mod object;
 pub mod probes;
+pub mod progressive;
 pub mod replica_set;
+pub mod scheduler;

@@ -404,6 +404,9 @@ pub struct PodSpec {
     pub tolerations: Vec<Toleration>,
     /// How its pods spread.
     pub spread: Vec<SpreadConstraint>,
+    /// The selector of the services and the controller that own it, joined: what the cluster's default
+    /// spread constraints count. Absent for a pod that nobody owns.
+    pub owner_selector: Option<Selector>,
     /// Pods it must be near.
     pub required_affinity: Vec<PodAffinityTerm>,
     /// Pods it would be near, with weights 1 to 100.
@@ -443,6 +446,7 @@ impl PodSpec {
             preferred_node_affinity: Vec::new(),
             tolerations: Vec::new(),
             spread: Vec::new(),
+            owner_selector: None,
             required_affinity: Vec::new(),
             preferred_affinity: Vec::new(),
             required_anti_affinity: Vec::new(),
