@@ -17,5 +17,7 @@ pub use door::{Command, Fact, Made, Refusal};
 pub use health::Health;
 pub use node_door::NodeStep;
 pub use nodes::{Lack, LifeCycle, Market, Needs, Node, NodeEnd, NodeSpec, NodeStatus, NodeTimes, Resources};
-pub use state::{Cluster, Deployment, DeploymentOutcome, DeploymentStatus, PodBounds, ServiceState, StopCode, Task, TaskTimes};
+pub use state::{
+    Cluster, Deployment, DeploymentOutcome, DeploymentStatus, PodBounds, ServiceState, StopCode, Task, TaskTimes,
+};
 pub use task_status::TaskStatus;

@@ -68,7 +68,10 @@ mod tests {
         let spec = ProbeSpec { success_threshold: 1, failure_threshold: 3 };
         let mut memory = ProbeMemory::default();
         assert_eq!(memory.result(&spec, true), Verdict::Passed);
-        assert_eq!([false, false, true].map(|ok| memory.result(&spec, ok)), [Verdict::Nothing, Verdict::Nothing, Verdict::Passed]);
+        assert_eq!(
+            [false, false, true].map(|ok| memory.result(&spec, ok)),
+            [Verdict::Nothing, Verdict::Nothing, Verdict::Passed]
+        );
         assert_eq!([false; 3].map(|ok| memory.result(&spec, ok))[2], Verdict::Failed);
         assert_eq!(memory.passed, Some(false));
     }

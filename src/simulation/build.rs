@@ -21,7 +21,7 @@ use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, Service};
+use crate::scenario::model::{Action, Capacity, Inputs, Orchestrator, Plan, Revision, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 
@@ -150,6 +150,9 @@ impl<'p> Simulation<'p> {
             if plan.jobs.contains_key(name) {
                 cluster.run_standalone(id);
             }
+            if plan.cluster.orchestrator == Orchestrator::Eks {
+                cluster.run_pods(id, super::kube::bounds(&service.kubernetes, service.desired_count));
+            }
             let mut runtime = service_runtime(plan, name, service, &streams, &mut places)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);
             cluster.set_needs(id, places.spec(runtime.shape).needs.clone());
@@ -187,6 +190,7 @@ impl<'p> Simulation<'p> {
             calls,
             queues: QueueRuntime::all(plan),
             jobs: JobRuntime::all(plan, &streams)?,
+            kube: super::kube::Kube::new(plan, &streams)?,
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],
@@ -202,8 +206,12 @@ impl<'p> Simulation<'p> {
     /// Time zero: the desired tasks run and are healthy; everything periodic is scheduled.
     pub(super) fn start(&mut self, inputs: &Inputs) {
         self.start_groups();
-        for index in 0..self.services.len() {
-            self.place_initial_tasks(ServiceId::from(index));
+        if self.is_kube() {
+            self.start_kube();
+        } else {
+            for index in 0..self.services.len() {
+                self.place_initial_tasks(ServiceId::from(index));
+            }
         }
         self.settle_groups();
         if self.warm_up.as_nanos() == 0 {
@@ -230,7 +238,7 @@ impl<'p> Simulation<'p> {
                 self.queue.schedule(SimTime::ZERO + reclaim.at, Phase::State, event.into());
             }
         }
-        if self.groups.iter().any(Option::is_some) {
+        if !self.is_kube() && self.groups.iter().any(Option::is_some) {
             self.queue.schedule(first(SimDuration::from_secs(60)), Phase::Scrape, ControlEvent::Reservation.into());
         }
         self.start_spot();
@@ -324,7 +332,7 @@ fn service_runtime<'p>(
     streams: &Streams,
     places: &mut NodePool,
 ) -> Result<ServiceRuntime<'p>, RunError> {
-    let shares = service
+    let shares: Vec<Share> = service
         .capacity
         .iter()
         .filter_map(|(capacity, item)| {
@@ -332,6 +340,11 @@ fn service_runtime<'p>(
             Some(Share { capacity, base: item.base, weight: item.weight })
         })
         .collect();
+    let shares = match plan.cluster.orchestrator {
+        Orchestrator::Ecs => shares,
+        // The scheduler decides; the strategy is never asked.
+        Orchestrator::Eks => vec![Share { capacity: CapacityId(0), base: 0, weight: 1 }],
+    };
     let strategy = Strategy::new(shares).map_err(|why| RunError::Strategy { service: name.to_string(), why })?;
     let group = places.group(&format!("service:{name}"));
     let capacities = strategy.shares().iter().map(|s| s.capacity).collect();

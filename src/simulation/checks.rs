@@ -1,5 +1,6 @@
 //! Health checks of targets and containers, and what the scheduler makes of them.
 
+use super::kube::probes::Kind;
 use super::start::purpose;
 use super::{Simulation, Timer};
 use crate::cluster::health::{ContainerHealthMemory, Health, container_check};
@@ -40,6 +41,15 @@ impl ContainerMemory {
 
 const TARGET: u64 = 0;
 const CONTAINER: u64 = 1;
+/// Probes of the kubelet begin here.
+const PROBES: u64 = 2;
+/// Bits of a token that say what the check is.
+const KIND_BITS: u32 = 3;
+
+/// The token of a probe of the kubelet.
+pub(super) fn probe_token(task: TaskId, kind: Kind) -> u64 {
+    u64::from(task.0) << KIND_BITS | (PROBES + u64::from(kind.number()))
+}
 
 impl Simulation<'_> {
     /// Schedules the first check of a task's target (`true`) or main container (`false`).
@@ -73,7 +83,7 @@ impl Simulation<'_> {
         let check = &lb.health_check;
         let next = self.queue.now() + check.interval;
         if let Some(server) = self.tasks[task.index()].server {
-            let token = u64::from(task.0) << 1 | TARGET;
+            let token = u64::from(task.0) << KIND_BITS | TARGET;
             self.data.probe(&mut self.queue, server, check.cpu_time, check.timeout, token);
             self.schedule_timer_if_due(Timer::TargetCheck(task), next, Phase::State);
         }
@@ -86,7 +96,7 @@ impl Simulation<'_> {
         // A machine that is lost reports nothing.
         let alive = self.tasks[task.index()].server.filter(|_| !self.tasks[task.index()].machine_lost);
         if let Some(server) = alive {
-            let token = u64::from(task.0) << 1 | CONTAINER;
+            let token = u64::from(task.0) << KIND_BITS | CONTAINER;
             self.data.probe(&mut self.queue, server, check.cpu_time, check.timeout, token);
             self.schedule_timer_if_due(Timer::ContainerCheck(task), next, Phase::State);
         }
@@ -94,13 +104,19 @@ impl Simulation<'_> {
 
     /// A probe was answered, or failed.
     pub(super) fn on_probe(&mut self, token: u64, ok: bool) {
-        let task = TaskId((token >> 1) as u32);
+        let task = TaskId((token >> KIND_BITS) as u32);
+        let what = token & ((1 << KIND_BITS) - 1);
         let now = self.queue.now();
         let service = self.cluster.task(task).service;
         let plan = self.services[service.index()].plan;
         let ok = ok && !self.tasks[task.index()].sick && !self.check_fails(task);
         let runtime = &mut self.tasks[task.index()];
-        if token & 1 == TARGET {
+        if let Some(kind) = what.checked_sub(PROBES).and_then(Kind::of) {
+            self.on_kubelet_probe(task, kind, ok);
+            return;
+        }
+        let runtime = &mut self.tasks[task.index()];
+        if what == TARGET {
             let Some(lb) = &plan.load_balancer else { return };
             if runtime.server.is_none() || !runtime.registered || runtime.deregistering {
                 return;
@@ -126,6 +142,11 @@ impl Simulation<'_> {
 
     /// Works out what the scheduler believes of a task, and when time alone will change it.
     pub(super) fn refresh_health(&mut self, task: TaskId) {
+        if self.is_kube() {
+            self.refresh_ready(task);
+            self.wake_scheduler(self.cluster.task(task).service);
+            return;
+        }
         let now = self.queue.now();
         let t = self.cluster.task(task);
         if t.status != TaskStatus::Running || t.stop_code.is_some() {

@@ -56,6 +56,10 @@ pub enum ControlEvent {
     Registered(TaskId),
     /// A deregistration reaches the load balancer.
     Deregistered(TaskId),
+    /// News of a pod reach those who send connections to it.
+    Endpoint(TaskId),
+    /// Kubelets take the CPU totals of their containers.
+    Housekeeping,
     /// A schedule of a job calls RunTask: job and schedule, by position.
     JobFires(u16, u16),
     /// A failed piece of work is tried again: job and piece.
@@ -117,6 +121,14 @@ pub enum Timer {
     JobSchedule(u16, u16),
     /// A job looks at its waiting work, by its position.
     Job(u16),
+    /// The Kubernetes scheduler looks at the next pod.
+    KubeScheduler,
+    /// A probe of a pod is due: pod and kind.
+    Probe(TaskId, u8),
+    /// A Horizontal Pod Autoscaler looks at its metrics.
+    Hpa(ServiceId),
+    /// Evictions of a node that is drained are asked for again.
+    Drain(NodeId),
 }
 
 #[cfg(test)]

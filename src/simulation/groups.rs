@@ -19,7 +19,9 @@ use crate::cluster::{Command, Fact, LifeCycle, Made, Market, Node, NodeEnd, Node
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::placement::pool::{ClassId, NodeClass, NodePool};
-use crate::scenario::model::{Capacity, Ec2, Inputs, Plan, SchedulingStrategy, Switch, WarmPoolState};
+use crate::scenario::model::{
+    Capacity, CapacityOption, Ec2, Inputs, NodeGroup, Plan, SchedulingStrategy, Switch, WarmPoolState,
+};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId, ZoneId};
 
 /// What went wrong with a group, for the diagnoses.
@@ -68,6 +70,8 @@ pub(super) struct Group {
     /// Tasks in PROVISIONING that wait for room, in the order of their launch.
     pub(super) waiting: Vec<TaskId>,
     pub(super) trouble: GroupTrouble,
+    /// The Auto Scaling group behind a managed node group.
+    pub(super) behind: Option<Ec2>,
 }
 
 impl Group {
@@ -81,7 +85,8 @@ impl Group {
         places: &mut NodePool,
     ) -> Result<Option<Self>, RunError> {
         let Some(instances) = capacity.instances() else { return Ok(None) };
-        let types = super::nodes::types_of(capacity, catalog, &plan.cluster.region).map_err(BillingError::from)?;
+        let types = super::nodes::types_of(capacity, catalog, &plan.cluster.region, &plan.cluster.eks)
+            .map_err(BillingError::from)?;
         let zones: Vec<ZoneId> = (0..plan.cluster.zones).filter(|z| instances.has_zone(*z)).map(ZoneId).collect();
         let region = &plan.cluster.region;
         let (mut pools, mut classes, mut named) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,6 +135,10 @@ impl Group {
             attempts: 0,
             waiting: Vec::new(),
             trouble: GroupTrouble::default(),
+            behind: match capacity {
+                Capacity::NodeGroup(g) => Some(behind(g)),
+                _ => None,
+            },
         }))
     }
 
@@ -149,6 +158,22 @@ impl Group {
         let at = self.pools.iter().position(|p| p.kind == kind && p.zone == zone)?;
         self.classes.get(at).copied()
     }
+}
+
+/// The Auto Scaling group that EKS keeps for a managed node group. Source: EKS user guide, `managed-node-groups`: On-Demand
+/// types in their order, Spot by price and capacity with capacity rebalancing.
+fn behind(group: &NodeGroup) -> Ec2 {
+    let types: Vec<&str> = group.instance_types.iter().map(String::as_str).collect();
+    let spot = group.capacity_type == CapacityOption::Spot;
+    let mut asg = Ec2::of_types(&types, group.max_size);
+    asg.min_size = group.min_size;
+    asg.desired_capacity = group.desired_size;
+    asg.zones.clone_from(&group.zones);
+    asg.mixed_instances.on_demand_percentage_above_base_capacity = if spot { 0 } else { 100 };
+    asg.managed_scaling.status = Switch::Disabled;
+    asg.managed_draining = Switch::Disabled;
+    asg.capacity_rebalance = spot;
+    asg
 }
 
 impl Simulation<'_> {
@@ -209,9 +234,14 @@ impl Simulation<'_> {
                     LifeCycle::Pending | LifeCycle::Warmed => {}
                 }
                 match life {
+                    LifeCycle::Terminating if self.is_kube() => self.node_is_cordoned(node),
                     LifeCycle::Terminating => {
                         self.pool.set_active(node, false);
                         self.refresh_daemons();
+                    }
+                    LifeCycle::Terminated if self.is_kube() => {
+                        self.node_is_gone(node);
+                        self.record_node(node);
                     }
                     LifeCycle::Warmed => self.pool.remove(node),
                     LifeCycle::Terminated => {
@@ -226,6 +256,7 @@ impl Simulation<'_> {
                 self.open_place(node);
                 self.refresh_daemons();
             }
+            Fact::NodeStatus(node, NodeStatus::Draining) if self.is_kube() => self.node_is_cordoned(node),
             Fact::NodeStatus(node, NodeStatus::Draining) => {
                 self.pool.set_active(node, false);
                 self.refresh_daemons();
@@ -248,7 +279,9 @@ impl Simulation<'_> {
                 self.nodes[node.index()].changes += 1;
                 self.wake_managed(node);
                 let service = self.cluster.task(task).service;
-                self.pool.release(node, self.services[service.index()].shape);
+                if !self.is_kube() {
+                    self.pool.release(node, self.services[service.index()].shape);
+                }
                 self.account_reserved(node);
                 self.protect(node);
                 self.wake_placement(self.cluster.node(node).spec.capacity);
@@ -278,9 +311,10 @@ impl Simulation<'_> {
         self.services[service.index()].plan.ecs.scheduling_strategy == SchedulingStrategy::Daemon
     }
 
-    fn ec2(&self, capacity: CapacityId) -> Option<&Ec2> {
+    pub(super) fn ec2(&self, capacity: CapacityId) -> Option<&Ec2> {
         match self.capacities.get(capacity.index())?.plan {
             Capacity::Ec2(e) => Some(e),
+            Capacity::NodeGroup(_) => self.group(capacity)?.behind.as_ref(),
             _ => None,
         }
     }
@@ -532,7 +566,7 @@ impl Simulation<'_> {
     }
 
     /// Adds instances that have run for long when the simulation starts. False when EC2 sells none.
-    fn add_at_start(&mut self, capacity: CapacityId, count: u32) -> bool {
+    pub(super) fn add_at_start(&mut self, capacity: CapacityId, count: u32) -> bool {
         let launches = self.launches_for_pool(capacity, count);
         let enough = launches.len() as u32 == count;
         for launch in launches {

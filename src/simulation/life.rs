@@ -19,10 +19,16 @@ pub(super) enum StartStep {
     FindCapacity,
     /// No instance has had room for too long.
     GiveUp,
+    /// Its pod gets an address.
+    Sandbox,
     Pending,
     Pulled,
     Running,
     Ready,
+    /// The back-off of its container is over.
+    Restart,
+    /// Its application answers again after a restart.
+    ReadyAgain,
     Fail,
 }
 
@@ -31,6 +37,8 @@ pub(super) enum StartStep {
 pub(super) enum StopStep {
     #[default]
     None,
+    /// The preStop hook of its pod is over.
+    PreStop,
     DrainEnds,
     Exit,
     Gone,
@@ -178,6 +186,12 @@ impl Simulation<'_> {
         }
     }
 
+    /// vCPUs that a task of a service takes on Fargate: a pod that of the next larger size.
+    pub(super) fn vcpus_of(&self, service: ServiceId) -> Cpu {
+        let plan = self.services[service.index()].plan;
+        if self.is_kube() { crate::scenario::fargate::pod_size(plan).0 } else { plan.task.cpu }
+    }
+
     /// Looks for a micro-VM for a task.
     fn find_capacity(&mut self, task: TaskId) {
         let now = self.queue.now();
@@ -193,7 +207,7 @@ impl Simulation<'_> {
         runtime.capacity_attempts += 1;
         let chance = draw.of(purpose::CAPACITY).of(u64::from(runtime.capacity_attempts)).unit();
         let service = self.cluster.task(task).service;
-        let cpu = self.services[service.index()].plan.task.cpu;
+        let cpu = self.vcpus_of(service);
         let kind = usize::from(plan.spot().is_some());
         let over_quota = self.vcpus_in_use[kind] + cpu > self.vcpu_quota(kind);
         let wait = if over_quota {
@@ -235,6 +249,9 @@ impl Simulation<'_> {
             StartStep::None => {}
             StartStep::FindCapacity => self.find_capacity(task),
             StartStep::GiveUp => self.give_up(task),
+            StartStep::Sandbox => self.on_sandbox(task),
+            StartStep::Restart => self.on_restart(task),
+            StartStep::ReadyAgain => self.serve(task),
             StartStep::Pending => self.on_pending(task),
             StartStep::Pulled => self.on_pulled(task),
             StartStep::Running => self.on_running(task),
@@ -245,7 +262,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn on_pending(&mut self, task: TaskId) {
+    pub(super) fn on_pending(&mut self, task: TaskId) {
         let now = self.queue.now();
         self.apply(Command::Advance { task, to: TaskStatus::Pending });
         self.apply(Command::Advance { task, to: TaskStatus::Activating });
@@ -318,7 +335,9 @@ impl Simulation<'_> {
         let now = self.queue.now();
         self.apply(Command::Advance { task, to: TaskStatus::Running });
         self.add_server(task);
-        self.publish(task, self.services[self.cluster.task(task).service.index()].plan.task.health_check.is_none());
+        if !self.is_kube() {
+            self.publish(task, self.services[self.cluster.task(task).service.index()].plan.task.health_check.is_none());
+        }
         let runtime = &mut self.tasks[task.index()];
         if let Some(after) = runtime.exits_after {
             self.queue.set_timer(Timer::Exit(task), now + after, Phase::State);
@@ -326,6 +345,10 @@ impl Simulation<'_> {
         runtime.start = StartStep::Ready;
         let ready = now + runtime.ready_after;
         self.queue.set_timer(Timer::Start(task), ready, Phase::State);
+        if self.is_kube() {
+            self.pod_runs(task);
+            return;
+        }
         self.schedule_interruption(task);
         self.begin_checks(task, false);
         let service = self.cluster.task(task).service;
@@ -344,19 +367,26 @@ impl Simulation<'_> {
         let spec = &s.plan.task;
         let revision = &s.revisions[t.revision as usize];
         let draw = Draw::new(self.tasks[task.index()].draw);
+        let (cpu, capped, memory) = match self.is_kube() {
+            true => {
+                let (cpu, capped) = self.pod_cpu(task);
+                (cpu, capped, s.plan.kubernetes.limits.memory.unwrap_or(spec.memory))
+            }
+            false => (spec.cpu, spec.cpu_hard_limit, spec.memory),
+        };
         let seat = t.node.and_then(|n| self.nodes[n.index()].slot).map(|node| NodeShare {
             node,
             weight: u32::try_from(spec.cpu.units()).unwrap_or(u32::MAX),
-            capped: spec.cpu_hard_limit,
+            capped,
         });
         let sidecar_memory = spec.containers.values().map(|c| c.memory_burn).sum::<crate::units::Bytes>();
         let server = self.data.add_server(
             &mut self.queue,
             ServerSpec {
                 service: t.service,
-                cpu: spec.cpu,
+                cpu,
                 model: spec.cpu_model,
-                memory: spec.memory,
+                memory,
                 memory_idle: spec.memory_idle + sidecar_memory,
                 concurrency: s.plan.worker.as_ref().map_or(spec.concurrency, |w| Some(w.concurrency)),
                 accept_queue: spec.accept_queue,
@@ -475,12 +505,16 @@ impl Simulation<'_> {
         self.queue.cancel_timer(Timer::ContainerCheck(task));
         self.publish(task, false);
         let status = self.cluster.task(task).status;
+        if self.is_kube() {
+            self.pod_ends(task);
+        }
         if status < TaskStatus::Running {
             self.execution_ends(task);
             return;
         }
         match code {
             _ if self.node_is_down(task) => self.cut_off(task),
+            _ if self.is_kube() => self.pod_terminates(task),
             StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::HostLost => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);
@@ -552,7 +586,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn leave_balancer(&mut self, task: TaskId, server: ServerId) {
+    pub(super) fn leave_balancer(&mut self, task: TaskId, server: ServerId) {
         let runtime = &mut self.tasks[task.index()];
         if runtime.registered {
             runtime.registered = false;
@@ -560,18 +594,22 @@ impl Simulation<'_> {
         }
     }
 
-    fn drop_server(&mut self, task: TaskId, server: ServerId) {
+    pub(super) fn drop_server(&mut self, task: TaskId, server: ServerId) {
         self.tasks[task.index()].server = None;
         self.task_of_server[server.index()] = None;
         self.data.remove_server(&mut self.queue, server);
     }
 
     /// SIGTERM: no new connections; what is in flight may finish until the stop timeout.
-    fn begin_stopping(&mut self, task: TaskId, latest: SimTime) {
+    pub(super) fn begin_stopping(&mut self, task: TaskId, latest: SimTime) {
         let now = self.queue.now();
         self.apply(Command::Advance { task, to: TaskStatus::Stopping });
         let service = self.cluster.task(task).service;
-        let timeout = self.services[service.index()].plan.task.stop_timeout;
+        let plan = self.services[service.index()].plan;
+        let timeout = match self.is_kube() {
+            true => SimDuration::from_secs(u64::from(plan.kubernetes.termination_grace_period_seconds)),
+            false => plan.task.stop_timeout,
+        };
         let runtime = &mut self.tasks[task.index()];
         runtime.stopping = Some(now);
         runtime.kill_at = (now + timeout).min(latest);
@@ -604,6 +642,7 @@ impl Simulation<'_> {
     pub(super) fn on_stop(&mut self, task: TaskId) {
         match std::mem::take(&mut self.tasks[task.index()].stop) {
             StopStep::None => {}
+            StopStep::PreStop => self.on_pre_stop(task),
             StopStep::DrainEnds => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.cut(&mut self.queue, server);
@@ -622,6 +661,9 @@ impl Simulation<'_> {
             StopStep::Gone => {
                 self.give_address(task);
                 self.apply(Command::Advance { task, to: TaskStatus::Stopped });
+                if self.is_kube() {
+                    self.pod_gone(task);
+                }
             }
         }
     }
@@ -668,7 +710,7 @@ impl Simulation<'_> {
         let held = was >= TaskStatus::Pending || self.tasks[task.index()].start == StartStep::Pending;
         if held && on_fargate {
             let kind = usize::from(self.capacities[capacity.index()].plan.spot().is_some());
-            let cpu = self.services[service.index()].plan.task.cpu;
+            let cpu = self.vcpus_of(service);
             self.vcpus_in_use[kind] = self.vcpus_in_use[kind].saturating_sub(cpu);
         }
         self.tasks[task.index()].start = StartStep::None;
@@ -696,6 +738,10 @@ impl Simulation<'_> {
 
     /// A container of a task exited by itself.
     pub(super) fn on_exit(&mut self, task: TaskId) {
+        if self.is_kube() {
+            self.restart_container(task, "its container exited");
+            return;
+        }
         let service = self.cluster.task(task).service;
         self.services[service.index()].trouble.note(TroubleKind::Exit, self.queue.now());
         self.tasks[task.index()].stop_reason = "Essential container in task exited".into();
@@ -707,6 +753,10 @@ impl Simulation<'_> {
         let Some(task) = self.task_of_server.get(server.index()).copied().flatten() else { return };
         let service = self.cluster.task(task).service;
         self.services[service.index()].trouble.note(TroubleKind::OutOfMemory, self.queue.now());
+        if self.is_kube() {
+            self.restart_container(task, "OOMKilled: it used more memory than its limit");
+            return;
+        }
         self.tasks[task.index()].stop_reason = "OutOfMemoryError: Container killed due to memory usage".into();
         self.end_task(task, StopCode::OutOfMemory);
     }
@@ -720,6 +770,9 @@ impl Simulation<'_> {
                 let draw = Draw::new(root).of(t.launch).bits();
                 let waits = self.faults.losses[t.service.index()].requested(self.queue.now());
                 self.tasks.push(TaskRuntime { draw, waits, ..TaskRuntime::default() });
+                if self.is_kube() {
+                    self.pod_created(task);
+                }
             }
             Fact::TaskStops(task, code) => self.on_stops(task, code),
             Fact::Traffic(service, _) => self.on_traffic(service),

@@ -14,6 +14,7 @@ mod groups;
 mod images;
 mod incident;
 mod intervals;
+mod kube;
 mod life;
 mod managed;
 mod node_bill;
@@ -174,6 +175,8 @@ pub(crate) struct Simulation<'p> {
     calls: CallRecords,
     queues: Vec<QueueRuntime<'p>>,
     jobs: Vec<JobRuntime<'p>>,
+    /// The Kubernetes control plane; absent under ECS.
+    kube: Option<kube::Kube<'p>>,
     account_queues: [VecDeque<TaskId>; 2],
     account_rates: [TokenBucket; 2],
     vcpus_in_use: [Cpu; 2],
@@ -251,6 +254,8 @@ impl Simulation<'_> {
             ControlEvent::Autoshift(fault, service) => self.on_autoshift(usize::from(fault), usize::from(service)),
             ControlEvent::Registered(task) => self.on_registered(task),
             ControlEvent::Deregistered(task) => self.on_deregistered(task),
+            ControlEvent::Endpoint(task) => self.on_endpoint(task),
+            ControlEvent::Housekeeping => self.on_housekeeping(),
             ControlEvent::JobFires(job, schedule) => self.on_job_fires(usize::from(job), usize::from(schedule)),
             ControlEvent::JobRetry(job, item) => self.on_job_retry(usize::from(job), item),
         }
@@ -284,6 +289,10 @@ impl Simulation<'_> {
             Timer::Hour(service) => self.on_hour(service),
             Timer::Forecast(service) => self.on_forecast(service),
             Timer::JobSchedule(job, schedule) => self.on_job_schedule(usize::from(job), usize::from(schedule)),
+            Timer::KubeScheduler => self.on_kube_scheduler(),
+            Timer::Probe(task, kind) => self.on_probe_due(task, kind),
+            Timer::Hpa(service) => self.on_hpa(service),
+            Timer::Drain(node) => self.on_drain(node),
             Timer::Job(job) => self.pump_job(usize::from(job)),
         }
         Ok(())

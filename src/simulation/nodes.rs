@@ -12,7 +12,7 @@ use crate::cluster::{
 };
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
 use crate::scenario::instances::allowed_types;
-use crate::scenario::model::{Architecture, Capacity, EcsAgent, Instances, Switch};
+use crate::scenario::model::{Architecture, Capacity, EcsAgent, Eks, Instances, Switch};
 use crate::traffic::{self, BurstMode, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
@@ -314,8 +314,9 @@ impl Simulation<'_> {
         self.queue.cancel_timer(Timer::Agent(node));
         self.apply(Command::Node { node, step: NodeStep::Terminate(why) });
         let plan = self.capacities[capacity.index()].plan;
-        let at_once =
-            matches!(why, NodeEnd::Failure | NodeEnd::SpotInterruption | NodeEnd::MaxLifetime) || !plan.drains();
+        let at_once = self.is_kube()
+            || matches!(why, NodeEnd::Failure | NodeEnd::SpotInterruption | NodeEnd::MaxLifetime)
+            || !plan.drains();
         if at_once || empty || matches!(was, NodeStatus::Registering | NodeStatus::Inactive) {
             self.shut_down(node);
             return;
@@ -384,7 +385,9 @@ impl Simulation<'_> {
     /// later. Returns the tasks on it.
     pub(super) fn lose_node(&mut self, node: NodeId, noticed_after: SimDuration) -> Vec<TaskId> {
         self.nodes[node.index()].lost = true;
-        self.pool.set_active(node, false);
+        if !self.is_kube() {
+            self.pool.set_active(node, false);
+        }
         self.queue.cancel_timer(Timer::Node(node));
         self.queue.cancel_timer(Timer::Agent(node));
         self.schedule_timer_if_due(Timer::NodeLost(node), self.queue.now() + noticed_after, Phase::State);
@@ -458,8 +461,17 @@ impl Simulation<'_> {
 }
 
 /// The instance types of a capacity, with what an instance of each registers.
-pub(super) fn types_of(plan: &Capacity, catalog: &Catalog, region: &str) -> Result<Vec<NodeType>, CatalogError> {
+pub(super) fn types_of(
+    plan: &Capacity,
+    catalog: &Catalog,
+    region: &str,
+    settings: &Eks,
+) -> Result<Vec<NodeType>, CatalogError> {
     let Some(instances) = plan.instances() else { return Ok(Vec::new()) };
+    if let Capacity::NodeGroup(group) = plan {
+        let new = |of| NodeType::of_node(of, &group.kubelet, settings, &instances);
+        return group.instance_types.iter().map(|name| Ok(new(catalog.instance_type(name)?))).collect();
+    }
     let agent = plan.agent();
     let new = |of: &'static InstanceType| NodeType::new(of, &agent, &instances);
     match plan {

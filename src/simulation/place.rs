@@ -157,6 +157,9 @@ impl Simulation<'_> {
 
     /// The number of instances has changed: daemons follow.
     pub(super) fn refresh_daemons(&mut self) {
+        if self.is_kube() {
+            return;
+        }
         for index in 0..self.services.len() {
             let service = ServiceId::from(index);
             if self.is_daemon(service) {
@@ -169,6 +172,9 @@ impl Simulation<'_> {
 
     /// The daemons of an instance that has run for long when the simulation starts.
     pub(super) fn place_daemons_at_start(&mut self, node: NodeId) {
+        if self.is_kube() {
+            return; // Their controllers look when the pods of the start are placed.
+        }
         let spec = self.cluster.node(node).spec;
         for index in 0..self.services.len() {
             let service = ServiceId::from(index);
@@ -191,6 +197,10 @@ impl Simulation<'_> {
 
     /// An instance is a place for tasks from now on.
     pub(super) fn open_place(&mut self, node: NodeId) {
+        if self.is_kube() {
+            self.node_is_ready(node);
+            return;
+        }
         let n = self.cluster.node(node);
         let spec = n.spec;
         let class = self.group(spec.capacity).and_then(|g| g.class(spec.kind, spec.zone));
@@ -204,6 +214,9 @@ impl Simulation<'_> {
 
     /// Keeps the index of places in step with what is reserved.
     pub(super) fn reserve_place(&mut self, task: TaskId, node: NodeId) {
+        if self.is_kube() {
+            return; // The scheduler has counted it.
+        }
         let service = self.cluster.task(task).service;
         let shape = self.services[service.index()].shape;
         let reserved = self.pool.reserve(node, shape);

@@ -156,6 +156,10 @@ impl Simulation<'_> {
 
     /// One pass of the scheduler over a service.
     pub(super) fn on_scheduler(&mut self, service: ServiceId) -> Result<(), RunError> {
+        if self.is_kube() {
+            self.sync_workload(service);
+            return Ok(());
+        }
         if let Some(job) = self.job_of(service) {
             self.pump_job(job);
             return Ok(());

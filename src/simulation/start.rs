@@ -26,6 +26,9 @@ pub(super) mod purpose {
     pub(crate) const CHECK_PHASE: u64 = 12;
     pub(crate) const PLACEMENT: u64 = 13;
     pub(crate) const PROTECTION: u64 = 14;
+    pub(crate) const KUBELET: u64 = 15;
+    pub(crate) const ENDPOINT: u64 = 16;
+    pub(crate) const RESTART: u64 = 17;
     pub(crate) const CONTAINER: u64 = 1_000;
 }
 

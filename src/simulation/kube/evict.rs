@@ -177,6 +177,7 @@ impl Simulation<'_> {
             explanation: format!("a drain waits: budgets hold {refused} of the {pods} pods on the node").into(),
             ..DecisionRow::default()
         };
-        self.recorder.decision(&row, &DecisionDetail { observation: serde_json::Value::Null, memory: serde_json::Value::Null });
+        self.recorder
+            .decision(&row, &DecisionDetail { observation: serde_json::Value::Null, memory: serde_json::Value::Null });
     }
 }

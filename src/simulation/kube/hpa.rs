@@ -331,7 +331,8 @@ impl Simulation<'_> {
         let row = DecisionRow {
             time_s: now.into(),
             controller: "hpa".into(),
-            subject: format!("services.{}.kubernetes.horizontal_pod_autoscaler", self.services[service.index()].name).into(),
+            subject: format!("services.{}.kubernetes.horizontal_pod_autoscaler", self.services[service.index()].name)
+                .into(),
             service: self.services[service.index()].name.into(),
             metric: name.to_string().into(),
             observed: seen.map(Fixed),
@@ -340,7 +341,14 @@ impl Simulation<'_> {
             computed: decision.proposal.map(i64::from),
             bounded_by: limit.into(),
             result: Some(i64::from(decision.replicas)),
-            reason: if decision.rescales() { "rescale" } else if held { "held" } else { "failed" }.into(),
+            reason: if decision.rescales() {
+                "rescale"
+            } else if held {
+                "held"
+            } else {
+                "failed"
+            }
+            .into(),
             explanation: explanation.into(),
             ..DecisionRow::default()
         };

@@ -19,6 +19,7 @@ use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy}
 use crate::units::{CapacityId, NodeId, ServiceId};
 pub(super) use pods::Pod;
 use workloads::Workload;
+pub(super) use workloads::bounds;
 
 /// The Kubernetes control plane of a run.
 pub(super) struct Kube<'p> {
@@ -125,7 +126,8 @@ impl<'p> Simulation<'p> {
 
     /// The capacities that launch nodes, in the order of the plan.
     pub(super) fn node_capacities(&self) -> Vec<CapacityId> {
-        let has_nodes = |c: &&super::CapacityRuntime<'_>| matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_));
+        let has_nodes =
+            |c: &&super::CapacityRuntime<'_>| matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_));
         (0..self.capacities.len()).filter(|i| has_nodes(&&self.capacities[*i])).map(CapacityId::from).collect()
     }
 }

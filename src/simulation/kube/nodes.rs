@@ -58,7 +58,15 @@ fn allocatable(of: &InstanceType, kubelet: &Kubelet, settings: &Eks) -> Amounts 
 
 /// CPU that the kubelet keeps, in millicores: 6 % of the first core, 1 % of the second, half a percent of the next two, a quarter of the rest.
 fn reserved_cpu(vcpus: u32) -> i64 {
-    (0..i64::from(vcpus)).map(|core| match core { 0 => 60_000, 1 => 10_000, 2 | 3 => 5_000, _ => 2_500 }).sum::<i64>() / 1_000
+    (0..i64::from(vcpus))
+        .map(|core| match core {
+            0 => 60_000,
+            1 => 10_000,
+            2 | 3 => 5_000,
+            _ => 2_500,
+        })
+        .sum::<i64>()
+        / 1_000
 }
 
 impl Capacity {

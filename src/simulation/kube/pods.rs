@@ -94,9 +94,10 @@ impl Simulation<'_> {
         pod.unschedulable = None;
         let sync = draw_time(self.kube().settings.kubelet_sync.law(), self.draw_of(task), purpose::KUBELET);
         let capacity = self.cluster.task(task).capacity;
-        let address = self.capacities[capacity.index()].plan.instances().map_or(SimDuration::ZERO, |i| {
-            draw_time(i.tasks.eni_attach.law(), self.draw_of(task), purpose::ENI)
-        });
+        let address = self.capacities[capacity.index()]
+            .plan
+            .instances()
+            .map_or(SimDuration::ZERO, |i| draw_time(i.tasks.eni_attach.law(), self.draw_of(task), purpose::ENI));
         let runtime = &mut self.tasks[task.index()];
         runtime.start = StartStep::Sandbox;
         runtime.waited = false;

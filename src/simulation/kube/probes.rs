@@ -124,10 +124,10 @@ impl Simulation<'_> {
 
     /// A probe was answered, or failed.
     pub(in crate::simulation) fn on_kubelet_probe(&mut self, task: TaskId, kind: Kind, ok: bool) {
-        let Some(spec) = self.probe_of(task, kind).map(|p| ProbeSpec {
-            success_threshold: p.success_threshold,
-            failure_threshold: p.failure_threshold,
-        }) else {
+        let Some(spec) = self
+            .probe_of(task, kind)
+            .map(|p| ProbeSpec { success_threshold: p.success_threshold, failure_threshold: p.failure_threshold })
+        else {
             return;
         };
         let t = self.cluster.task(task);
@@ -174,7 +174,8 @@ impl Simulation<'_> {
         let pod = &mut self.kube_mut().pods[task.index()];
         let ran = pod.container_started.take().map(|at| now.since(at));
         pod.restarts += 1;
-        pod.crashes = if ran.is_some_and(|ran| ran >= crate::kubernetes::probes::BACKOFF_RESET) { 1 } else { pod.crashes + 1 };
+        pod.crashes =
+            if ran.is_some_and(|ran| ran >= crate::kubernetes::probes::BACKOFF_RESET) { 1 } else { pod.crashes + 1 };
         let wait = crate::kubernetes::probes::crash_backoff(pod.crashes);
         let runtime = &mut self.tasks[task.index()];
         runtime.stop_reason = format!("Restarted: {why}");

@@ -139,10 +139,7 @@ fn pod_term(plan: &Plan, name: &str, service: &Service, t: &PodTerm, symbols: &m
 }
 
 fn term(requirements: &[LabelRequirement], symbols: &mut Symbols) -> NodeSelectorTerm {
-    NodeSelectorTerm {
-        expressions: requirements.iter().map(|r| requirement(r, symbols)).collect(),
-        names: Vec::new(),
-    }
+    NodeSelectorTerm { expressions: requirements.iter().map(|r| requirement(r, symbols)).collect(), names: Vec::new() }
 }
 
 /// A requirement of the language in the scheduler's terms.

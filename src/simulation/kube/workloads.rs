@@ -77,7 +77,8 @@ impl<'p> Workload<'p> {
             unschedulable_first: None,
             why_not: None,
         };
-        let most = replicas.saturating_add(i32::try_from(bounds(&service.kubernetes, service.desired_count).max_surge).unwrap_or(0));
+        let most = replicas
+            .saturating_add(i32::try_from(bounds(&service.kubernetes, service.desired_count).max_surge).unwrap_or(0));
         workload.sets.push(Set {
             id: SetId(0),
             template: Template(0),
@@ -121,7 +122,7 @@ fn of(value: Written) -> IntOrPercent {
 }
 
 /// The bounds of a workload at a number of replicas. The door keeps them.
-pub(super) fn bounds(k: &KubernetesService, desired: u32) -> PodBounds {
+pub(in crate::simulation) fn bounds(k: &KubernetesService, desired: u32) -> PodBounds {
     match (k.kind, k.strategy.r#type) {
         (WorkloadKind::DaemonSet, _) => PodBounds { max_surge: u32::MAX, max_unavailable: u32::MAX },
         (_, RolloutType::Recreate) => PodBounds { max_surge: 0, max_unavailable: desired },
@@ -288,7 +289,13 @@ impl Simulation<'_> {
                 failed = true;
                 break;
             }
-            let started_by = if deploying { "deployment" } else if scaled { "scaling" } else { "desired count" };
+            let started_by = if deploying {
+                "deployment"
+            } else if scaled {
+                "scaling"
+            } else {
+                "desired count"
+            };
             let Some(task) = self.create_pod(service, template, started_by) else { break };
             if started_by == "scaling" {
                 self.tasks[task.index()].cause = Some(self.services[service.index()].scale_outs.len() as u32 - 1);
@@ -393,9 +400,11 @@ impl Simulation<'_> {
             return; // The autoscaler or the user has said why the number changes.
         }
         let total: i32 = sets.iter().map(|s| s.replicas).sum();
-        let after = result.scales.iter().fold(total, |sum, s| {
-            sum - sets.iter().find(|o| o.id == s.set).map_or(0, |o| o.replicas) + s.replicas
-        }) + result.create.map_or(0, |c| c.replicas);
+        let after = result
+            .scales
+            .iter()
+            .fold(total, |sum, s| sum - sets.iter().find(|o| o.id == s.set).map_or(0, |o| o.replicas) + s.replicas)
+            + result.create.map_or(0, |c| c.replicas);
         let (reason, text) = match result.step {
             Step::ScaledNew { most } => ("scale_up_new", format!("the new ReplicaSet grows: at most {most} pods")),
             Step::ScaledOld { unhealthy, available, least_available } => (
