@@ -4,6 +4,7 @@
 
 pub mod deployment;
 pub mod disruption_budget;
+pub mod fargate;
 pub mod hpa;
 pub mod int_or_percent;
 pub mod kubelet;

@@ -1,12 +1,13 @@
 //! Health checks of targets and containers, and what the scheduler makes of them.
 
-use super::kube::probes::Kind;
+use super::kube::probes::KINDS;
 use super::start::purpose;
 use super::{Simulation, Timer};
 use crate::cluster::health::{ContainerHealthMemory, Health, container_check};
 use crate::cluster::target_health::{TargetHealthMemory, TargetState as Verdict, target_check};
 use crate::cluster::{Command, TaskStatus};
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
+use crate::kubernetes::probes::ProbeKind;
 use crate::rollout::health::{Check, TaskChecks, TaskVerdict, verdict};
 use crate::units::TaskId;
 
@@ -47,8 +48,9 @@ const PROBES: u64 = 2;
 const KIND_BITS: u32 = 3;
 
 /// The token of a probe of the kubelet.
-pub(super) fn probe_token(task: TaskId, kind: Kind) -> u64 {
-    u64::from(task.0) << KIND_BITS | (PROBES + u64::from(kind.number()))
+pub(super) fn probe_token(task: TaskId, kind: ProbeKind) -> u64 {
+    let number = KINDS.iter().position(|k| *k == kind).unwrap_or(0) as u64;
+    u64::from(task.0) << KIND_BITS | (PROBES + number)
 }
 
 impl Simulation<'_> {
@@ -110,9 +112,8 @@ impl Simulation<'_> {
         let service = self.cluster.task(task).service;
         let plan = self.services[service.index()].plan;
         let ok = ok && !self.tasks[task.index()].sick && !self.check_fails(task);
-        let runtime = &mut self.tasks[task.index()];
-        if let Some(kind) = what.checked_sub(PROBES).and_then(Kind::of) {
-            self.on_kubelet_probe(task, kind, ok);
+        if let Some(kind) = what.checked_sub(PROBES).and_then(|n| KINDS.get(n as usize)) {
+            self.on_kubelet_probe(task, *kind, ok);
             return;
         }
         let runtime = &mut self.tasks[task.index()];

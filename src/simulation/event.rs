@@ -123,8 +123,8 @@ pub enum Timer {
     Job(u16),
     /// The Kubernetes scheduler looks at the next pod.
     KubeScheduler,
-    /// A probe of a pod is due: pod and kind.
-    Probe(TaskId, u8),
+    /// A probe of a pod is due.
+    Probe(TaskId),
     /// A Horizontal Pod Autoscaler looks at its metrics.
     Hpa(ServiceId),
     /// Evictions of a node that is drained are asked for again.

@@ -206,6 +206,7 @@ impl Simulation<'_> {
         self.cluster.nodes_of(capacity).filter(|n| {
             let runtime = &self.nodes[n.id.index()];
             match n.life {
+                _ if self.leaves(n.id) => false,
                 LifeCycle::InService => true,
                 LifeCycle::Pending => !runtime.for_pool || runtime.prepared,
                 _ => false,
@@ -414,7 +415,12 @@ impl Simulation<'_> {
                         NodeEnd::Rebalance
                     }
                 };
-                self.terminate_node(t.node, why);
+                if self.is_kube() && why != NodeEnd::Failure {
+                    // EKS drains the node while the group waits.
+                    self.drain_pods(t.node, why, Some(now + super::kube::DRAIN_TIMEOUT));
+                } else {
+                    self.terminate_node(t.node, why);
+                }
             }
             let went = decision.terminations.len() as u32;
             if came + went > 0 {

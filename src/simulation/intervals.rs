@@ -101,6 +101,9 @@ impl Simulation<'_> {
         if let Some(predictive) = &mut s.predictive {
             predictive.add(&fresh);
         }
+        if let Some(kube) = &mut self.kube {
+            kube.workloads[index].served += fresh.routed;
+        }
         self.charge(service, &fresh);
         self.drained = fresh;
     }

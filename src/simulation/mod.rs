@@ -290,7 +290,7 @@ impl Simulation<'_> {
             Timer::Forecast(service) => self.on_forecast(service),
             Timer::JobSchedule(job, schedule) => self.on_job_schedule(usize::from(job), usize::from(schedule)),
             Timer::KubeScheduler => self.on_kube_scheduler(),
-            Timer::Probe(task, kind) => self.on_probe_due(task, kind),
+            Timer::Probe(task) => self.on_probe_due(task),
             Timer::Hpa(service) => self.on_hpa(service),
             Timer::Drain(node) => self.on_drain(node),
             Timer::Job(job) => self.pump_job(usize::from(job)),

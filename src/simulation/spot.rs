@@ -165,6 +165,10 @@ impl Simulation<'_> {
         self.record_spot(node, "interruption_notice", "EC2 takes the Spot instance back");
         self.schedule_timer_if_due(Timer::Reclaimed(node), now + notice, Phase::State);
         self.recommend_rebalance(node);
+        if self.is_kube() {
+            self.node_has_notice(node, now + notice);
+            return;
+        }
         if plan.drains_on_notice() {
             self.drain_node(node);
         }

@@ -28,6 +28,8 @@ pub(super) enum TroubleKind {
     Interrupted,
     /// An essential container exited by itself.
     Exit,
+    /// A container of a pod was started again.
+    Restarted,
     /// A task was killed for memory.
     OutOfMemory,
     /// The agent gave up pulling an image.

@@ -8,7 +8,7 @@ use super::super::start::{draw_time, purpose};
 use super::super::{ControlEvent, Simulation};
 use crate::cluster::TaskStatus;
 use crate::cluster::target_health::TargetState as Verdict;
-use crate::kernel::{Phase, SimDuration};
+use crate::kernel::Phase;
 use crate::scenario::model::KubeServiceType;
 use crate::traffic::TargetState;
 use crate::units::TaskId;
@@ -79,11 +79,5 @@ impl Simulation<'_> {
     pub(super) fn target_is_healthy(&self, task: TaskId) -> bool {
         let runtime = &self.tasks[task.index()];
         runtime.registered && runtime.target.state() == Verdict::Healthy
-    }
-
-    /// How long endpoints take at most to spread, for drains that wait for it.
-    pub(super) fn endpoint_lag(&self) -> SimDuration {
-        let law = self.kube().settings.endpoint_propagation.law();
-        SimDuration::from_secs_f64(law.quantile(0.999))
     }
 }

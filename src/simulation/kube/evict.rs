@@ -26,6 +26,9 @@ pub(in crate::simulation) struct BudgetRuntime {
     pub(super) granted: u64,
 }
 
+/// How long EKS tries to drain a node of a managed group. Source: EKS user guide, `managed-node-update-behavior`.
+pub(in crate::simulation) const DRAIN_TIMEOUT: SimDuration = SimDuration::from_mins(15);
+
 impl BudgetRuntime {
     pub(super) fn new(service: &Service) -> Self {
         let int = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
@@ -67,11 +70,6 @@ impl Simulation<'_> {
         Some(disruption_budget::status(&spec, granted, &pods, |_| desired, self.queue.now()).status)
     }
 
-    /// Evictions that the budget of a workload allows now; `None` without a budget.
-    pub(super) fn disruptions_allowed(&self, service: ServiceId) -> Option<i32> {
-        self.budget_of(service).map(|s| s.disruptions_allowed)
-    }
-
     /// Asks the API server to evict a pod. A pod that is granted is deleted.
     pub(super) fn evict(&mut self, task: TaskId, why: &str) -> Verdict {
         let now = self.queue.now();
@@ -102,14 +100,19 @@ impl Simulation<'_> {
 
     /// Begins to drain a node: no new pods, and those on it are evicted. It is terminated when they are gone, or at
     /// the deadline whatever still runs.
-    pub(super) fn drain(&mut self, node: NodeId, why: NodeEnd, deadline: Option<SimTime>) {
+    pub(in crate::simulation) fn drain_pods(&mut self, node: NodeId, why: NodeEnd, deadline: Option<SimTime>) {
         if self.kube().drains.iter().any(|d| d.node == node) {
             return;
         }
         self.cordon(node);
-        let begun = self.queue.now();
-        self.kube_mut().drains.push(Drain { node, why, begun, deadline });
+        self.kube_mut().drains.push(Drain { node, why, deadline });
+        self.wake_group(self.cluster.node(node).spec.capacity);
         self.go_on_draining(node);
+    }
+
+    /// Whether a node is being drained so that it can be terminated.
+    pub(in crate::simulation) fn leaves(&self, node: NodeId) -> bool {
+        self.kube.as_ref().is_some_and(|k| k.drains.iter().any(|d| d.node == node))
     }
 
     /// A node takes no more pods.

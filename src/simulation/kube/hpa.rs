@@ -10,7 +10,7 @@ use crate::kubernetes::hpa::{
     ScalingRules, SelectPolicy, TotalTarget,
 };
 use crate::kubernetes::kubelet::{PodPhase, ReadyCondition};
-use crate::output::{DecisionDetail, DecisionRow, Fixed};
+use crate::output::{DecisionDetail, DecisionRow, Fixed, Secs};
 use crate::scenario::model::{
     Hpa, HpaMetric, HpaPolicyType, HpaRules, Plan, ResourceName as Named, SelectPolicy as Select, Service,
 };
@@ -18,6 +18,9 @@ use crate::units::{ServiceId, TaskId};
 
 /// How often the kubelet takes the CPU total of a container. Source: housekeeping of cAdvisor.
 pub(super) const HOUSEKEEPING: SimDuration = SimDuration::from_secs(10);
+
+/// Over how long a metrics adapter takes the rate of requests. An assumption: `rate(...[1m])` is what most write.
+const RATE_WINDOW: SimDuration = SimDuration::from_secs(60);
 
 /// An autoscaler while it runs.
 #[derive(Clone, Debug)]
@@ -136,8 +139,19 @@ impl Simulation<'_> {
         for index in 0..self.services.len() {
             let service = ServiceId::from(index);
             let Some(hpa) = &self.kube().workloads[index].hpa else { continue };
+            let counts = hpa.spec.metrics.iter().any(|m| matches!(m, MetricSpec::Pods { .. }));
             // As many points as two scrapes may be apart, and one more.
             let keep = (hpa.server.metric_resolution.as_nanos() / HOUSEKEEPING.as_nanos()) as usize * 2 + 4;
+            if counts {
+                self.drain(service);
+                let w = &mut self.kube_mut().workloads[index];
+                let served = w.served;
+                if let Some(hpa) = &mut w.hpa {
+                    hpa.served.push((now, served));
+                    let old = hpa.served.iter().take_while(|p| now.since(p.0) > RATE_WINDOW).count();
+                    hpa.served.drain(..old);
+                }
+            }
             let tasks: Vec<TaskId> = self.cluster.tasks_of(service).map(|t| t.id).collect();
             for task in tasks {
                 if self.tasks[task.index()].server.is_none() {
@@ -193,9 +207,8 @@ impl Simulation<'_> {
             })
             .collect();
         let current = self.cluster.service(service).desired;
-        let ready = tasks.iter().filter(|t| self.kube().pods[t.index()].ready_since.is_some()).count() as u32;
         let status = self.cluster.count(service, |t| t.stop_code.is_none());
-        let replicas = Replicas { spec: current, status, ready };
+        let replicas = Replicas { spec: current, status };
         let observation = Observation { replicas, pods: &pods, readings: &seen };
         let (decision, after) = hpa::sync(&spec, &settings, memory.clone(), &observation, now);
         self.record_hpa(service, &spec, &decision, &observation, &memory);
@@ -266,10 +279,12 @@ impl Simulation<'_> {
 
     /// Requests a second of each pod over the last minute, as a metrics adapter has them.
     fn request_readings(&self, service: ServiceId, tasks: &[TaskId]) -> Vec<PodReading> {
-        let now = self.queue.now();
-        let window = SimDuration::from_secs(60);
-        let from = now.saturating_sub(window);
-        let rate = self.data.offered_rate(service, from, now);
+        let served = self.kube().workloads[service.index()].hpa.as_ref().map_or(&[][..], |h| &h.served);
+        let (Some(first), Some(last)) = (served.first(), served.last()) else {
+            return vec![PodReading::default(); tasks.len()];
+        };
+        let (now, window) = (last.0, last.0.since(first.0));
+        let rate = (!window.is_zero()).then(|| (last.1 - first.1) as f64 / window.as_secs_f64());
         let serving = tasks.iter().filter(|t| self.kube().pods[t.index()].endpoint).count().max(1);
         let one = rate.map(|r| (1_000.0 * r / serving as f64).round() as i64);
         let read = |t: &TaskId| {
@@ -284,7 +299,7 @@ impl Simulation<'_> {
     fn queue_length(&self, service: ServiceId, metric: usize) -> Option<i64> {
         let hpa = self.kube().workloads[service.index()].hpa.as_ref()?;
         let queue = hpa.queues.get(metric).copied().flatten()?;
-        let visible = self.data.queue_gauges(queue).visible;
+        let visible = self.data.queue_gauges(self.queue.now(), queue).visible;
         Some(i64::try_from(visible.saturating_mul(1_000)).unwrap_or(i64::MAX))
     }
 
@@ -327,16 +342,16 @@ impl Simulation<'_> {
             Reading::Pods { readings, .. } => readings.iter().filter_map(|r| r.sample).map(|s| s.at).collect(),
             _ => Vec::new(),
         });
-        let age = samples.max().map(|at| now.since(at).as_secs_f64());
+        let age = samples.max().map(|at| now.since(at));
         let row = DecisionRow {
             time_s: now.into(),
             controller: "hpa".into(),
             subject: format!("services.{}.kubernetes.horizontal_pod_autoscaler", self.services[service.index()].name)
                 .into(),
             service: self.services[service.index()].name.into(),
-            metric: name.to_string().into(),
             observed: seen.map(Fixed),
-            observed_age_s: age.map(Fixed),
+            observed_metric: name.to_string().into(),
+            observed_age_s: age.map(Secs::from),
             from: Some(i64::from(decision.current)),
             computed: decision.proposal.map(i64::from),
             bounded_by: limit.into(),

@@ -13,10 +13,11 @@ mod workloads;
 
 use super::{RunError, Simulation};
 use crate::kernel::{SimTime, Streams};
-use crate::kubernetes::object::Symbols;
-use crate::kubernetes::scheduler::{NodeId as Seat, Profile, Scheduler, ShapeId};
+use crate::kubernetes::scheduler::ScoringStrategy as Fit;
+use crate::kubernetes::scheduler::{NodeId as Seat, Profile, QueueSpec, Scheduler, SchedulingQueue, ShapeId};
 use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy};
 use crate::units::{CapacityId, NodeId, ServiceId};
+pub(super) use evict::DRAIN_TIMEOUT;
 pub(super) use pods::Pod;
 use workloads::Workload;
 pub(super) use workloads::bounds;
@@ -27,11 +28,11 @@ pub(super) struct Kube<'p> {
     /// Nodes and pods as the scheduler caches them.
     pub(super) scheduler: Scheduler,
     /// Pods that wait to be looked at.
-    pub(super) queue: Queue,
+    pub(super) queue: SchedulingQueue,
     /// By task.
     pub(super) pods: Vec<Pod>,
     /// By service.
-    pub(super) workloads: Vec<Workload<'p>>,
+    pub(in crate::simulation) workloads: Vec<Workload<'p>>,
     /// By node, its place in the scheduler's cache while it is there.
     pub(super) seats: Vec<Option<Seat>>,
     /// By place in the cache, the node.
@@ -50,8 +51,6 @@ pub(super) struct Kube<'p> {
     pub(super) refusals: indexmap::IndexMap<NodeId, u32>,
     /// CPU totals of pods are sampled for somebody.
     pub(super) measured: bool,
-    /// When metrics-server's points were taken last.
-    pub(super) scraped: SimTime,
 }
 
 impl<'p> Kube<'p> {
@@ -62,9 +61,9 @@ impl<'p> Kube<'p> {
         }
         let settings = &plan.cluster.eks;
         let mut profile = Profile::default();
-        profile.percentage_of_nodes_to_score = settings.scheduler.percentage_of_nodes_to_score;
+        profile.percentage_of_nodes_to_score = i64::from(settings.scheduler.percentage_of_nodes_to_score);
         if settings.scheduler.scoring_strategy == ScoringStrategy::MostAllocated {
-            profile.pack();
+            profile.scoring = Fit::MostAllocated;
         }
         let mut scheduler = Scheduler::new(profile);
         let system = shapes::system_pods(settings, scheduler.symbols_mut());
@@ -72,14 +71,17 @@ impl<'p> Kube<'p> {
         let mut workloads = Vec::new();
         for (index, (name, service)) in plan.services.iter().enumerate() {
             let spec = shapes::pod_of(plan, name, service, scheduler.symbols_mut());
+            let priority = spec.priority;
             let shape = scheduler.add_shape(spec);
-            workloads.push(Workload::new(plan, ServiceId::from(index), name, service, shape, streams));
+            let selector = shapes::app_selector(name, scheduler.symbols_mut());
+            let seen = (shape, selector, priority);
+            workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
         let measured = workloads.iter().any(|w| w.hpa.is_some());
         Ok(Some(Self {
             settings,
             scheduler,
-            queue: Queue::new(QueueSettings::default()),
+            queue: SchedulingQueue::new(QueueSpec::default()),
             pods: Vec::new(),
             workloads,
             seats: Vec::new(),
@@ -91,12 +93,7 @@ impl<'p> Kube<'p> {
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             measured,
-            scraped: SimTime::ZERO,
         }))
-    }
-
-    pub(super) fn symbols(&self) -> &Symbols {
-        self.scheduler.symbols()
     }
 }
 

@@ -6,7 +6,7 @@ use super::pods::pod_key;
 use super::shapes::{self, arch, label, millicores};
 use crate::catalog::{Arch, InstanceType};
 use crate::cluster::{LifeCycle, Market, NodeEnd, NodeStatus, Resources};
-use crate::kernel::{Phase, SimTime};
+use crate::kernel::SimTime;
 use crate::kubernetes::object::{Labels, Resources as Amounts, Symbols, Taint};
 use crate::kubernetes::scheduler::{ClusterEvent, Code, Node as KubeNode, NodeId as Seat, PodKey};
 use crate::scenario::model::{Capacity, Eks, Instances, Kubelet, NodeTaint};
@@ -17,7 +17,6 @@ use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 pub(in crate::simulation) struct Drain {
     pub(super) node: NodeId,
     pub(super) why: NodeEnd,
-    pub(super) begun: SimTime,
     /// When it ends whatever still runs.
     pub(super) deadline: Option<SimTime>,
 }
@@ -31,9 +30,9 @@ const MOST_WITH_PREFIXES: [u32; 2] = [110, 250];
 /// What a node of a type has for pods, the system's included. Source: nodeadm of amazon-eks-ami (kube-reserved),
 /// kubelet defaults (eviction threshold).
 fn allocatable(of: &InstanceType, kubelet: &Kubelet, settings: &Eks) -> Amounts {
-    let by_address = u32::from(of.enis) * u32::from(of.ipv4_per_eni).saturating_sub(1) + 2;
+    let by_address = of.max_enis_default_card * of.ipv4_per_eni.saturating_sub(1) + 2;
     let with_prefixes = || {
-        let all = u32::from(of.enis) * u32::from(of.ipv4_per_eni).saturating_sub(1) * 16 + 2;
+        let all = of.max_enis_default_card * of.ipv4_per_eni.saturating_sub(1) * 16 + 2;
         all.min(MOST_WITH_PREFIXES[usize::from(of.vcpus >= 30)])
     };
     let most = if settings.vpc_cni.enable_prefix_delegation { with_prefixes() } else { by_address };
@@ -284,7 +283,7 @@ impl Simulation<'_> {
             _ => true,
         };
         if acts && self.cluster.node(node).status == NodeStatus::Active {
-            self.drain(node, NodeEnd::SpotInterruption, Some(until));
+            self.drain_pods(node, NodeEnd::SpotInterruption, Some(until));
         }
     }
 
@@ -338,11 +337,6 @@ impl Simulation<'_> {
     /// The timer of a drain rang.
     pub(in crate::simulation) fn on_drain(&mut self, node: NodeId) {
         self.go_on_draining(node);
-    }
-
-    /// When the controllers of nodes next look at something by themselves.
-    pub(super) fn wake_at(&mut self, timer: Timer, at: SimTime) {
-        self.schedule_timer_if_due(timer, at, Phase::Decision);
     }
 }
 

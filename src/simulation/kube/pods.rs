@@ -7,7 +7,9 @@ use super::super::start::{draw_time, purpose};
 use super::super::{Simulation, Timer};
 use crate::cluster::{Command, Health, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
-use crate::kubernetes::scheduler::PodKey;
+use crate::kubernetes::kubelet::CrashMemory;
+use crate::kubernetes::probes::ProbeMemory;
+use crate::kubernetes::scheduler::{ClusterEvent, PodKey};
 use crate::scenario::model::KubeServiceType;
 use crate::traffic::TargetState;
 use crate::units::{CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
@@ -16,7 +18,7 @@ use crate::units::{CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
 const SANDBOX_RETRY: SimDuration = SimDuration::from_secs(10);
 
 /// What of a pod is Kubernetes' own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(in crate::simulation) struct Pod {
     /// The node it is bound to, once it is.
     pub(super) bound: bool,
@@ -30,7 +32,7 @@ pub(in crate::simulation) struct Pod {
     pub(super) containers_ready: bool,
     /// Restarts of its container, and those in a row that count for the back-off.
     pub(super) restarts: u32,
-    pub(super) crashes: u32,
+    pub(super) crashes: CrashMemory,
     /// When its container started last.
     pub(super) container_started: Option<SimTime>,
     /// The latest instant at which it is killed, once it is being deleted.
@@ -44,7 +46,28 @@ pub(in crate::simulation) struct Pod {
     /// Cumulated CPU at the last points of its kubelet, newest last, in vCPU-seconds.
     pub(super) points: VecDeque<(SimTime, f64)>,
     /// What its probes found.
-    pub(super) probes: super::probes::Probes,
+    pub(super) probes: ProbeMemory,
+}
+
+impl Pod {
+    fn new() -> Self {
+        Self {
+            bound: false,
+            ready_since: None,
+            was_ready: false,
+            changed: None,
+            containers_ready: false,
+            restarts: 0,
+            crashes: CrashMemory::default(),
+            container_started: None,
+            kill_at: None,
+            endpoint: false,
+            unschedulable: None,
+            queued: None,
+            points: VecDeque::new(),
+            probes: ProbeMemory::new(SimTime::ZERO),
+        }
+    }
 }
 
 /// The scheduler's name for a pod.
@@ -69,7 +92,7 @@ impl Simulation<'_> {
     pub(in crate::simulation) fn pod_created(&mut self, task: TaskId) {
         let pods = &mut self.kube_mut().pods;
         debug_assert_eq!(pods.len(), task.index(), "every task is a pod");
-        pods.push(Pod::default());
+        pods.push(Pod::new());
     }
 
     /// A new pod goes to Fargate, if a profile takes it, else to the scheduler.
@@ -124,13 +147,16 @@ impl Simulation<'_> {
     /// The containers of a pod run.
     pub(in crate::simulation) fn pod_runs(&mut self, task: TaskId) {
         let now = self.queue.now();
+        let bound = self.cluster.task(task).times.pending.unwrap_or(now);
+        self.kubelet_takes(task, bound);
         self.kube_mut().pods[task.index()].container_started = Some(now);
+        self.kube_mut().scheduler.set_start(pod_key(task), now);
         self.begin_probes(task);
         self.refresh_ready(task);
     }
 
     /// Works out whether a pod is ready, and lets everybody know who asks for that.
-    pub(super) fn refresh_ready(&mut self, task: TaskId) {
+    pub(in crate::simulation) fn refresh_ready(&mut self, task: TaskId) {
         let now = self.queue.now();
         let t = self.cluster.task(task);
         let (service, runs) = (t.service, t.status == TaskStatus::Running);
@@ -241,13 +267,10 @@ impl Simulation<'_> {
 
     /// A pod is gone: its place on the node is free.
     pub(in crate::simulation) fn pod_gone(&mut self, task: TaskId) {
-        let now = self.queue.now();
         let bound = std::mem::replace(&mut self.kube_mut().pods[task.index()].bound, false);
         if bound {
-            let kube = self.kube_mut();
-            kube.scheduler.remove(pod_key(task));
-            kube.queue.on_event(crate::kubernetes::scheduler::ClusterEvent::PodDeleted, now);
-            self.wake_kube_scheduler();
+            self.kube_mut().scheduler.remove(pod_key(task));
+            self.cluster_event(ClusterEvent::PodRemoved);
         }
     }
 

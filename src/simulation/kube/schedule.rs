@@ -3,10 +3,15 @@
 use super::super::{Simulation, Timer};
 use super::pods::pod_key;
 use crate::cluster::{StopCode, TaskStatus};
-use crate::kernel::{Draw, Phase, SimDuration};
-use crate::kubernetes::scheduler::{ClusterEvent, WhyNot};
+use crate::kernel::{Draw, Phase};
+use crate::kubernetes::scheduler::{Budget, ClusterEvent, NoPreemption, PodKey, Preemption};
 use crate::output::{DecisionDetail, DecisionRow};
-use crate::units::{NodeId, TaskId};
+use crate::units::{NodeId, ServiceId, TaskId};
+
+/// The pod of a key, unless it is one of the system's.
+pub(super) fn task_of(key: PodKey) -> Option<TaskId> {
+    u32::try_from(key.0).ok().map(TaskId)
+}
 
 impl Simulation<'_> {
     /// A pod waits to be scheduled.
@@ -14,9 +19,8 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let service = self.cluster.task(task).service;
         let kube = self.kube_mut();
-        let shape = kube.workloads[service.index()].shape;
-        let priority = kube.scheduler.priority_of(shape);
-        kube.queue.add(pod_key(task), shape, priority, now);
+        let priority = kube.workloads[service.index()].priority;
+        kube.queue.add(pod_key(task), priority, now);
         kube.pods[task.index()].queued = Some(now);
         self.wake_kube_scheduler();
     }
@@ -24,9 +28,10 @@ impl Simulation<'_> {
     /// The scheduler has something to look at.
     pub(in crate::simulation) fn wake_kube_scheduler(&mut self) {
         let now = self.queue.now();
-        let Some(at) = self.kube().queue.next_wake(now) else { return };
-        let at = at.max(self.kube().busy_until).max(now);
-        if self.queue.timer(Timer::KubeScheduler).is_none_or(|set| set > at) {
+        let busy = self.kube().busy_until;
+        let Some(at) = self.kube_mut().queue.next_due(now) else { return };
+        let at = at.max(busy).max(now);
+        if self.queue.timer(Timer::KubeScheduler).is_none_or(|set| set > at || set < now) {
             self.schedule_timer_if_due(Timer::KubeScheduler, at, Phase::Decision);
         }
     }
@@ -34,7 +39,7 @@ impl Simulation<'_> {
     /// What waits may fit now.
     pub(super) fn cluster_event(&mut self, event: ClusterEvent) {
         let now = self.queue.now();
-        self.kube_mut().queue.on_event(event, now);
+        self.kube_mut().queue.happened(event, now, |_| true);
         self.wake_kube_scheduler();
     }
 
@@ -43,14 +48,15 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let latency = self.kube().settings.scheduler.latency;
         // Without a latency every pod that waits has its turn now.
-        loop {
-            let Some(waiting) = self.kube_mut().queue.pop(now) else { break };
-            let task = TaskId(waiting.0 as u32);
-            let t = self.cluster.task(task);
-            if t.stop_code.is_some() || t.status != TaskStatus::Provisioning || t.node.is_some() {
-                self.kube_mut().queue.remove(waiting);
+        while let Some(next) = self.kube_mut().queue.pop(now) {
+            let waits = task_of(next.pod).filter(|t| {
+                let t = self.cluster.task(*t);
+                t.stop_code.is_none() && t.status == TaskStatus::Provisioning && t.node.is_none()
+            });
+            let Some(task) = waits else {
+                self.kube_mut().queue.remove(next.pod);
                 continue;
-            }
+            };
             self.attempt(task);
             self.kube_mut().busy_until = now + latency;
             if !latency.is_zero() {
@@ -60,35 +66,46 @@ impl Simulation<'_> {
         self.wake_kube_scheduler();
     }
 
+    fn draw_for_attempt(&mut self) -> u64 {
+        let kube = self.kube_mut();
+        kube.attempts += 1;
+        Draw::new(kube.ties).of(kube.attempts).bits()
+    }
+
     fn attempt(&mut self, task: TaskId) {
         let now = self.queue.now();
         let service = self.cluster.task(task).service;
         let key = pod_key(task);
+        let draw = self.draw_for_attempt();
         let kube = self.kube_mut();
-        kube.attempts += 1;
-        let draw = Draw::new(kube.ties).of(kube.attempts).bits();
         let shape = kube.workloads[service.index()].shape;
         match kube.scheduler.schedule(key, shape, draw) {
             Ok(seat) => {
-                kube.queue.scheduled(key);
+                kube.queue.done(key);
                 let Some(node) = kube.node_at(seat) else { return };
-                kube.scheduler.place(key, shape, seat, now);
+                kube.scheduler.place(key, shape, seat, crate::kernel::SimTime::MAX);
                 self.bind_pod(task, node);
-                self.cluster_event(ClusterEvent::PodBound);
+                self.cluster_event(ClusterEvent::PodAssigned);
             }
-            Err(why) => self.pod_is_unschedulable(task, why),
+            Err(why) => {
+                let preemption = self.preempt_for(task);
+                let kube = self.kube_mut();
+                kube.queue.failed(key, why.plugins(), now);
+                let symbols = kube.scheduler.symbols();
+                let text = match &preemption {
+                    Ok(_) => why.text(symbols),
+                    Err(reason) => why.text_with(reason, symbols),
+                };
+                self.pod_is_unschedulable(task, text, preemption.ok());
+            }
         }
     }
 
-    /// No node takes a pod: it may push others out, and whoever launches nodes learns of it.
-    fn pod_is_unschedulable(&mut self, task: TaskId, why: WhyNot) {
+    /// No node takes a pod: it is written down, its victims go, and whoever launches nodes learns of it.
+    fn pod_is_unschedulable(&mut self, task: TaskId, text: String, preemption: Option<Preemption>) {
         let now = self.queue.now();
         let service = self.cluster.task(task).service;
-        let key = pod_key(task);
-        let nominated = self.preempt_for(task, &why);
         let kube = self.kube_mut();
-        kube.queue.unschedulable(key, &why, now);
-        let text = why.text(kube.scheduler.symbols());
         let pod = &mut kube.pods[task.index()];
         let first = pod.unschedulable.is_none();
         pod.unschedulable.get_or_insert(now);
@@ -97,57 +114,66 @@ impl Simulation<'_> {
         w.unschedulable_first.get_or_insert(now);
         let news = w.why_not.as_deref() != Some(text.as_str());
         w.why_not = Some(text.clone());
-        if news {
+        if news || preemption.is_some() {
             let row = DecisionRow {
                 time_s: now.into(),
                 controller: "scheduler".into(),
                 subject: format!("services.{}", self.services[service.index()].name).into(),
                 service: self.services[service.index()].name.into(),
-                reason: if nominated.is_some() { "preemption" } else { "FailedScheduling" }.into(),
+                result: preemption.as_ref().map(|p| p.victims.len() as i64),
+                reason: if preemption.is_some() { "Preempted" } else { "FailedScheduling" }.into(),
                 explanation: text.into(),
                 ..DecisionRow::default()
             };
             let detail = DecisionDetail { observation: serde_json::Value::Null, memory: serde_json::Value::Null };
             self.recorder.decision(&row, &detail);
         }
-        self.pod_needs_a_node(task);
+        if let Some(found) = preemption {
+            for victim in found.victims {
+                self.kube_mut().scheduler.set_terminating(victim, true);
+                if let Some(victim) = task_of(victim) {
+                    self.delete_pod(victim, StopCode::Preempted, "Preempted by a pod of a higher priority");
+                }
+            }
+            for displaced in found.displaced {
+                self.kube_mut().queue.activate(displaced, now);
+            }
+        }
     }
 
-    /// Lets a pod push out others of lower priority. The node that is to become free.
-    fn preempt_for(&mut self, task: TaskId, why: &WhyNot) -> Option<NodeId> {
+    /// Lets a pod push out others of lower priority.
+    fn preempt_for(&mut self, task: TaskId) -> Result<Preemption, NoPreemption> {
         let service = self.cluster.task(task).service;
-        let key = pod_key(task);
-        let budgets: Vec<_> = (0..self.services.len())
-            .map(crate::units::ServiceId::from)
-            .filter_map(|s| Some((self.kube().workloads[s.index()].shape, self.disruptions_allowed(s)?)))
+        let budgets: Vec<Budget> = (0..self.services.len())
+            .map(ServiceId::from)
+            .filter_map(|s| {
+                let allowed = self.budget_of(s)?;
+                let w = &self.kube().workloads[s.index()];
+                let spec = self.kube().scheduler.shape(w.shape)?;
+                Some(Budget {
+                    namespace: spec.namespace,
+                    selector: Some(w.selector.clone()),
+                    disruptions_allowed: i64::from(allowed.disruptions_allowed),
+                    already_disrupted: allowed.disrupted.iter().map(|g| pod_key(g.pod)).collect(),
+                })
+            })
             .collect();
+        let draw = self.draw_for_attempt();
         let kube = self.kube_mut();
         let shape = kube.workloads[service.index()].shape;
-        let offset = Draw::new(kube.ties).of(kube.attempts).of(1).bits();
-        let found = kube.scheduler.preempt(key, shape, why, &budgets, offset)?;
-        let node = kube.node_at(found.node)?;
-        kube.scheduler.nominate(key, shape, found.node);
-        for victim in found.victims {
-            kube.scheduler.set_terminating(victim, true);
-        }
-        let victims: Vec<TaskId> = Vec::new();
-        for victim in victims {
-            self.delete_pod(victim, StopCode::Preempted, "Preempted by a pod of a higher priority");
-        }
-        Some(node)
+        kube.scheduler.preempt(pod_key(task), shape, &budgets, draw)
     }
 
     /// A node for a pod that runs when the simulation starts; a group that may grow gives one.
     pub(super) fn node_at_start(&mut self, task: TaskId) -> Option<NodeId> {
+        let now = self.queue.now();
         let service = self.cluster.task(task).service;
         for grown in [false, true] {
             if grown && !self.grow_at_start(service) {
                 return None;
             }
-            let now = self.queue.now();
+            let draw = self.draw_for_attempt();
             let kube = self.kube_mut();
-            kube.attempts += 1;
-            let draw = Draw::new(kube.ties).of(kube.attempts).bits();
             let shape = kube.workloads[service.index()].shape;
             if let Ok(seat) = kube.scheduler.schedule(pod_key(task), shape, draw) {
                 kube.scheduler.place(pod_key(task), shape, seat, now);
@@ -157,6 +183,3 @@ impl Simulation<'_> {
         None
     }
 }
-
-/// How long a pod may wait as unschedulable before it is looked at again without any event.
-pub(super) const FLUSH: SimDuration = SimDuration::from_secs(30);

@@ -2,15 +2,16 @@
 
 use super::super::scale::to_json;
 use super::super::{Simulation, Timer};
-use super::Kube;
 use super::hpa::HpaRuntime;
-use crate::cluster::{Command, DeploymentOutcome, PodBounds, StopCode, TaskStatus};
+use crate::cluster::{DeploymentOutcome, PodBounds, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime, Streams};
 use crate::kubernetes::deployment::{
     self, DeploymentSpec, DeploymentStatus, IntOrPercent, PodReplacementPolicy, Reason, ReplicaSet, SetId, Step,
     Strategy, Template,
 };
-use crate::kubernetes::fargate;
+use crate::kubernetes::fargate::{FargateProfile, FargateSelector, profile_of as profile_of_labels};
+use crate::kubernetes::object::Selector;
+use crate::kubernetes::probes::Probes;
 use crate::kubernetes::replica_set::{
     ActivePhase, Candidate, Manage, RankingFeatures, age, manage, rank_for_deletion, ranks,
 };
@@ -40,6 +41,12 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) plan: &'p KubernetesService,
     /// What its pods ask of a node.
     pub(super) shape: ShapeId,
+    /// Their priority.
+    pub(super) priority: i32,
+    /// What selects them.
+    pub(super) selector: Selector,
+    /// The probes of their container.
+    pub(super) probes: Probes,
     /// The Fargate profile that takes its pods.
     pub(super) fargate: Option<CapacityId>,
     pub(super) sets: Vec<Set>,
@@ -48,6 +55,8 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) hpa: Option<HpaRuntime>,
     /// Evictions that were granted, for its budget.
     pub(super) budget: super::evict::BudgetRuntime,
+    /// Requests that reached its pods.
+    pub(in crate::simulation) served: u64,
     /// Pods that found no node, the first time, and what was said last.
     pub(super) unschedulable: u64,
     pub(super) unschedulable_first: Option<SimTime>,
@@ -60,19 +69,23 @@ impl<'p> Workload<'p> {
         service_id: ServiceId,
         name: &str,
         service: &'p Service,
-        shape: ShapeId,
+        (shape, selector, priority): (ShapeId, Selector, i32),
         streams: &Streams,
     ) -> Self {
         let replicas = i32::try_from(service.desired_count).unwrap_or(i32::MAX);
         let mut workload = Self {
             plan: &service.kubernetes,
             shape,
+            priority,
+            selector,
+            probes: super::probes::probes_of(&service.kubernetes),
             fargate: profile_of(plan, name, service),
             sets: Vec::new(),
             next_set: 1,
             status: DeploymentStatus::default(),
             hpa: HpaRuntime::new(plan, service_id, name, service, streams),
             budget: super::evict::BudgetRuntime::new(service),
+            served: 0,
             unschedulable: 0,
             unschedulable_first: None,
             why_not: None,
@@ -140,17 +153,28 @@ fn profile_of(plan: &Plan, name: &str, service: &Service) -> Option<CapacityId> 
     let k = &service.kubernetes;
     let mut labels: Vec<(&str, &str)> = vec![("app", name)];
     labels.extend(k.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-    let profiles: Vec<(usize, fargate::Profile)> = plan
+    let profiles: Vec<FargateProfile> = plan
         .capacity
         .iter()
-        .enumerate()
-        .filter_map(|(at, (name, capacity))| match capacity {
-            Capacity::FargateProfile(f) => Some((at, fargate::Profile::new(name, &f.selectors))),
+        .filter_map(|(name, capacity)| match capacity {
+            Capacity::FargateProfile(f) => Some((name, f)),
             _ => None,
         })
+        .map(|(name, f)| FargateProfile {
+            name: name.clone(),
+            selectors: f
+                .selectors
+                .iter()
+                .map(|s| FargateSelector {
+                    namespace: s.namespace.clone(),
+                    labels: s.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+                })
+                .collect(),
+        })
         .collect();
-    let found = fargate::select(profiles.iter().map(|(_, p)| p), &k.namespace, &labels)?;
-    profiles.iter().find(|(_, p)| p.name == found).map(|(at, _)| CapacityId::from(*at))
+    let label = |key: &str| labels.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
+    let found = profile_of_labels(&profiles, &k.namespace, label)?;
+    plan.capacity.get_index_of(&found.name).map(CapacityId::from)
 }
 
 impl Simulation<'_> {
@@ -436,10 +460,3 @@ impl Simulation<'_> {
 
 /// After how long a set tries again whose pods a quota refused. The real back-off grows from milliseconds to minutes.
 const QUOTA_RETRY: SimDuration = SimDuration::from_secs(15);
-
-impl Kube<'_> {
-    /// The workload of a service.
-    pub(super) fn workload(&self, service: ServiceId) -> &Workload<'_> {
-        &self.workloads[service.index()]
-    }
-}
