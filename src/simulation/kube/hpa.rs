@@ -29,6 +29,8 @@ pub(in crate::simulation) struct HpaRuntime {
     settings: HpaSettings,
     server: MetricsServer,
     memory: HpaMemory,
+    /// What was written down last, while nothing is rescaled.
+    said: Option<(Basis, AbleToScale, Option<u32>)>,
     /// Where in the sync period it looks.
     phase: f64,
     /// Queues of its external metrics, by metric.
@@ -62,6 +64,7 @@ impl HpaRuntime {
                 scrape_delay: server.lag,
             },
             memory: HpaMemory::default(),
+            said: None,
             phase: Draw::new(streams.root(&format!("hpa/{name}"))).unit(),
             queues: hpa.metrics.iter().map(queue).collect(),
             served: Vec::new(),
@@ -248,8 +251,8 @@ impl Simulation<'_> {
     fn resource_reading(&self, task: TaskId, resource: ResourceName, server: &MetricsServer) -> PodReading {
         let plan = self.services[self.cluster.task(task).service.index()].plan;
         let pod = &self.kube().pods[task.index()];
-        let Some(started) = pod.container_started else { return PodReading::default() };
-        let window = server.visible(self.queue.now(), started, SimDuration::ZERO);
+        let started = pod.container_started.unwrap_or(self.queue.now());
+        let window = pod.container_started.and_then(|s| server.visible(self.queue.now(), s, SimDuration::ZERO));
         let (sample, request) = match resource {
             ResourceName::Cpu => {
                 let total = |at: SimTime| {
@@ -312,7 +315,12 @@ impl Simulation<'_> {
         memory: &HpaMemory,
     ) {
         let held = matches!(decision.able_to_scale, AbleToScale::ScaleDownStabilized | AbleToScale::ScaleUpStabilized);
-        if !decision.rescales() && !held && decision.basis != Basis::Failed {
+        // What is held back or fails is said when it begins, and when it changes.
+        let state = (!decision.rescales()).then_some((decision.basis, decision.able_to_scale, decision.stabilized));
+        let Some(hpa) = &mut self.kube_mut().workloads[service.index()].hpa else { return };
+        let news = std::mem::replace(&mut hpa.said, state) != state;
+        let tells = decision.rescales() || news && (held || decision.basis == Basis::Failed);
+        if !tells {
             return;
         }
         let now = self.queue.now();
