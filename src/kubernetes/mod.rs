@@ -2,6 +2,10 @@
 //! real algorithm. As everywhere on this floor, a decision is a pure function of specification, memory and
 //! observation; the simulation carries it out.
 
+pub mod fargate;
 pub mod hpa;
 pub mod kubelet;
+pub mod node_group;
+pub mod node_health;
 pub mod object;
+pub mod probes;
