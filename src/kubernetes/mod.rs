@@ -2,14 +2,14 @@
 //! real algorithm. As everywhere on this floor, a decision is a pure function of specification, memory and
 //! observation; the simulation carries it out.
 
-pub mod deployment;
-pub mod disruption_budget;
+pub mod allocatable;
+pub mod cni;
 pub mod fargate;
 pub mod hpa;
-pub mod int_or_percent;
+pub mod keda;
 pub mod kubelet;
+pub mod node_group;
+pub mod node_health;
 pub mod object;
 pub mod probes;
-pub mod progressive;
-pub mod replica_set;
-pub mod scheduler;
+pub mod service;

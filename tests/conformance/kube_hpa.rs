@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use serde_json::{Value, json};
 use simctl::kernel::{SimDuration, SimTime};
+use simctl::kubernetes::fargate::{self, FargateProfile, FargateSelector};
 use simctl::kubernetes::hpa::limits::{self, change_in};
 use simctl::kubernetes::hpa::replicas::{self, Group, Sums, group, pod_request};
 use simctl::kubernetes::hpa::{
@@ -12,7 +13,8 @@ use simctl::kubernetes::hpa::{
     ScalingRules, SelectPolicy, Tolerances, TotalTarget, sync,
 };
 use simctl::kubernetes::kubelet::{PodPhase, ReadyCondition};
-use simctl::units::{IntOrPercent, QuantityFormat, ResourceQuantity, Rounding};
+use simctl::kubernetes::node_group;
+use simctl::units::{Bytes, Cpu, IntOrPercent, QuantityFormat, ResourceQuantity, Rounding};
 
 use crate::Outcome;
 
@@ -594,4 +596,58 @@ fn controller_sync(input: &Value) -> Got {
         conditions.insert("ScalingLimited".into(), condition(limited, word(reason)));
     }
     Ok(json!({ "desired_replicas": decision.replicas, "conditions": conditions }))
+}
+
+// What EKS adds.
+
+/// Runs a case of one of the families about EKS that stand among those of ECS; `None` for another's.
+pub(crate) fn run_eks(family: &str, case: &Value) -> Option<Outcome> {
+    let input = &case["input"];
+    let got = match family {
+        "eks_fargate_pod" => fargate_pod(input),
+        "eks_nodegroup_surge" => node_group_surge(input),
+        "fargate_profile_match" => profile_match(input),
+        _ => return None,
+    };
+    Some(match got {
+        Err(problem) => Outcome::Failed(problem),
+        Ok(got) if got == case["expect"] => Outcome::Passed,
+        Ok(got) => Outcome::Failed(format!("expected {}, got {got}", case["expect"])),
+    })
+}
+
+fn fargate_pod(input: &Value) -> Got {
+    let sizes = |key: &str| -> Result<Vec<(Cpu, Bytes)>, String> {
+        // Memory of a container that states none is none.
+        let amount = |c: &Value, key: &str| c[key].as_u64().unwrap_or(0);
+        let one = |c: &Value| (Cpu::from_units(amount(c, "cpu")), Bytes::from_mib(amount(c, "memory")));
+        Ok(list(input, key)?.iter().map(one).collect())
+    };
+    Ok(match fargate::pod_size(&sizes("containers")?, &sizes("init_containers")?) {
+        Some(size) => json!({ "cpu": size.cpu_units, "memory": size.memory_mib }),
+        None => json!({ "error": true }),
+    })
+}
+
+fn node_group_surge(input: &Value) -> Got {
+    Ok(json!({ "surge": node_group::surge(count(input, "zones")?, count(input, "max_unavailable")?) }))
+}
+
+fn profile_match(input: &Value) -> Got {
+    let pairs = |of: &Value| -> Result<Vec<(String, String)>, String> {
+        let map = of.as_object().ok_or("labels are no map")?;
+        map.iter().map(|(k, v)| Ok((k.clone(), v.as_str().ok_or("a label is no text")?.to_owned()))).collect()
+    };
+    let selector = |of: &Value| -> Result<FargateSelector, String> {
+        Ok(FargateSelector { namespace: text(of, "namespace")?.to_owned(), labels: pairs(&of["labels"])? })
+    };
+    let profile = |of: &Value| -> Result<FargateProfile, String> {
+        let selectors = list(of, "selectors")?.iter().map(selector).collect::<Result<_, _>>()?;
+        Ok(FargateProfile { name: text(of, "name")?.to_owned(), selectors })
+    };
+    let profiles: Vec<FargateProfile> = list(input, "profiles")?.iter().map(profile).collect::<Result<_, _>>()?;
+    let labels = pairs(&input["labels"])?;
+    let label = |key: &str| labels.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+    let taken = fargate::profile_of(&profiles, text(input, "namespace")?, label);
+    Ok(json!({ "profile": taken.map(|p| p.name.clone()) }))
 }

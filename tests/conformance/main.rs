@@ -259,6 +259,7 @@ fn dispatch(folder: &str, family: &str, case: &Value, options: &Options) -> Outc
     match folder {
         "ecs" => capacity::run(family, case)
             .or_else(|| placement::run(family, case))
+            .or_else(|| kube_hpa::run_eks(family, case))
             .unwrap_or_else(|| ecs::run(family, case)),
         "kubernetes" => kube_scheduler::run(family, case)
             .or_else(|| kube_control::run(family, case))
