@@ -2,4 +2,5 @@
 //! real algorithm. As everywhere on this floor, a decision is a pure function of specification, memory and
 //! observation; the simulation carries it out.
 
+pub mod karpenter;
 pub mod object;

@@ -1,0 +1,2 @@
+//! Disruption.
+pub mod drift;
