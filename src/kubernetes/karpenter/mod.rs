@@ -5,13 +5,15 @@
 //! [`disruption`] which nodes should go, [`termination`] how they go, [`timers`] when.
 
 mod bits;
+pub mod disruption;
 pub mod instance;
+pub mod interruption;
 pub mod labels;
 pub mod launch;
 pub mod pool;
 pub mod requirements;
 pub mod scheduling;
-pub mod disruption;
 pub mod table;
+pub mod termination;
 pub mod timers;
 pub mod world;

@@ -1,5 +1,7 @@
 //! What Karpenter sees: pods, nodes, pools and instance types at one instant.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::instance::CapacityType;
 use super::labels::WellKnown;
 use super::pool::NodePool;
@@ -320,6 +322,8 @@ pub struct PendingPod {
 pub struct World<'a> {
     /// Now.
     pub now: SimTime,
+    /// The instant in UTC at which simulated time began: budgets have schedules.
+    pub start: Timestamp,
     /// Texts.
     pub symbols: &'a Symbols,
     /// Labels.
@@ -339,6 +343,13 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
+    /// Now, in UTC.
+    #[must_use]
+    pub fn utc(&self) -> Timestamp {
+        let passed = i64::try_from(self.now.as_nanos()).unwrap_or(i64::MAX);
+        self.start.checked_add(SignedDuration::from_nanos(passed)).unwrap_or(Timestamp::MAX)
+    }
+
     /// What an hour of a node costs: the price of its type in its zone and market, available or not; zero if it is unknown.
     #[must_use]
     pub fn node_price(&self, node: &NodeView) -> Usd {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use simctl::kernel::{SimDuration, SimTime};
 use simctl::kubernetes::karpenter::instance::{CapacityType, InstanceType, MIB, Offering, Overhead};
@@ -54,6 +55,7 @@ impl Parts {
     pub(super) fn world(&self) -> World<'_> {
         World {
             now: self.now,
+            start: Timestamp::UNIX_EPOCH,
             symbols: &self.symbols,
             known: &self.known,
             shapes: &self.shapes,

@@ -76,7 +76,7 @@ mod tests {
         let mut spec = PodSpec::new(s.intern("default"));
         let spread = |when_unsatisfiable| SpreadConstraint {
             max_skew: 1,
-            topology_key: crate::kubernetes::object::Symbols::default().intern("zone"),
+            topology_key: Symbols::default().intern("zone"),
             when_unsatisfiable,
             selector: None,
             min_domains: None,
