@@ -455,6 +455,19 @@ pub(super) fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
         deployment_marks(name, series, meta.duration_s, &mut bands, &mut marks);
     }
     fault_bands(&data.summary, &mut bands, &mut marks);
+    for (name, d) in &data.summary.dependencies {
+        for s in d.slowdowns.iter().take(FAULT_BANDS) {
+            let label = format!("{name} slow");
+            bands.push(Band { from: s.start_s, to: s.end_s, color: ORANGE, opacity: 0.16, label });
+            let text = format!(
+                "{} · {name} works at {} % of its speed for {}",
+                duration(s.start_s),
+                sig3(100.0 * s.speed),
+                duration(s.end_s - s.start_s)
+            );
+            marks.push(Mark { time: s.start_s, letter: String::new(), text, color: ORANGE });
+        }
+    }
     if data.notices.len() <= STORMS {
         marks.extend(data.notices.iter().map(|(time, capacity, n)| Mark {
             time: *time,

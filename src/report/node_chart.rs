@@ -200,8 +200,7 @@ fn packing(name: &str, c: &CapacitySeries, middle: f64, end: f64) -> Panel {
 fn markets(name: &str, c: &CapacitySeries, end: f64) -> Panel {
     let most = |s: &Series| s.max().unwrap_or(0.0);
     let market = |name: &str, s: &Series, color| (empty(name, color, most(s)), s.held(end));
-    let mut layers =
-        stacked(vec![market("On-Demand", &c.on_demand, SKY), market("Spot", &c.spot, ORANGE)], end);
+    let mut layers = stacked(vec![market("On-Demand", &c.on_demand, SKY), market("Spot", &c.spot, ORANGE)], end);
     if c.warmed.any() {
         layers.push(layer("in the warm pool", GREY, Dash::Dotted, c.warmed.levels(end)).note(largest(&c.warmed, "")));
     }
@@ -241,7 +240,8 @@ fn sentence(data: &ResultData, name: &str, c: &CapacitySeries) -> String {
         text += &format!("; {} taken back by EC2", count(c.interrupted));
     }
     if let Some(cost) = data.summary.cost.by_capacity.get(name) {
-        text += &format!("; {}, of it {} for room that nobody reserved", dollars(cost.nodes_usd), dollars(cost.idle_usd));
+        text +=
+            &format!("; {}, of it {} for room that nobody reserved", dollars(cost.nodes_usd), dollars(cost.idle_usd));
     }
     text + "."
 }
