@@ -112,6 +112,23 @@ fn scale_in_begins_after_a_quarter_of_an_hour_and_takes_the_empty_ones() {
     let nodes = outcome.rows("nodes.csv");
     assert_eq!(nodes.iter().filter(|n| n["end_reason"] == "scale_in").count(), 5);
     assert!(nodes.iter().all(|n| number(n, "cost_usd") > 0.0));
+    // An instance that is shutting down is not billed any more.
+    for gone in nodes.iter().filter(|n| n["end_reason"] == "scale_in") {
+        assert!(number(gone, "terminated_s") >= number(gone, "billed_until_s") + 20.0, "{gone:?}");
+    }
+}
+
+#[test]
+fn surplus_credits_of_an_instance_that_still_runs_are_billed() {
+    // One vCPU of work all the time on a t3.medium, which earns 0.4; T3 is unlimited.
+    let text = scenario("20m", 1, "max_size = 1", "cpu_hard_limit = false", "").replace("m6i.large", "t3.medium")
+        + "[services.web.requests.page]\ncpu_time = \"25ms\"\n[services.web.traffic]\nrate = [{ at = \"0s\", rps = 40 }]\n";
+    let outcome = simulate(&text);
+    let credits = outcome.summary.cost.items.iter().find(|i| i.item == "cpu_credits").expect("they are on the bill");
+    assert!((credits.quantity - 0.6 / 3.0).abs() < 0.01, "{credits:?}");
+    let rows: f64 =
+        outcome.rows("costs.csv").iter().filter(|r| r["item"] == "cpu_credits").map(|r| number(r, "cost_usd")).sum();
+    assert!((rows - credits.cost_usd).abs() < 1e-6 && rows > 0.0, "{rows}");
 }
 
 const SPOT: &str = "min_size = 6\nmax_size = 20\nmixed_instances = { on_demand_percentage_above_base_capacity = 0 }\n\
