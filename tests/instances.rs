@@ -112,6 +112,23 @@ fn scale_in_begins_after_a_quarter_of_an_hour_and_takes_the_empty_ones() {
     let nodes = outcome.rows("nodes.csv");
     assert_eq!(nodes.iter().filter(|n| n["end_reason"] == "scale_in").count(), 5);
     assert!(nodes.iter().all(|n| number(n, "cost_usd") > 0.0));
+    // An instance that is shutting down is not billed any more.
+    for gone in nodes.iter().filter(|n| n["end_reason"] == "scale_in") {
+        assert!(number(gone, "terminated_s") >= number(gone, "billed_until_s") + 20.0, "{gone:?}");
+    }
+}
+
+#[test]
+fn surplus_credits_of_an_instance_that_still_runs_are_billed() {
+    // One vCPU of work all the time on a t3.medium, which earns 0.4; T3 is unlimited.
+    let text = scenario("20m", 1, "max_size = 1", "cpu_hard_limit = false", "").replace("m6i.large", "t3.medium")
+        + "[services.web.requests.page]\ncpu_time = \"25ms\"\n[services.web.traffic]\nrate = [{ at = \"0s\", rps = 40 }]\n";
+    let outcome = simulate(&text);
+    let credits = outcome.summary.cost.items.iter().find(|i| i.item == "cpu_credits").expect("they are on the bill");
+    assert!((credits.quantity - 0.6 / 3.0).abs() < 0.01, "{credits:?}");
+    let rows: f64 =
+        outcome.rows("costs.csv").iter().filter(|r| r["item"] == "cpu_credits").map(|r| number(r, "cost_usd")).sum();
+    assert!((rows - credits.cost_usd).abs() < 1e-6 && rows > 0.0, "{rows}");
 }
 
 const SPOT: &str = "min_size = 6\nmax_size = 20\nmixed_instances = { on_demand_percentage_above_base_capacity = 0 }\n\
@@ -248,4 +265,82 @@ fn equal_seeds_give_equal_rows_and_money_has_an_owner() {
             assert!(node[share].is_empty() || number(&node, share) <= 100.0, "{node:?}");
         }
     }
+}
+
+/// What the decision log says of a fault, in order.
+fn steps(outcome: &Outcome, fault: &str) -> Vec<String> {
+    let subject = format!("faults.{fault}");
+    outcome.rows("decisions.csv").iter().filter(|r| r["subject"] == subject).map(|r| r["reason"].clone()).collect()
+}
+
+/// When the service has so many healthy tasks again, after having had fewer.
+fn recovered(outcome: &Outcome, tasks: f64) -> f64 {
+    let rows = outcome.rows("services.csv");
+    let fewer = rows.iter().position(|r| number(r, "healthy") < tasks).expect("some were lost");
+    rows[fewer..].iter().find(|r| number(r, "healthy") >= tasks).map_or(f64::INFINITY, at)
+}
+
+fn failed_between(outcome: &Outcome, from: f64, to: f64) -> f64 {
+    outcome.rows("services.csv").iter().filter(|r| (from..to).contains(&at(r))).map(|r| number(r, "failed")).sum()
+}
+
+const WATCHED: &str = "[services.web.client]\ntimeout = \"1s\"\n[objectives.web]\navailability = \">= 99.9 %\"\n";
+
+#[test]
+fn a_failed_instance_is_replaced_and_so_are_its_tasks() {
+    let fault = "[faults.broken]\ntype = \"node_failure\"\nat = \"5m\"\nnoticed_after = \"30s\"\n";
+    let rest = format!("{}{WATCHED}{fault}", traffic());
+    let outcome = simulate(&scenario("20m", 6, "max_size = 6", "", &rest));
+    assert_eq!(steps(&outcome, "broken"), ["begins", "noticed"]);
+    // Three instances of two tasks each; one is gone, billed until its group knew, and another one has come.
+    let nodes = outcome.rows("nodes.csv");
+    let broken: Vec<&Row> = nodes.iter().filter(|n| n["end_reason"] == "failure").collect();
+    assert_eq!((nodes.len(), broken.len()), (4, 1), "{nodes:?}");
+    assert_eq!((number(broken[0], "billed_until_s"), number(broken[0], "tasks")), (330.0, 2.0));
+    let hours = 330.0 / 3600.0;
+    let price = number(broken[0], "price_usd_per_hour");
+    assert!((number(broken[0], "cost_usd") / (price * hours) - 1.0).abs() < 0.05, "{:?}", broken[0]);
+    let fresh = nodes.iter().find(|n| number(n, "launched_s") > 0.0).expect("a replacement");
+    assert!((330.0..400.0).contains(&number(fresh, "launched_s")), "{fresh:?}");
+    // Its tasks die with it, and stand on the new one.
+    let tasks = outcome.rows("tasks.csv");
+    let lost: Vec<&Row> = tasks.iter().filter(|t| t["stop_code"] == "HostLost").collect();
+    assert!(lost.len() == 2 && lost.iter().all(|t| t["node"] == broken[0]["node"]), "{lost:?}");
+    let new: Vec<&Row> = tasks.iter().filter(|t| number(t, "decided_s") > 300.0).collect();
+    assert!(new.len() == 2 && new.iter().all(|t| t["node"] == fresh["node"]), "{new:?}");
+    let back = recovered(&outcome, 6.0);
+    assert!((number(fresh, "ready_s")..number(fresh, "ready_s") + 60.0).contains(&back), "{back}");
+    assert!(diagnosed(&outcome, "machines lost"));
+    // Requests fail until the health checks take the dead targets out, and not after.
+    assert!(failed_between(&outcome, 300.0, 330.0) > 0.0 && failed_between(&outcome, 340.0, 1200.0) == 0.0);
+}
+
+#[test]
+fn the_loss_of_a_zone_takes_its_instances_and_the_others_fill_up() {
+    let fault = "[faults.dark]\ntype = \"zone_outage\"\nat = \"5m\"\nduration = \"10m\"\nzones = [1]\nshortage = 0.0\n";
+    let spread = "[services.web.ecs]\nplacement_strategy = [{ type = \"spread\", field = \"attribute:ecs.availability-zone\" }]\n";
+    let rest = format!("{}{WATCHED}{spread}{fault}", traffic());
+    let text = scenario("30m", 6, "max_size = 9", "", &rest)
+        .replace("[capacity.fleet]", "[cluster]\nzones = 3\n[capacity.fleet]");
+    let outcome = simulate(&text);
+    assert_eq!(steps(&outcome, "dark"), ["begins", "dns_failover", "noticed", "ends"]);
+    let nodes = outcome.rows("nodes.csv");
+    let dark: Vec<&Row> = nodes.iter().filter(|n| n["end_reason"] == "failure").collect();
+    assert!(!dark.is_empty() && dark.iter().all(|n| n["zone"] == "b"), "{nodes:?}");
+    // While the zone is known to be out nothing is launched there.
+    let noticed = outcome.rows("decisions.csv");
+    let noticed = noticed.iter().find(|r| r["reason"] == "noticed").map(at).expect("a time");
+    let while_out = |r: &&Row| (noticed..900.0).contains(&number(r, "launched_s"));
+    assert!(nodes.iter().filter(while_out).count() > 0);
+    assert!(nodes.iter().filter(while_out).all(|n| n["zone"] != "b"), "{nodes:?}");
+    let tasks = outcome.rows("tasks.csv");
+    let lost = tasks.iter().filter(|t| t["stop_code"] == "HostLost").count();
+    assert_eq!(lost, 2);
+    assert!(recovered(&outcome, 6.0) < 900.0);
+    // What it took to recover is told link by link, and waiting for an instance is one of them.
+    let incident = outcome.summary.incidents.first().expect("an objective was missed");
+    assert!(incident.end_s.is_some() && (incident.links.total_s() - incident.duration_s).abs() < 1e-6, "{incident:?}");
+    let total: f64 = outcome.summary.cost.by_service.values().sum();
+    assert!((total - outcome.summary.cost.total_usd).abs() < 1e-6);
+    assert!(outcome.summary.cost.by_capacity["fleet"].nodes_usd > 0.0);
 }

@@ -355,7 +355,10 @@ impl Cluster {
     fn total(&self, service: &ServiceState, revision: u32) -> u32 {
         let counts = |id: &&TaskId| {
             let t = &self.tasks[id.index()];
-            (!service.fleets || t.revision == revision) && (service.stopping_counts || t.stop_code.is_none())
+            let elsewhere = service.daemon && t.node.is_some_and(|n| !self.nodes[n.index()].takes_tasks());
+            (!service.fleets || t.revision == revision)
+                && (service.stopping_counts || t.stop_code.is_none())
+                && !elsewhere
         };
         service.tasks.iter().filter(counts).count() as u32
     }

@@ -170,6 +170,8 @@ pub struct ServiceState {
     pub pods: Option<PodBounds>,
     /// Whether its tasks are started one by one (RunTask): no bound holds for their number, and nothing replaces them.
     pub standalone: bool,
+    /// Whether it keeps one task on each ACTIVE instance (DAEMON): tasks on others do not count against the upper bound.
+    pub daemon: bool,
     /// Who gets production traffic: revision and share in tenths of a percent; the shares add up to 1000.
     pub traffic: Vec<(u32, u32)>,
     /// Deployments in the order of their creation; the last is PRIMARY.
@@ -279,6 +281,7 @@ impl Cluster {
             fleets: false,
             pods: None,
             standalone: false,
+            daemon: false,
             traffic: vec![(0, 1000)],
             deployments: vec![Deployment {
                 id: 0,
@@ -359,6 +362,13 @@ impl Cluster {
     pub fn run_standalone(&mut self, id: ServiceId) {
         if let Some(s) = self.services.get_mut(id.index()) {
             s.standalone = true;
+        }
+    }
+
+    /// Says that a service keeps one task on each ACTIVE instance.
+    pub fn run_daemon(&mut self, id: ServiceId) {
+        if let Some(s) = self.services.get_mut(id.index()) {
+            s.daemon = true;
         }
     }
 

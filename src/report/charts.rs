@@ -33,7 +33,8 @@ pub enum LatencyScale {
 /// names of the charts. The first service has the plain names (`overview`, `load`, `latency`, `capacity`,
 /// `utilisation`, `errors`, `deployments`, `waits`); a further one has `overview-NAME` and, if there are any,
 /// `deployments-NAME` and `waits-NAME`. Dependencies, queues and jobs have one each, `dependency-NAME`, `queue-NAME` and
-/// `job-NAME`; without any service the first job has the name `overview`. `cost` is of the whole.
+/// `job-NAME`; without any service the first job has the name `overview`. `nodes` (where there are instances) and `cost`
+/// are of the whole.
 ///
 /// Reads the files back, so that what is drawn is what is on disk; memory does not grow with the run.
 ///
@@ -81,6 +82,7 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         let file = if first { "overview".to_owned() } else { format!("job-{}", file_name(name)) };
         draw(aside.path(), &mut names, &file, Some(&work::job_chart(&data, name, first)))?;
     }
+    draw(aside.path(), &mut names, "nodes", super::node_chart::nodes_chart(&data).as_ref())?;
     draw(aside.path(), &mut names, "cost", cost_chart(&data).as_ref())?;
     for name in &names {
         for extension in ["svg", "png"] {
@@ -453,6 +455,31 @@ pub(super) fn frame(data: &ResultData, page: Option<&Page<'_>>) -> Figure {
         deployment_marks(name, series, meta.duration_s, &mut bands, &mut marks);
     }
     fault_bands(&data.summary, &mut bands, &mut marks);
+    for (name, d) in &data.summary.dependencies {
+        for s in d.slowdowns.iter().take(FAULT_BANDS) {
+            let label = format!("{name} slow");
+            bands.push(Band { from: s.start_s, to: s.end_s, color: ORANGE, opacity: 0.16, label });
+            let text = format!(
+                "{} · {name} works at {} % of its speed for {}",
+                duration(s.start_s),
+                sig3(100.0 * s.speed),
+                duration(s.end_s - s.start_s)
+            );
+            marks.push(Mark { time: s.start_s, letter: String::new(), text, color: ORANGE });
+        }
+    }
+    if data.notices.len() <= STORMS {
+        marks.extend(data.notices.iter().map(|(time, capacity, n)| Mark {
+            time: *time,
+            letter: String::new(),
+            text: format!(
+                "{} · {capacity}: EC2 takes {} back, with two minutes' notice",
+                duration(*time),
+                counted(u64::from(*n), "Spot instance")
+            ),
+            color: ORANGE,
+        }));
+    }
     for incident in data.summary.incidents.iter().filter(|i| page.is_some() && of(&i.service)) {
         let to = incident.end_s.unwrap_or(meta.duration_s);
         let label = "objective missed".to_owned();
@@ -537,6 +564,9 @@ fn deployment_marks(service: &str, series: &ServiceSeries, end: f64, bands: &mut
 
 /// Most faults that are drawn: a random process may have hundreds.
 const FAULT_BANDS: usize = 40;
+
+/// Most interruptions of Spot instances that are marked one by one.
+const STORMS: usize = 8;
 
 /// A fault is a band with a line at its start; its words stand below.
 fn fault_bands(summary: &Summary, bands: &mut Vec<Band>, marks: &mut Vec<Mark>) {

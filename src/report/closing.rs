@@ -1,7 +1,9 @@
 //! The sentence at the end of a summary, from a closed set of templates.
 
-use super::style::{dollars, duration, key_words, value, value_beside};
-use crate::output::{BoundSense, DeploymentOutcome, DiagnosisKind, FaultSummary, Incident, ObjectiveResult, Summary};
+use super::style::{dollars, duration, key_words, sig3, value, value_beside};
+use crate::output::{
+    BoundSense, DeploymentOutcome, DiagnosisKind, FaultSummary, Incident, ObjectiveResult, SlowdownSummary, Summary,
+};
 
 /// Says in words why an objective was missed, how a deployment ended, or that all holds. None when no
 /// template fits: then nothing is claimed.
@@ -35,6 +37,9 @@ fn why_missed(summary: &Summary, objective: &ObjectiveResult) -> Option<String> 
     let because = |cause: String| Some(format!("{misses} because {cause}."));
     let service = summary.services.get(subject)?;
     if let Some(cause) = fault_behind(summary, subject) {
+        return because(cause);
+    }
+    if let Some(cause) = slowdown_behind(summary, subject) {
         return because(cause);
     }
     if let Some(d) = service.deployments.iter().find(|d| !matches!(d.outcome, DeploymentOutcome::Completed)) {
@@ -178,6 +183,37 @@ fn fault_behind(summary: &Summary, subject: &str) -> Option<String> {
         _ => format!(", {} of it {}", duration(most), link_words(link)),
     };
     Some(format!("of the fault {} at {} ({}); {ended}{longest}", fault.name, duration(fault.start_s), fault.text))
+}
+
+/// The slow time of a dependency in or shortly after which the longest incident of the service began, and how it ended.
+fn slowdown_behind(summary: &Summary, subject: &str) -> Option<String> {
+    let worst = worst_incident(summary, subject)?;
+    let reach = summary.meta.interval_s;
+    let (name, slow) = summary.dependencies.iter().find_map(|(name, d)| {
+        let near =
+            |s: &&SlowdownSummary| worst.start_s + reach >= s.start_s && worst.start_s <= s.end_s + SHORTLY_AFTER_S;
+        d.slowdowns.iter().find(near).map(|s| (name, s))
+    })?;
+    let over = worst.end_s.unwrap_or(summary.meta.duration_s) - slow.end_s;
+    let ended = match worst.end_s {
+        Some(_) if over <= reach => "it recovered with it".to_owned(),
+        Some(_) => format!("it recovered {} after that was over", duration(over)),
+        None if over > 0.0 => format!("{} after that was over it had still not recovered", duration(over)),
+        None => "it had not recovered at the end".to_owned(),
+    };
+    let links = worst.links.named();
+    let (link, most) = links.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let longest = match link {
+        "unattributed" | "fault" => String::new(),
+        _ if most <= 0.0 || over <= reach => String::new(),
+        _ => format!(", {} of it {}", duration(most), link_words(link)),
+    };
+    Some(format!(
+        "{name} worked at {} % of its speed from {} on for {}; {ended}{longest}",
+        sig3(100.0 * slow.speed),
+        duration(slow.start_s),
+        duration(slow.end_s - slow.start_s)
+    ))
 }
 
 /// What a link of the recovery was spent on.

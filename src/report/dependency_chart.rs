@@ -1,7 +1,7 @@
 //! The chart of a dependency: its load, its connections, its latency.
 
 use super::chart::palette::{BLACK, BLUE, GREEN, ORANGE, VERMILION};
-use super::chart::{Band, Dash, Figure, Layer, Panel, Scale, Shape};
+use super::chart::{Dash, Figure, Layer, Panel, Scale, Shape};
 use super::charts::{frame, largest, layer, panel};
 use super::series::{ResultData, Series};
 use super::style::{count, counted, sig3};
@@ -50,10 +50,5 @@ pub(super) fn dependency_chart(data: &ResultData, name: &str) -> Option<Figure> 
         sig3(summary.utilization_pct)
     );
     let title = format!("{name}: what it was asked for and what it could do");
-    let mut figure = Figure { title, subtitle, panels, ..frame(data, None) };
-    for s in &summary.slowdowns {
-        let label = format!("at {} % of its speed", sig3(100.0 * s.speed));
-        figure.bands.push(Band { from: s.start_s, to: s.end_s, color: ORANGE, opacity: 0.13, label });
-    }
-    Some(figure)
+    Some(Figure { title, subtitle, panels, ..frame(data, None) })
 }

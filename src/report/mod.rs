@@ -13,6 +13,7 @@ mod gallery;
 #[cfg(test)]
 mod made_up;
 mod markdown;
+mod node_chart;
 mod page;
 mod pen;
 mod plot;

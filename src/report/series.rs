@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 
 use super::chart::{PLOT_WIDTH, Shape};
+use super::node_chart::{CapacitySeries, read_capacities};
 use super::waits::Waits;
 use crate::output::{
     COSTS_FILE, CostRow, DECISIONS_FILE, DEPENDENCIES_FILE, DEPLOYMENTS_FILE, DecisionRow, DependencyRow,
@@ -21,6 +22,9 @@ const FOLDED_BUCKETS: f64 = 260.0;
 
 /// A step line with more changes than this is a scribble; its mean and extremes are drawn instead.
 const MOST_STEPS: usize = 160;
+
+/// Most notices of Spot interruptions that are kept.
+const MOST_NOTICES: usize = 100;
 
 /// What falls into one bucket: enough to draw its envelope.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +45,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    fn add(&mut self, bucket: usize, time: f64, value: f64) {
+    pub(super) fn add(&mut self, bucket: usize, time: f64, value: f64) {
         if !value.is_finite() {
             return;
         }
@@ -92,6 +96,17 @@ impl Series {
         let mut steps = self.steps(end);
         steps.retain(|p| p.1.is_finite());
         steps
+    }
+
+    /// The last value of each bucket, from the start of the run on; buckets without a value hold that before.
+    pub(crate) fn held(&self, end: f64) -> Vec<(f64, f64)> {
+        let mut now = self.cells.iter().flatten().next().map_or(0.0, |c| c.first);
+        let mut points = vec![(0.0, now)];
+        for cell in self.cells.iter().flatten().filter(|c| c.time < end) {
+            now = cell.last;
+            points.push((cell.time, now));
+        }
+        points
     }
 
     /// Points of a step line: each bucket's extremes, then its last value held until the next, the last one until `end`.
@@ -267,6 +282,11 @@ pub(crate) struct ResultData {
     pub(crate) dependencies: IndexMap<String, DependencySeries>,
     pub(crate) queues: IndexMap<String, QueueSeries>,
     pub(crate) jobs: IndexMap<String, JobSeries>,
+    /// Notices of Spot interruptions: when, of which capacity, how many at once; more of them than can be told apart
+    /// are only counted.
+    pub(crate) notices: Vec<(f64, String, u32)>,
+    /// Capacities that have instances.
+    pub(crate) capacities: IndexMap<String, CapacitySeries>,
     /// Dollars by item and bucket.
     pub(crate) costs: IndexMap<String, Vec<f64>>,
     /// Length of a bucket.
@@ -297,7 +317,17 @@ impl ResultData {
                 s.add(&row, bucket(t), t);
             }
         })?;
+        let mut notices: Vec<(f64, String, u32)> = Vec::new();
         Table::open(&folder.join(DECISIONS_FILE))?.each(|row: DecisionRow<'static>| {
+            if row.reason == "interruption_notice" {
+                let t = row.time_s.value();
+                let capacity = row.subject.strip_prefix("capacity.").unwrap_or(&row.subject);
+                match notices.iter().rposition(|n| n.1 == capacity && bucket(n.0) == bucket(t)) {
+                    Some(at) => notices[at].2 += 1,
+                    None if notices.len() < MOST_NOTICES => notices.push((t, capacity.to_owned(), 1)),
+                    None => {}
+                }
+            }
             let scaling = ["target_tracking", "step_scaling", "scheduled", "predictive_scaling"]
                 .iter()
                 .any(|c| row.controller.starts_with(c));
@@ -360,6 +390,7 @@ impl ResultData {
             })?;
         }
         let jobs = read_jobs(folder, &summary, bucket)?;
+        let capacities = read_capacities(folder, buckets, bucket)?;
         let mut costs: IndexMap<String, Vec<f64>> = IndexMap::new();
         Table::open(&folder.join(COSTS_FILE))?.each(|row: CostRow<'static>| {
             if !costs.contains_key(row.item.as_ref()) {
@@ -372,7 +403,7 @@ impl ResultData {
         for item in costs.values_mut() {
             item.truncate(buckets);
         }
-        Ok(Self { summary, services, dependencies, queues, jobs, costs, bucket_s })
+        Ok(Self { summary, services, dependencies, queues, jobs, notices, capacities, costs, bucket_s })
     }
 }
 
@@ -470,18 +501,18 @@ impl DependencySeries {
 }
 
 /// A CSV file that is read row by row.
-struct Table {
+pub(super) struct Table {
     path: PathBuf,
     reader: csv::Reader<BufReader<File>>,
 }
 
 impl Table {
-    fn open(path: &Path) -> Result<Self, OutputError> {
+    pub(super) fn open(path: &Path) -> Result<Self, OutputError> {
         let file = File::open(path).map_err(|e| OutputError::io("read", path, e))?;
         Ok(Self { path: path.to_path_buf(), reader: csv::Reader::from_reader(BufReader::new(file)) })
     }
 
-    fn each<R: DeserializeOwned>(mut self, mut see: impl FnMut(R)) -> Result<(), OutputError> {
+    pub(super) fn each<R: DeserializeOwned>(mut self, mut see: impl FnMut(R)) -> Result<(), OutputError> {
         let malformed = |path: &Path, e: csv::Error| match e.into_kind() {
             csv::ErrorKind::Io(e) => OutputError::io("read", path, e),
             other => OutputError::Malformed { path: path.to_path_buf(), reason: format!("{other:?}") },

@@ -21,7 +21,7 @@ use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{Action, Capacity, Inputs, Orchestrator, Plan, Revision, Service};
+use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, SchedulingStrategy, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 
@@ -146,6 +146,9 @@ impl<'p> Simulation<'p> {
             );
             if Shift::of(&service.ecs).is_some() {
                 cluster.use_fleets(id);
+            }
+            if service.ecs.scheduling_strategy == SchedulingStrategy::Daemon {
+                cluster.run_daemon(id);
             }
             if plan.jobs.contains_key(name) {
                 cluster.run_standalone(id);

@@ -151,6 +151,7 @@ impl Simulation<'_> {
         for index in 0..self.services.len() {
             self.drain(ServiceId::from(index));
         }
+        self.bill_credits(now);
         let cost_of = self.close_cost_interval(start, now);
         for (index, cost) in cost_of.iter().enumerate() {
             if self.services[index].job.is_none() {

@@ -58,13 +58,33 @@ impl Simulation<'_> {
         self.meter.task_placed(task, service, node, needs.cpu, needs.memory, now);
     }
 
-    /// CPU beyond the credits of an instance, in vCPU-hours.
+    /// Bills what the surplus credits of an instance come to by now, in vCPU-hours since its launch.
     pub(super) fn charge_credits(&mut self, node: NodeId, vcpu_hours: f64) {
-        if vcpu_hours > 0.0 {
+        let runtime = &mut self.nodes[node.index()];
+        let fresh = vcpu_hours - runtime.credits_billed;
+        if fresh > 0.0 {
+            runtime.credits_billed = vcpu_hours;
             let now = self.queue.now();
-            let time = SimDuration::from_secs_f64(vcpu_hours * 3600.0);
-            let billed = self.meter.surplus_credits(node, time, now);
+            let billed = self.meter.surplus_credits(node, SimDuration::from_secs_f64(fresh * 3600.0), now);
             self.keep_unpriced(billed);
+        }
+    }
+
+    /// Bills the surplus credits of the burstable instances that run. What is owed is charged with the end of an instance;
+    /// the end of the run counts as one.
+    pub(super) fn bill_credits(&mut self, now: SimTime) {
+        for index in 0..self.capacities.len() {
+            let capacity = CapacityId::from(index);
+            if !self.group(capacity).is_some_and(|g| g.types.iter().any(|t| t.of.burst.is_some())) {
+                continue;
+            }
+            let running: Vec<NodeId> = self.cluster.nodes_of(capacity).map(|n| n.id).collect();
+            for node in running {
+                let Some(slot) = self.nodes[node.index()].slot else { continue };
+                let totals = self.data.node_totals(now, slot);
+                let owed = if now >= self.end { totals.surplus / 60.0 } else { 0.0 };
+                self.charge_credits(node, totals.surplus_charged + owed);
+            }
         }
     }
 

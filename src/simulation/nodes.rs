@@ -132,6 +132,8 @@ pub(super) struct NodeRuntime {
     /// CPU that its tasks burned, in vCPU-seconds, and that of it up to the last interval.
     pub(super) cpu_used: f64,
     pub(super) cpu_billed: f64,
+    /// Surplus CPU credits that were billed, in vCPU-hours.
+    pub(super) credits_billed: f64,
     /// The most that was ever reserved.
     pub(super) peak: Resources,
     /// Reserved CPU summed over time, in vCPU-seconds, up to `reserved_at`.
@@ -445,6 +447,8 @@ impl Simulation<'_> {
             self.nodes[node.index()].stolen = totals.steal;
             self.charge_credits(node, totals.surplus_charged);
         }
+        // EC2 does not bill an instance that is shutting down; its volume stays until it is gone.
+        self.stop_node_bill(node);
         let wait = match self.instances_of(capacity) {
             Some(i) if end != NodeEnd::SpotInterruption => {
                 draw_time(i.launch.termination.law(), self.node_draw(node), purpose::TERMINATION)

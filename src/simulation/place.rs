@@ -79,6 +79,13 @@ impl Simulation<'_> {
 
     /// Places what can be placed.
     pub(super) fn on_place(&mut self, capacity: CapacityId) {
+        let now = self.queue.now();
+        let daemons_first =
+            self.cluster.services().iter().any(|s| s.daemon && self.queue.timer(Timer::Scheduler(s.id)) == Some(now));
+        if daemons_first {
+            self.queue.set_timer(Timer::Place(capacity), now, Phase::Decision);
+            return;
+        }
         let Some(group) = self.group_mut(capacity) else { return };
         let mut waiting = std::mem::take(&mut group.waiting);
         // What a daemon needs is kept free for it: it comes first.

@@ -81,7 +81,8 @@ impl Simulation<'_> {
                     status: t.status,
                     stopping: t.stop_code.is_some(),
                     health: t.health,
-                    node: t.node,
+                    // A daemon on its way has its instance already.
+                    node: t.node.or(self.tasks[t.id.index()].pinned),
                     draining: t.node.is_some_and(|n| self.cluster.node(n).status == NodeStatus::Draining),
                     protected: self.is_protected(t.id),
                 })

@@ -10,9 +10,11 @@ use crate::units::Cpu;
 const CREDIT: f64 = 60e9;
 /// Time after which nothing more is added to the balance, hours.
 const KEPT_HOURS: f64 = 24.0;
-/// The guide says that the speed is brought down gradually when credits run out and names no rule for its return: here the
-/// drop is sharp and full speed comes back with this much CPU per vCPU in the balance, vCPU-nanoseconds.
-const RESUME: f64 = 1e9;
+/// When credits run low the speed is brought down gradually, so that there is no sharp drop (EC2 user guide, standard
+/// mode). The guide of T2 gave a quarter of an hour for it; the line between is an assumption. Nanoseconds.
+const DESCENT: f64 = 900e9;
+/// Steps in which the speed comes down, nanoseconds.
+const STEP: f64 = 15e9;
 /// Balances are looked at no more often than this, nanoseconds; what is overspent until then is owed.
 const LOOK: f64 = 100e6;
 
@@ -50,13 +52,14 @@ pub(super) struct Credits {
     balance: f64,
     launch: f64,
     charged: f64,
-    /// Time at the baseline with more wanted, nanoseconds.
+    /// Time below full speed with more wanted, nanoseconds.
     held: f64,
     last: u64,
     /// Cores in use since then, and whether more were wanted.
     busy: f64,
     wanting: bool,
-    throttled: bool,
+    /// Cores that may be used, as was last said.
+    cap: f64,
     /// An event will look at the balance.
     pub(super) armed: bool,
 }
@@ -79,10 +82,10 @@ impl Credits {
             last: now,
             busy: 0.0,
             wanting: false,
-            throttled: false,
+            cap: vcpus,
             armed: false,
         };
-        new.throttled = new.mode == BurstMode::Standard && !new.may_resume();
+        new.cap = new.allowed();
         new
     }
 
@@ -90,7 +93,7 @@ impl Credits {
     pub(super) fn settle(&mut self, now: u64) {
         let mut length = (now - self.last) as f64;
         self.last = now;
-        if self.throttled && self.wanting {
+        if self.cap < self.vcpus && self.wanting {
             self.held += length;
         }
         if self.launch > 0.0 {
@@ -121,29 +124,45 @@ impl Credits {
         self.balance + self.launch
     }
 
-    fn may_resume(&self) -> bool {
-        self.left() >= (RESUME * self.vcpus).min(self.most)
+    /// The balance at which the descent begins: what a straight line from full speed to the baseline spends.
+    fn low(&self) -> f64 {
+        (self.vcpus - self.baseline) * DESCENT / 2.0
+    }
+
+    /// Cores that the balance allows: all, or with a low one so many that a node that uses them all comes down to the
+    /// baseline on a straight line, within [`DESCENT`].
+    fn allowed(&self) -> f64 {
+        let left = self.left();
+        if self.mode == BurstMode::Unlimited || left >= self.low() {
+            return self.vcpus;
+        }
+        let above = 2.0 * (self.vcpus - self.baseline) * left.max(0.0) / DESCENT;
+        self.baseline + above.sqrt()
     }
 
     /// Cores that may be used now.
     pub(super) fn capacity(&mut self) -> f64 {
-        if self.throttled && self.may_resume() {
-            self.throttled = false;
-        }
-        if self.throttled { self.baseline } else { self.vcpus }
+        self.cap = self.allowed();
+        self.cap
     }
 
-    /// When the balance must be looked at, nanoseconds from now; `None` while it cannot run out.
+    /// When the balance must be looked at, nanoseconds from now; `None` while it cannot run low.
     pub(super) fn look(&self) -> Option<u64> {
-        let drain = self.vcpus - self.baseline;
-        let may = self.mode == BurstMode::Standard && !self.throttled && self.busy > self.baseline && drain > 0.0;
-        may.then(|| (self.left() / drain).max(LOOK) as u64)
+        let drain = self.busy - self.baseline;
+        if self.mode == BurstMode::Unlimited || drain <= 0.0 || self.left() <= 0.0 {
+            return None;
+        }
+        let low = self.low();
+        let after = match self.left() {
+            left if left > low => (left - low) / (self.vcpus - self.baseline),
+            left => STEP.min(left / drain),
+        };
+        Some(after.max(LOOK) as u64)
     }
 
-    /// The balance is looked at; true when it is spent and the CPU is held from now on.
+    /// The balance is looked at; true when another speed holds from now on.
     pub(super) fn check(&mut self) -> bool {
-        self.throttled |= self.mode == BurstMode::Standard && self.left() <= 0.0;
-        self.throttled
+        self.allowed() < self.cap
     }
 
     /// The instance ends: what is owed is charged.
@@ -169,7 +188,7 @@ impl Credits {
         self.charged / 3600e9
     }
 
-    /// Time at the baseline with more wanted, seconds.
+    /// Time below full speed with more wanted, seconds.
     pub(super) fn held(&self) -> f64 {
         self.held / 1e9
     }
@@ -238,31 +257,43 @@ mod tests {
     }
 
     #[test]
-    fn standard_falls_to_the_baseline_and_rises_again() {
+    fn standard_comes_down_to_the_baseline_and_rises_again() {
         let mut c = t2_micro();
         close(c.balance(), 30.0);
         close(c.capacity(), 1.0);
         c.set_busy(1.0, false);
-        // 30 launch credits and what is earned meanwhile: 30 / 0.9 minutes.
-        let mut now = 0;
+        let (mut now, mut speeds) = (0, Vec::new());
         while let Some(next) = c.look() {
             now += next;
             c.settle(now);
-            if c.check() {
-                break;
-            }
+            let _ = c.check();
+            let cap = c.capacity();
+            speeds.push((now as f64 / MINUTE as f64, cap));
+            c.set_busy(cap, true);
+        }
+        // 30 launch credits and what is earned meanwhile, but for the last 0.9 * 15 / 2, at full speed; then a quarter
+        // of an hour on a line down to the baseline.
+        let full = (30.0 - 0.9 * 15.0 / 2.0) / 0.9;
+        for (minutes, speed) in speeds {
+            let line = (1.0 - 0.9 * (minutes - full) / 15.0).clamp(0.1, 1.0);
+            assert!((speed - line).abs() < 0.04, "{speed} at {minutes} min is not {line}");
         }
         let minutes = now as f64 / MINUTE as f64;
-        assert!((minutes - 30.0 / 0.9).abs() < 0.01, "{minutes}");
+        assert!((minutes - full - 15.0).abs() < 1.0, "{minutes}");
         close(c.capacity(), 0.1);
         c.set_busy(0.1, true);
+        let before = c.held();
         c.settle(now + HOUR);
         close(c.capacity(), 0.1);
-        close(c.held(), 3600.0);
+        close(c.held(), before + 3600.0);
+        // An idle hour earns 6 credits: not quite the 6.75 that full speed needs.
         c.set_busy(0.0, false);
         c.settle(now + 2 * HOUR);
+        assert!((c.balance() - 6.0).abs() < 0.05, "{}", c.balance());
+        let speed = 0.1 + (2.0 * 0.9 * 6.0 / 15.0_f64).sqrt();
+        assert!((c.capacity() - speed).abs() < 0.01);
+        c.settle(now + 3 * HOUR);
         close(c.capacity(), 1.0);
-        assert!((c.balance() - 6.0).abs() < 0.01, "{}", c.balance());
     }
 
     #[test]

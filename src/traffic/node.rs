@@ -36,13 +36,13 @@ pub struct NodeSpec {
 pub struct NodeTotals {
     /// Servers on it now.
     pub servers: u32,
-    /// Cores that may be used now: all, or the baseline of a burstable node without credits.
+    /// Cores that may be used now: all, or fewer on a burstable node that is low on credits.
     pub capacity: f64,
     /// CPU used, vCPU-seconds.
     pub busy: f64,
     /// CPU that servers wanted and did not get, because others had it or the node had no credits, vCPU-seconds.
     pub steal: f64,
-    /// Time at the baseline for want of credits, with more wanted, seconds.
+    /// Time below full speed for want of credits, with more wanted, seconds.
     pub throttled: f64,
     /// Credits in the balance.
     pub credits: f64,

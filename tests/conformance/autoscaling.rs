@@ -4,6 +4,8 @@
 //! alarms are evaluated at thirty phases of theirs. What the source does not say is assumed: Fargate tasks of
 //! 1 vCPU with the default launch latencies and image, ten of them, and a step from 30 % CPU to beyond the target.
 //!
+//! The scale-in of a cluster is one run each by halves and by twentieths of the group.
+//!
 //! `ecs_tt_standard_60s` is *calibrated*: the default publication delay of ECS metrics was chosen so that its
 //! 363 s come out. `ecs_tt_user_report` is then a prediction.
 
@@ -16,7 +18,7 @@ use simctl::scenario::model::{Inputs, Plan, ScalingPolicy};
 use simctl::simulation::{RunOptions, run};
 
 use crate::Outcome;
-use crate::measured::{Standing, judge};
+use crate::measured::{Standing, column, column_where, judge, run_scenario};
 use crate::published::Measured;
 
 const PHASES: u64 = 30;
@@ -58,9 +60,51 @@ pub(crate) fn run_case(case: &Value) -> Outcome {
             measured.figures.insert("scale_out_datapoints", f64::from(alarms.high.datapoints_to_alarm));
             measured.figures.insert("scale_in_datapoints", f64::from(alarms.low.datapoints_to_alarm));
         }
+        "ecs_cas_scale_in_50pct" => return scale_in(case),
         _ => return Outcome::NotBuilt,
     }
     judge(case, &measured, &standing, ASSUMED)
+}
+
+/// The scale-in of a cluster by halves, with what was fitted on the same scale-in by twentieths beside it.
+fn scale_in(case: &Value) -> Outcome {
+    let mut measured = Measured::default();
+    let (halves, steps) = cluster_scale_in(&case["setup"], 50);
+    measured.figures.insert("scale_in_period_s", halves);
+    measured.figures.insert("steps", steps);
+    measured.figures.insert("seconds_per_step", halves / steps);
+    // Published: 80 minutes.
+    measured.figures.insert("by_5_pct_steps_s", cluster_scale_in(&case["setup"], 5).0);
+    let standing = Standing::Calibrated {
+        value: "the default of `launch.termination`, 20 to 70 s",
+        on: "the same test with steps of 5 % of the group, 80 minutes (faster scale-in, AWS 2022)",
+    };
+    let assumed = [
+        "tasks of 1 vCPU and 2 GB in mode awsvpc without trunking, three an instance; placement binpack on memory",
+        "managed termination protection; from the first reduction until the last instance is gone",
+    ];
+    judge(case, &measured, &standing, &assumed)
+}
+
+/// Seconds from the first reduction of the group until the last instance is gone, and the reductions.
+fn cluster_scale_in(setup: &Value, percent: u32) -> (f64, f64) {
+    let (from, to, kind) = (&setup["tasks_from"], &setup["tasks_to"], &setup["instance_type"]);
+    let text = format!(
+        "[simulation]\nduration = \"160m\"\n[capacity.group]\ntype = \"ec2\"\ninstance_types = [{kind}]\n\
+         max_size = 400\nmanaged_termination_protection = \"ENABLED\"\n\
+         managed_scaling = {{ maximum_scale_in_percent = {percent} }}\n\
+         [services.work]\ndesired_count = {from}\ncapacity.group = {{ weight = 1 }}\n\
+         ecs.placement_strategy = [{{ type = \"binpack\", field = \"memory\" }}]\n\
+         [services.work.task]\ncpu = 1024\nmemory = \"2 GB\"\n\
+         [actions.less]\ntype = \"desired_count\"\nat = \"120s\"\nservice = \"work\"\ndesired_count = {to}\n"
+    );
+    let folder = run_scenario(&text);
+    let reductions = column_where(folder.path(), "decisions.csv", "reason", "scale_in", "time_s");
+    let gone = column(folder.path(), "nodes.csv", "terminated_s");
+    let last = gone.iter().copied().filter(|t| t.is_finite()).fold(f64::NAN, f64::max);
+    let left = gone.iter().filter(|t| !t.is_finite()).count() as u64;
+    assert_eq!(Some(left), setup["instances_to"].as_u64(), "instances that stay");
+    (last - reductions.first().copied().unwrap_or(f64::NAN), reductions.len() as f64)
 }
 
 fn tracking(metric: &str, resolution: u32) -> String {

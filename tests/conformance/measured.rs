@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use simctl::catalog::Catalog;
-use simctl::output::RowSink;
+use simctl::output::{RowSink, Summary};
 use simctl::scenario::from_text;
 use simctl::scenario::model::{Inputs, Plan, TargetHealthCheck};
 use simctl::simulation::{RunOptions, run};
@@ -95,13 +95,18 @@ pub(crate) fn judge(case: &Value, measured: &Measured, standing: &Standing, assu
 
 /// The folder of a finished run.
 pub(crate) fn run_scenario(text: &str) -> tempfile::TempDir {
+    run_whole(text).0
+}
+
+/// The folder and the summary of a finished run.
+pub(crate) fn run_whole(text: &str) -> (tempfile::TempDir, Summary) {
     let plan: Plan = from_text("published", text).unwrap_or_else(|found| panic!("{}", found.render(false)));
     let folder = tempfile::tempdir().expect("a folder");
     let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
-    run(&plan, &Inputs::default(), Catalog::embedded(), RunOptions::default(), &mut sink, &mut |_| {})
+    let outcome = run(&plan, &Inputs::default(), Catalog::embedded(), RunOptions::default(), &mut sink, &mut |_| {})
         .unwrap_or_else(|e| panic!("{e}"));
     sink.close().expect("rows are written");
-    folder
+    (folder, outcome.summary)
 }
 
 /// One column of a table of a run, absent values as NaN.
@@ -111,14 +116,19 @@ pub(crate) fn column(folder: &Path, file: &str, name: &str) -> Vec<f64> {
     reader.records().map(|r| r.expect("a row")[at].parse().unwrap_or(f64::NAN)).collect()
 }
 
+/// Rows of a table whose column `name` is `value`: the column `of`, absent values as NaN.
+pub(crate) fn column_where(folder: &Path, file: &str, name: &str, value: &str, of: &str) -> Vec<f64> {
+    texts_where(folder, file, name, value, of).iter().map(|t| t.parse().unwrap_or(f64::NAN)).collect()
+}
+
 /// Rows of a table whose column `name` is `value`: the column `of`.
-fn column_where(folder: &Path, file: &str, name: &str, value: &str, of: &str) -> Vec<f64> {
+pub(crate) fn texts_where(folder: &Path, file: &str, name: &str, value: &str, of: &str) -> Vec<String> {
     let mut reader = csv::Reader::from_path(folder.join(file)).expect("the file is there");
     let head = reader.headers().expect("a header").clone();
     let at = |name: &str| head.iter().position(|h| h == name).expect("the column is there");
     let (key, of) = (at(name), at(of));
     let rows = reader.records().map(|r| r.expect("a row"));
-    rows.filter(|r| &r[key] == value).map(|r| r[of].parse().unwrap_or(f64::NAN)).collect()
+    rows.filter(|r| &r[key] == value).map(|r| r[of].to_owned()).collect()
 }
 
 /// What a task that pulls 413 MB in 57 s from its creation to its start pulls a second (data/launch_latency.csv),
@@ -147,6 +157,15 @@ pub(crate) fn scale_out(case: &Value) -> Outcome {
                 "an image of 350 MB (python:3.10), an application that starts in 5 s",
             ],
         ),
+        "s2022_ecs_ec2" => (
+            group(setup),
+            Standing::Blind,
+            &[
+                "300 tasks in PROVISIONING in a cluster: so lists of quotas of those years have it; today it is 500",
+                "one instance at the start, the minimum of the group; trunking, without which 3,500 tasks do not fit 250 instances",
+                "default launch latencies, publication delay and pulls; an image of 350 MB, an application that starts in 5 s",
+            ],
+        ),
         _ => return Outcome::NotBuilt,
     };
     let folder = run_scenario(&scenario);
@@ -164,6 +183,14 @@ pub(crate) fn scale_out(case: &Value) -> Outcome {
         let [from, to] = [0, 1].map(|i| range[i].as_u64().unwrap_or(1) as usize);
         let rate = (to - from) as f64 / (up[to - 1] - up[from - 1]);
         measured.figures.insert("middle_launch_rate_per_s", rate);
+    }
+    // The treads of the staircase: minutes between the scale-outs of the group.
+    let decided = column_where(folder.path(), "decisions.csv", "controller", "managed_scaling", "time_s");
+    let reasons = texts_where(folder.path(), "decisions.csv", "controller", "managed_scaling", "reason");
+    let outs: Vec<f64> = decided.iter().zip(&reasons).filter(|(_, r)| *r == "scale_out").map(|(t, _)| *t).collect();
+    if outs.len() > 1 {
+        measured.figures.insert("treads", outs.len() as f64);
+        measured.figures.insert("seconds_per_tread", (outs[outs.len() - 1] - outs[0]) / (outs.len() - 1) as f64);
     }
     // The whole curve: the largest vertical distance.
     let curve = case["curve_points"].as_array().map_or(&[][..], Vec::as_slice);
@@ -185,16 +212,37 @@ pub(crate) fn scale_out(case: &Value) -> Outcome {
 }
 
 fn fargate(setup: &Value, quotas: &str) -> String {
-    let mut text = format!(
+    let text = format!(
         "[simulation]\nduration = \"70m\"\n[cluster.quotas]\nfargate_spot_vcpus = 4000\n{quotas}\
          [capacity.spot]\ntype = \"fargate_spot\"\n\
          launch.pull_bandwidth = \"9.8 MB/s\"\nlaunch.unpack_bandwidth = \"10 GB/s\"\n"
     );
+    services(setup, text, "")
+}
+
+/// A group of Spot instances behind a capacity provider, as a case sets it up.
+fn group(setup: &Value) -> String {
+    let (kind, least, most) = (&setup["node_type"], &setup["asg_min"], &setup["asg_max"]);
+    let (target, warmup) = (&setup["target_capacity_pct"], &setup["instance_warmup_s"]);
+    let protection = if setup["managed_termination_protection"] == true { "ENABLED" } else { "DISABLED" };
+    let text = format!(
+        "[simulation]\nduration = \"30m\"\n[cluster.quotas]\nprovisioning_tasks = 300\n\
+         [capacity.spot]\ntype = \"ec2\"\ninstance_types = [{kind}]\nmin_size = {least}\nmax_size = {most}\n\
+         desired_capacity = {least}\nmanaged_termination_protection = \"{protection}\"\n\
+         managed_scaling = {{ target_capacity = {target}, instance_warmup_period = {warmup} }}\n\
+         mixed_instances = {{ on_demand_base_capacity = 0, on_demand_percentage_above_base_capacity = 0 }}\n\
+         ecs_agent = {{ awsvpc_trunking = true }}\n"
+    );
+    services(setup, text, "architecture = \"ARM64\"\n")
+}
+
+/// The services of a case, each of which goes from nothing to its count after a minute.
+fn services(setup: &Value, mut text: String, task: &str) -> String {
     for (i, tasks) in setup["services"].as_array().into_iter().flatten().enumerate() {
         let _ = write!(
             text,
             "[services.s{i}]\ndesired_count = 0\ncapacity.spot = {{ weight = 1 }}\n\
-             [services.s{i}.task]\ncpu = 1024\nmemory = \"2 GB\"\nimage.size = \"350 MB\"\nstartup = \"5s\"\n\
+             [services.s{i}.task]\ncpu = 1024\nmemory = \"2 GB\"\nimage.size = \"350 MB\"\nstartup = \"5s\"\n{task}\
              [actions.up{i}]\ntype = \"desired_count\"\nat = \"60s\"\nservice = \"s{i}\"\ndesired_count = {tasks}\n"
         );
     }
@@ -298,4 +346,45 @@ fn leave(deregistration_s: u32, stop_timeout_s: u32) -> (f64, f64) {
     };
     let stopping = first("stopping_s");
     (stopping - first("deactivating_s"), first("execution_stopped_s") - stopping)
+}
+
+/// Closed-loop clients on one task with a CPU limit.
+pub(crate) fn cpu_limit(case: &Value) -> Outcome {
+    let setup = &case["setup"];
+    let (limit, work) = (setup["cpu_limit"].as_f64().unwrap_or(1.0), setup["cpu_work_ms"].as_f64().unwrap_or(1.0));
+    let mut measured = Measured::default();
+    let figures = &mut measured.figures;
+    if case["id"] == "cpu_limit_concurrency" {
+        let names = [("mean_ms_c1", 1), ("mean_ms_c2", 2), ("mean_ms_c4", 4), ("mean_ms_c8", 8)];
+        for (name, clients) in names {
+            figures.insert(name, closed_loop(limit, work, clients).0);
+        }
+        figures.insert("latency_ratio_c8_over_c4", figures["mean_ms_c8"] / figures["mean_ms_c4"]);
+    } else {
+        let (mean, rps) = closed_loop(limit, work, setup["clients"].as_u64().unwrap_or(1));
+        figures.insert("mean_ms", mean);
+        figures.insert("mean_ms_at_least", mean);
+        figures.insert("throughput_rps", rps);
+    }
+    let assumed = [
+        "a task of the limit's CPU with the quota of the default CPU model: full speed until its share of each 100 ms is spent",
+        "constant work, no think time, no network time; every client in service at once",
+    ];
+    judge(case, &measured, &Standing::Underdetermined("what else ran on the small cluster is not said"), &assumed)
+}
+
+/// Mean latency in milliseconds and requests a second of so many clients that wait for each answer.
+fn closed_loop(limit: f64, work_ms: f64, clients: u64) -> (f64, f64) {
+    let text = format!(
+        "[simulation]\nduration = \"30m\"\nwarm_up = \"5m\"\n[capacity.fargate]\ntype = \"fargate\"\n\
+         [services.web]\ndesired_count = 1\ncapacity.fargate = {{ weight = 1 }}\n\
+         [services.web.task]\ncpu = {}\nmemory = \"2 GB\"\nconcurrency = 64\n\
+         [services.web.requests.any]\ncpu_time = \"{work_ms}ms\"\n\
+         [services.web.traffic]\nusers = {{ count = {clients}, think = \"0s\" }}\n",
+        1024.0 * limit
+    );
+    let (_, summary) = run_whole(&text);
+    let service = &summary.services["web"];
+    let mean = service.latency.as_ref().map_or(f64::NAN, |l| l.mean_ms);
+    (mean, service.requests.succeeded as f64 / (25.0 * 60.0))
 }

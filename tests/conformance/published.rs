@@ -20,6 +20,7 @@ pub(crate) fn run(family: &str, case: &Value, long: bool) -> Outcome {
         "queueing_theory" => queueing::run(case, long),
         "ecs_autoscaling" => autoscaling::run_case(case),
         "scaleout_curves" => measured::scale_out(case),
+        "request_latency" => measured::cpu_limit(case),
         "deployments" => measured::deployment(case),
         "launch_rates" => launches::run(case),
         "pricing_examples" | "fargate_vs_ec2" => pricing::run(case),

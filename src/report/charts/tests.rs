@@ -3,8 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::kernel::SimDuration;
 use crate::output::{
-    CostRow, DecisionDetail, DecisionRow, DeploymentRow, Fixed, Millis, Money, OutputFolder, SUMMARY_SCHEMA, Secs,
-    ServiceRow,
+    CapacityRow, CostRow, DecisionDetail, DecisionRow, DeploymentRow, Fixed, Millis, Money, NodeRow, OutputFolder,
+    SUMMARY_SCHEMA, Secs, ServiceRow,
 };
 use crate::units::Usd;
 
@@ -87,6 +87,55 @@ fn made_up(folder: &Path, intervals: u32, seconds: u32) -> PathBuf {
             .expect("row");
         }
     }
+    for k in 0..intervals {
+        // Five Spot instances beside two On-Demand ones; three of them are taken back at 1,400 s.
+        let t = f64::from(k * seconds) / scale;
+        let spot = if (1_400.0..1_900.0).contains(&t) { 2 } else { 5 };
+        rows.capacity(&CapacityRow {
+            time_s: SimDuration::from_secs(u64::from(k * seconds)).into(),
+            interval_s: Secs(u64::from(seconds) * 1_000_000_000),
+            capacity: "nodes".into(),
+            desired: 7,
+            active: 2 + spot,
+            on_demand: 2,
+            spot,
+            waiting_tasks: 3 * (5 - spot),
+            vcpus: Fixed(4.0 * f64::from(2 + spot)),
+            cpu_reserved_pct: Some(Fixed(if spot == 5 { 75.0 } else { 100.0 })),
+            memory_reserved_pct: Some(Fixed(60.0)),
+            eni_reserved_pct: Some(Fixed(20.0)),
+            cpu_used_pct: Some(Fixed(if spot == 5 { 40.0 } else { 70.0 } * (1.0 + 0.1 * noise()))),
+            ..CapacityRow::default()
+        })
+        .expect("row");
+    }
+    for node in 0..10_u32 {
+        let at = |t: f64| Some(SimDuration::from_secs_f64(t * scale).into());
+        let taken = (2..5).contains(&node);
+        let new = node >= 7;
+        rows.node(&NodeRow {
+            node,
+            capacity: "nodes".into(),
+            zone: ["a", "b", "c"][node as usize % 3].into(),
+            market: if node < 2 { "on_demand" } else { "spot" }.into(),
+            ready_s: at(if new { 1_900.0 } else { 0.0 }),
+            terminating_s: at(1_400.0).filter(|_| taken),
+            end_reason: if taken { "spot_interruption" } else { "" }.into(),
+            ..NodeRow::default()
+        })
+        .expect("row");
+    }
+    rows.decision(
+        &DecisionRow {
+            time_s: SimDuration::from_secs_f64(1_280.0 * scale).into(),
+            controller: "spot".into(),
+            subject: "capacity.nodes".into(),
+            reason: "interruption_notice".into(),
+            ..DecisionRow::default()
+        },
+        &DecisionDetail::default(),
+    )
+    .expect("row");
     for (t, from, to) in [(905.0, 4, 12), (965.0, 12, 22), (2_400.0, 22, 20)] {
         let row = DecisionRow {
             time_s: SimDuration::from_secs_f64(t * scale).into(),
@@ -134,9 +183,24 @@ fn charts_are_drawn_from_the_files_alone() {
         let names = write_charts(&folder, LatencyScale::Auto).expect("charts");
         assert_eq!(
             names,
-            ["overview", "load", "latency", "capacity", "utilisation", "errors", "deployments", "waits", "cost"],
+            [
+                "overview",
+                "load",
+                "latency",
+                "capacity",
+                "utilisation",
+                "errors",
+                "deployments",
+                "waits",
+                "nodes",
+                "cost"
+            ],
             "{name}"
         );
+        let nodes = fs::read_to_string(folder.join("charts/nodes.svg")).expect("SVG");
+        for words in ["nodes: how full", "On-Demand", "Spot", "taken back (3)", "zone c", "tasks without room"] {
+            assert!(nodes.contains(words), "{words}");
+        }
         for chart in &names {
             let svg = fs::read_to_string(folder.join("charts").join(format!("{chart}.svg"))).expect("SVG");
             assert!(svg.starts_with("<svg width=\"1000\"") && svg.trim_end().ends_with("</svg>"), "{chart}");
