@@ -347,12 +347,13 @@ impl Scheduler {
             if self.nodes[slot].is_none() {
                 continue;
             }
-            let mut verdict = cache.entries[slot].verdict;
+            // What nominated pods take away is named first.
+            let mut verdict = self.beside_nominated(pod, form, slot);
             if verdict.fits() {
-                verdict = self.crowd_verdict(form, slot, &scratch.lowest);
+                verdict = cache.entries[slot].verdict;
             }
             if verdict.fits() {
-                verdict = self.beside_nominated(pod, form, slot);
+                verdict = self.crowd_verdict(form, slot, &scratch.lowest);
             }
             let bits = verdict.bits();
             match scratch.verdicts.iter_mut().find(|(v, _)| *v == bits) {
