@@ -153,7 +153,8 @@ impl Scheduler {
         let mut potential = Vec::new();
         for &slot in &list {
             let own = cache.entries[slot as usize].verdict;
-            if curable(own) || own.fits() && curable(self.passes(pod, form, slot as usize)) {
+            let anew = !self.nominations.is_empty() || own.fits();
+            if curable(if anew { self.passes(pod, form, slot as usize) } else { own }) {
                 potential.push(NodeId(slot));
             }
         }
