@@ -2,6 +2,7 @@
 //! real algorithm. As everywhere on this floor, a decision is a pure function of specification, memory and
 //! observation; the simulation carries it out.
 
+pub mod cluster_autoscaler;
 pub mod deployment;
 pub mod disruption_budget;
 pub mod int_or_percent;
