@@ -3,10 +3,17 @@
 //! observation; the simulation carries it out.
 
 pub mod cluster_autoscaler;
+pub mod cron_job;
+pub mod cron_schedule;
+pub mod daemon_set;
 pub mod deployment;
 pub mod disruption_budget;
 pub mod int_or_percent;
+pub mod job;
 pub mod object;
+pub mod priority;
 pub mod progressive;
+pub mod quota;
 pub mod replica_set;
 pub mod scheduler;
+pub mod stateful_set;
