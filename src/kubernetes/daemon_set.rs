@@ -149,7 +149,7 @@ pub fn sync<N: Copy, P: Copy>(spec: &DaemonSetSpec, nodes: &[DaemonNode<N, P>], 
         next_check: None,
     };
     let available_at = |p: &DaemonPod<P>| p.ready_since.map(|since| available_from(since, spec.min_ready));
-    let mut wake = |pass: &mut DaemonSetSync<N, P>, at: SimTime| {
+    let wake = |pass: &mut DaemonSetSync<N, P>, at: SimTime| {
         pass.next_check = Some(pass.next_check.map_or(at, |next| next.min(at)));
     };
     let mut unavailable = 0_u32;

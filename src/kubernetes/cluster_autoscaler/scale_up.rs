@@ -164,7 +164,7 @@ fn options(
     settings: &Settings,
     see: &Observation<'_>,
     groups: &Groups<'_>,
-    snapshot: &Snapshot,
+    snapshot: &mut Snapshot,
     scan: &Scan,
     same: &[Same],
 ) -> (Vec<(GroupId, Considered)>, Vec<ExpansionOption>) {
@@ -184,7 +184,7 @@ fn options(
             room = room.min(settings.max_nodes_total.saturating_sub(groups.ready_nodes()));
         }
         let most = room.min(settings.max_nodes_per_scaleup);
-        let option = estimate(snapshot.clone(), group, &fitting, most, see);
+        let option = estimate(snapshot, group, &fitting, most, see);
         let (nodes, pods) = (option.nodes, option.pods.len() as u32);
         considered.push((group.id, if pods == 0 { Considered::NoPodFits } else { Considered::Option { nodes, pods } }));
         if nodes > 0 && pods > 0 {
@@ -214,16 +214,17 @@ fn skipped(
 }
 
 /// The shapes that fit a new node of a group.
-fn fitting<'s>(snapshot: &Snapshot, group: &NodeGroup, same: &'s [Same], see: &Observation<'_>) -> Vec<&'s Same> {
-    let mut copy = snapshot.clone();
-    let node = copy.add(group, see.now);
-    same.iter().filter(|s| copy.scheduler.fits(s.shape, node) == Code::Success).collect()
+fn fitting<'s>(snapshot: &mut Snapshot, group: &NodeGroup, same: &'s [Same], see: &Observation<'_>) -> Vec<&'s Same> {
+    let node = snapshot.add(group, see.now);
+    let fitting = same.iter().filter(|s| snapshot.scheduler.fits(s.shape, node) == Code::Success).collect();
+    snapshot.scheduler.remove_node(node);
+    fitting
 }
 
 /// How many nodes of a group take how many of the pods: the largest first, each on the first new node that
 /// takes it.
 fn estimate(
-    mut snapshot: Snapshot,
+    snapshot: &mut Snapshot,
     group: &NodeGroup,
     fitting: &[&Same],
     most: u32,
@@ -251,30 +252,34 @@ fn estimate(
                 at += 1;
                 continue;
             }
-            take(&mut snapshot, &mut nodes[at], pod, &mut scheduled);
+            take(snapshot, &mut nodes[at], pod, &mut scheduled);
             waiting = pods.next();
         }
         while let Some(pod) = waiting {
             let fits = |snapshot: &Snapshot, node: NodeId| snapshot.scheduler.fits(pod.shape, node) == Code::Success;
             let last = nodes.last().copied();
-            if !last.is_some_and(|(node, _)| fits(&snapshot, node)) {
+            if !last.is_some_and(|(node, _)| fits(snapshot, node)) {
                 // An empty node that does not take it says that another would not either.
                 if last.is_some_and(|(_, used)| !used) || nodes.len() >= most as usize {
                     break;
                 }
                 let node = snapshot.add(group, see.now);
                 nodes.push((node, false));
-                if !fits(&snapshot, node) {
+                if !fits(snapshot, node) {
                     break;
                 }
             }
             if let Some(last) = nodes.last_mut() {
-                take(&mut snapshot, last, pod, &mut scheduled);
+                take(snapshot, last, pod, &mut scheduled);
             }
             waiting = pods.next();
         }
     }
     let used = nodes.iter().filter(|(_, used)| *used).count() as u32;
+    // Undone: the nodes go with the pods on them.
+    for (node, _) in nodes {
+        snapshot.scheduler.remove_node(node);
+    }
     ExpansionOption { group: group.id, nodes: used, pods: scheduled }
 }
 
@@ -306,7 +311,7 @@ const IGNORED_LABELS: [&str; 13] = [
 fn similar<'g>(
     settings: &Settings,
     see: &Observation<'_>,
-    snapshot: &Snapshot,
+    snapshot: &mut Snapshot,
     groups: &Groups<'g>,
     scan: &Scan,
     to: GroupId,
@@ -316,17 +321,15 @@ fn similar<'g>(
         return Vec::new();
     };
     let own: Vec<ShapeId> = fitting(snapshot, one, same, see).iter().map(|s| s.shape).collect();
-    let alike = |g: &&NodeGroup| {
-        g.id != to
-            && is_similar(settings, see, one, g)
-            && groups.is_healthy(settings, scan, g.id)
-            && !groups.rests(scan, g.id, see.now)
-            && {
-                let theirs = fitting(snapshot, g, same, see);
-                own.iter().all(|shape| theirs.iter().any(|s| s.shape == *shape))
-            }
-    };
-    groups.list().iter().filter(alike).collect()
+    let mut alike = Vec::new();
+    for group in groups.list().iter().filter(|g| g.id != to && is_similar(settings, see, one, g)) {
+        let able = groups.is_healthy(settings, scan, group.id) && !groups.rests(scan, group.id, see.now);
+        let theirs = fitting(snapshot, group, same, see);
+        if able && own.iter().all(|shape| theirs.iter().any(|s| s.shape == *shape)) {
+            alike.push(group);
+        }
+    }
+    alike
 }
 
 fn is_similar(settings: &Settings, see: &Observation<'_>, a: &NodeGroup, b: &NodeGroup) -> bool {

@@ -6,7 +6,6 @@ use crate::kernel::SimTime;
 use crate::kubernetes::scheduler::{NodeId, PodKey, Scheduler, ShapeId};
 
 /// A copy of the scheduler with what the autoscaler adds and leaves out.
-#[derive(Clone)]
 pub(super) struct Snapshot {
     pub(super) scheduler: Scheduler,
     /// Nodes that stand for those that were asked for.
