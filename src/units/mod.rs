@@ -7,6 +7,7 @@ mod ids;
 mod parse;
 mod print;
 mod quantity;
+mod resource_quantity;
 
 pub use ids::{CapacityId, ClassId, NodeId, ServerId, ServiceId, SourceId, TargetGroupId, TaskId, ZoneId};
 pub use parse::{
@@ -14,6 +15,7 @@ pub use parse::{
 };
 pub use print::{print_bytes, print_cpu, print_duration, print_usd};
 pub use quantity::{Bytes, Cpu, Usd};
+pub use resource_quantity::{IntOrPercent, QuantityFormat, ResourceQuantity, ResourceQuantityError, Rounding};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ mod capacity;
 mod ecs;
 mod karpenter;
 mod kube_control;
+mod kube_hpa;
 mod kube_scheduler;
 mod launches;
 mod measured;
@@ -258,10 +259,12 @@ fn dispatch(folder: &str, family: &str, case: &Value, options: &Options) -> Outc
     match folder {
         "ecs" => capacity::run(family, case)
             .or_else(|| placement::run(family, case))
+            .or_else(|| kube_hpa::run_eks(family, case))
             .unwrap_or_else(|| ecs::run(family, case)),
-        "kubernetes" => {
-            kube_scheduler::run(family, case).or_else(|| kube_control::run(family, case)).unwrap_or(Outcome::NotBuilt)
-        }
+        "kubernetes" => kube_scheduler::run(family, case)
+            .or_else(|| kube_control::run(family, case))
+            .or_else(|| kube_hpa::run(family, case))
+            .unwrap_or(Outcome::NotBuilt),
         "karpenter" => karpenter::run(family, case).unwrap_or(Outcome::NotBuilt),
         "published" => published::run(family, case, options.long),
         _ => Outcome::NotBuilt,
