@@ -194,10 +194,23 @@ impl Scheduler {
 
     /// Scores the nodes that passed and picks one.
     fn score(&self, form: &Form, cache: &ShapeCache, scratch: &mut Scratch, draw: u64) -> u32 {
+        self.totals(form, cache, scratch);
+        let Scratch { feasible, totals, ties, .. } = scratch;
+        let best = totals.iter().copied().max().unwrap_or(0);
+        ties.clear();
+        ties.extend(feasible.iter().zip(&*totals).filter(|(_, t)| **t == best).map(|(slot, _)| *slot));
+        let at = score::pick(draw, ties.len());
+        *ties.select_nth_unstable(at).1
+    }
+
+    /// The weighted sums of the nodes that passed.
+    fn totals(&self, form: &Form, cache: &ShapeCache, scratch: &mut Scratch) {
         let weights = &self.profile.weights;
         let Scratch { feasible, totals, raw, .. } = scratch;
+        // Without any soft taint all nodes have full marks.
+        let base = if self.soft_tainted == 0 { score::MAX_SCORE * i64::from(weights.taints) } else { 0 };
         totals.clear();
-        totals.extend(feasible.iter().map(|slot| i64::from(cache.ranks[*slot as usize])));
+        totals.extend(feasible.iter().map(|slot| base + i64::from(cache.ranks[*slot as usize])));
         if !cache.images.is_empty() {
             for (total, slot) in totals.iter_mut().zip(&*feasible) {
                 *total += i64::from(cache.images[*slot as usize]);
@@ -221,13 +234,31 @@ impl Scheduler {
         if !form.soft.is_empty() {
             self.score_spread(form, scratch);
         }
-        let Scratch { feasible, totals, .. } = scratch;
-        let best = totals.iter().copied().max().unwrap_or(0);
-        let ties = &mut scratch.ties;
-        ties.clear();
-        ties.extend(feasible.iter().zip(&*totals).filter(|(_, t)| **t == best).map(|(slot, _)| *slot));
-        let at = score::pick(draw, ties.len());
-        *ties.select_nth_unstable(at).1
+    }
+
+    /// The weighted sum of the scores of each of some nodes, as if these were the ones that passed the filters. A
+    /// node that is not there, or that lacks what the pod requests, is scored without what looks at it alone.
+    pub fn scores(&mut self, shape: ShapeId, nodes: &[NodeId]) -> Vec<i64> {
+        let Some(form) = self.forms.get(shape.index()).cloned() else { return Vec::new() };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut cache = self.take_cache(shape, &form);
+        scratch.feasible.clear();
+        scratch.feasible.extend(nodes.iter().filter(|n| n.slot() < self.nodes.len()).map(|n| n.0));
+        for slot in &scratch.feasible {
+            cache.ranks[*slot as usize] = cache.ranks[*slot as usize].max(0);
+        }
+        self.totals(&form, &cache, &mut scratch);
+        let totals = scratch.totals.clone();
+        // The ranks were changed, so the cache is not kept.
+        self.scratch = scratch;
+        totals
+    }
+
+    /// Whether `NodeResourcesBalancedAllocation` scores pods of a shape: it skips those that request none of its
+    /// resources.
+    #[must_use]
+    pub fn is_balanced(&self, shape: ShapeId) -> bool {
+        self.forms.get(shape.index()).is_some_and(|form| self.requests_balanced(form))
     }
 
     fn score_affinity(&self, form: &Form, feasible: &[u32], raw: &mut Vec<i64>, totals: &mut [i64]) {
@@ -316,12 +347,13 @@ impl Scheduler {
             if self.nodes[slot].is_none() {
                 continue;
             }
-            let mut verdict = cache.entries[slot].verdict;
+            // What nominated pods take away is named first.
+            let mut verdict = self.beside_nominated(pod, form, slot);
             if verdict.fits() {
-                verdict = self.crowd_verdict(form, slot, &scratch.lowest);
+                verdict = cache.entries[slot].verdict;
             }
             if verdict.fits() {
-                verdict = self.beside_nominated(pod, form, slot);
+                verdict = self.crowd_verdict(form, slot, &scratch.lowest);
             }
             let bits = verdict.bits();
             match scratch.verdicts.iter_mut().find(|(v, _)| *v == bits) {

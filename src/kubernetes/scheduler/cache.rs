@@ -396,7 +396,7 @@ impl Scheduler {
     }
 
     /// Whether a pod requests any of the resources that are to be balanced; the plugin skips it otherwise.
-    fn requests_balanced(&self, form: &Form) -> bool {
+    pub(super) fn requests_balanced(&self, form: &Form) -> bool {
         let requests = &form.spec.requests;
         self.balanced.iter().any(|dimension| match *dimension {
             Dimension::Cpu => requests.cpu_m > 0,

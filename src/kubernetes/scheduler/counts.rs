@@ -479,8 +479,6 @@ impl Counts {
     pub(super) fn lowest(&self, counter: u32, min_domains: i64) -> i64 {
         match &self.counters[counter as usize].lowest {
             Some(l) if i64::from(l.domains) < min_domains => 0,
-            // No domain at all: the real one starts from the largest number, so that every skew is negative.
-            Some(l) if l.domains == 0 => i64::from(i32::MAX),
             Some(l) => l.lowest as i64,
             None => 0,
         }

@@ -4,7 +4,7 @@
 use super::profile::Profile;
 use super::why::Reason;
 use crate::kubernetes::object::{
-    Effect, HostPort, Labels, NodeSelectorTerm, PodSpec, Resources, Symbol, Symbols, Taint, Toleration,
+    Effect, HostPort, Labels, NodeSelectorTerm, PodSpec, Requirement, Resources, Symbol, Symbols, Taint, Toleration,
 };
 
 /// The result of a filter.
@@ -161,6 +161,27 @@ pub fn node_affinity(
 ) -> bool {
     added.is_none_or(|terms| terms.iter().any(|t| t.matches(name, labels, symbols)))
         && pod.selects_node(name, labels, symbols)
+}
+
+/// Terms of node affinity as the scheduler parses them: one with a value that cannot be a label's never matches, so
+/// it is left out of the terms joined by OR.
+#[must_use]
+pub fn parsed_terms(terms: &[NodeSelectorTerm], symbols: &Symbols) -> Vec<NodeSelectorTerm> {
+    let parses = |r: &Requirement| r.values.iter().all(|v| is_label_value(symbols.text(*v)));
+    terms.iter().filter(|t| t.expressions.iter().all(parses)).cloned().collect()
+}
+
+/// Whether a text can be a label's value: empty, or at most 63 letters, digits, `-`, `_` and `.` that begin and end
+/// with a letter or digit.
+#[must_use]
+pub fn is_label_value(text: &str) -> bool {
+    let ends = |c: Option<&u8>| c.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.is_empty()
+        || bytes.len() <= 63
+            && ends(bytes.first())
+            && ends(bytes.last())
+            && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
 }
 
 /// The raw score of `NodeAffinity`: the weights of the preferred terms that match.

@@ -9,15 +9,19 @@ mod attempt;
 mod cache;
 mod counts;
 pub mod filter;
+mod preempt;
 pub mod profile;
+pub mod queue;
 pub mod score;
 mod shape;
 mod state;
 mod why;
 
 pub use filter::{Code, Insufficient, ResourceName};
+pub use preempt::{Budget, Candidate, Preemption};
 pub use profile::{
     BalancedFormula, DefaultConstraint, DefaultSpread, Filters, Profile, ScoringStrategy, ShapePoint, Weights,
 };
+pub use queue::{Attempt, ClusterEvent, QueueSpec, SchedulingQueue};
 pub use state::{Ending, Node, NodeId, Nomination, Placed, PodKey, Resident, Scheduler, ShapeId};
 pub use why::{NoPreemption, Plugins, Reason, WhyNot};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::counts::{Asked, Group, NodeView, Rule, Sort};
+use super::filter;
 use super::profile::DefaultSpread;
 use super::state::{Node, Scheduler, ShapeId};
 use crate::kubernetes::object::{
@@ -83,8 +84,14 @@ impl Scheduler {
         if let Some(at) = self.specs.get_index_of(&spec) {
             return ShapeId(at as u32);
         }
-        let spec = Arc::new(spec);
+        let mut spec = Arc::new(spec);
         let id = ShapeId(self.specs.insert_full(spec.clone()).0 as u32);
+        if let Some(terms) = &spec.required_node_affinity {
+            let parsed = filter::parsed_terms(terms, &self.symbols);
+            if parsed.len() < terms.len() {
+                Arc::make_mut(&mut spec).required_node_affinity = Some(parsed);
+            }
+        }
         let extended = spec.requests.extended.iter().filter(|(_, amount)| *amount != 0);
         let extended = extended.map(|&(name, amount)| (self.dimension(name), amount)).collect();
         let form = Form {
