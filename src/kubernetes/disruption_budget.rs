@@ -245,4 +245,50 @@ mod tests {
         let late = status(&spec, &recount.status.disrupted, &pods, |_| 3, SimTime::from_secs(130));
         assert_eq!((late.status.disruptions_allowed, late.next_check), (1, None), "it never went: forgotten");
     }
+
+    proptest::proptest! {
+        /// Whatever is asked and whatever becomes of the pods: with the budget counted anew before each call, no
+        /// granted eviction of a healthy pod leaves fewer healthy ones than the budget demands.
+        #[test]
+        fn no_eviction_breaks_a_budget(
+            replicas in 1..20u32,
+            bound in 0..=100i32,
+            kind in 0..4u8,
+            play in proptest::collection::vec((0..20u32, 0..4u8, 0..200u64), 1..60),
+        ) {
+            let demand = match kind {
+                0 => Demand::MinAvailable(IntOrPercent::Int(bound % 20)),
+                1 => Demand::MinAvailable(IntOrPercent::Percent(bound)),
+                2 => Demand::MaxUnavailable(IntOrPercent::Int(bound % 20)),
+                _ => Demand::MaxUnavailable(IntOrPercent::Percent(bound)),
+            };
+            let spec = BudgetSpec { demand, unhealthy_pod_eviction_policy: UnhealthyPodEvictionPolicy::AlwaysAllow };
+            let mut pods: Vec<BudgetPod<u32, u8>> = (0..replicas)
+                .map(|pod| BudgetPod { pod, ready: true, terminating: false, controller: Some(0) })
+                .collect();
+            let (mut seen, mut now) = (BudgetStatus::default(), SimTime::ZERO);
+            for (which, what, wait) in play {
+                let at = (which % replicas) as usize;
+                now = now.saturating_add(SimDuration::from_secs(wait));
+                match what {
+                    0 => pods[at].ready = !pods[at].ready,
+                    // A granted pod is seen to terminate; another comes in its place.
+                    1 => pods[at].terminating = seen.disrupted.iter().any(|g| g.pod == pods[at].pod),
+                    2 if pods[at].terminating => {
+                        pods[at] = BudgetPod { pod: pods[at].pod + 100, ready: true, terminating: false, controller: Some(0) };
+                    }
+                    _ => {}
+                }
+                let scale = i32::try_from(replicas).unwrap_or(i32::MAX);
+                seen = status(&spec, &seen.disrupted, &pods, |_| scale, now).status;
+                let (pod, healthy) = (pods[at], seen.current_healthy);
+                let counted = seen.disrupted.iter().any(|g| g.pod == pod.pod);
+                let state = EvictionPod { idle: false, ready: pod.ready, terminating: pod.terminating };
+                if let Verdict::Spent { .. } = evict(pod.pod, state, &mut [(&spec, &mut seen)], now) {
+                    let after = healthy - i32::from(!counted);
+                    proptest::prop_assert!(after >= seen.desired_healthy, "{after} of {}", seen.desired_healthy);
+                }
+            }
+        }
+    }
 }

@@ -114,7 +114,7 @@ pub fn proportional(spec: &DeploymentSpec, sets: &mut [ReplicaSet], status_repli
     };
     let add = allowed.saturating_sub(total);
     if add > 0 {
-        sets.sort_by(|a, b| (b.replicas, b.created, b.id).cmp(&(a.replicas, a.created, a.id)));
+        sets.sort_by_key(|s| std::cmp::Reverse((s.replicas, s.created, s.id)));
     } else {
         sets.sort_by(|a, b| b.replicas.cmp(&a.replicas).then_with(|| (a.created, a.id).cmp(&(b.created, b.id))));
     }

@@ -208,7 +208,7 @@ impl Pass<'_> {
         if let Some(run) = self.status.background_analysis.take() {
             let end = self.status.step >= canary.steps.len() || !stepping;
             self.status.background_analysis = Some(self.analyse(run, &background.metrics, end));
-        } else if stepping && begun && self.new.is_some_and(|s| s.available > 0 || s.replicas == 0) {
+        } else if stepping && begun {
             let run = AnalysisRun::new(&background.metrics, self.see.now);
             self.status.background_analysis = Some(self.analyse(run, &background.metrics, false));
         }

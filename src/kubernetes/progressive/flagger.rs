@@ -43,7 +43,7 @@ impl MetricCheck {
 pub struct CanarySpec {
     /// The template of the target.
     pub template: Template,
-    /// Time between checks. Default 60 s.
+    /// Time between checks, at least 10 s. Default 60 s.
     pub interval: SimDuration,
     /// Failed checks before it goes back. Default 1.
     pub threshold: u32,
@@ -85,6 +85,10 @@ impl CanarySpec {
             progress_deadline: SimDuration::from_secs(600),
             skip_analysis: false,
         }
+    }
+
+    fn interval(&self) -> SimDuration {
+        self.interval.max(SimDuration::from_secs(10))
     }
 
     fn largest_weight(&self) -> i32 {
@@ -268,7 +272,7 @@ pub struct CanaryDecision {
 #[must_use]
 pub fn advance(spec: &CanarySpec, before: &CanaryStatus, see: &Observation<'_>) -> CanaryDecision {
     let mut status = before.clone();
-    let due = before.last_check.map(|last| last.saturating_add(spec.interval));
+    let due = before.last_check.map(|last| last.saturating_add(spec.interval()));
     let action = match due {
         Some(due) if due > see.now => CanaryAction::NotDue,
         _ => {
@@ -286,7 +290,7 @@ pub fn advance(spec: &CanarySpec, before: &CanaryStatus, see: &Observation<'_>) 
         primary_replicas: see.replicas,
         canary_replicas: if serving || starting { see.replicas } else { 0 },
         action,
-        next_check: last.saturating_add(spec.interval),
+        next_check: last.saturating_add(spec.interval()),
         status,
     }
 }
