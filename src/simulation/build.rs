@@ -21,7 +21,7 @@ use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{Action, Capacity, Inputs, Plan, Revision, SchedulingStrategy, Service};
+use crate::scenario::model::{Action, Capacity, Inputs, Orchestrator, Plan, Revision, SchedulingStrategy, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 

@@ -7,9 +7,9 @@ use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::disruption_budget::{
     self, BudgetPod, BudgetSpec, BudgetStatus, Demand, EvictionPod, UnhealthyPodEvictionPolicy, Verdict,
 };
-use crate::kubernetes::int_or_percent::IntOrPercent;
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{IntOrPercent as Written, Service, UnhealthyEviction, WorkloadKind};
+use crate::units::IntOrPercent;
 use crate::units::{NodeId, ServiceId, TaskId};
 
 /// Wait of those who drain a node before they ask again for an eviction that a budget refused. Source: kubectl drain.
@@ -31,10 +31,9 @@ pub(in crate::simulation) const DRAIN_TIMEOUT: SimDuration = SimDuration::from_m
 
 impl BudgetRuntime {
     pub(super) fn new(service: &Service) -> Self {
-        let int = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         let of = |value: Written| match value {
-            Written::Int(n) => IntOrPercent::Int(int(n)),
-            Written::Percent(p) => IntOrPercent::Percent(int(p)),
+            Written::Int(n) => IntOrPercent::Int(i64::from(n)),
+            Written::Percent(p) => IntOrPercent::Percent(i64::from(p)),
         };
         let spec = service.kubernetes.pod_disruption_budget.as_ref().and_then(|b| {
             let most = b.max_unavailable.map(|v| Demand::MaxUnavailable(of(v)));

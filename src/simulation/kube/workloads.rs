@@ -6,8 +6,7 @@ use super::hpa::HpaRuntime;
 use crate::cluster::{DeploymentOutcome, PodBounds, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime, Streams};
 use crate::kubernetes::deployment::{
-    self, DeploymentSpec, DeploymentStatus, IntOrPercent, PodReplacementPolicy, Reason, ReplicaSet, SetId, Step,
-    Strategy, Template,
+    self, DeploymentSpec, DeploymentStatus, PodReplacementPolicy, Reason, ReplicaSet, SetId, Step, Strategy, Template,
 };
 use crate::kubernetes::fargate::{FargateProfile, FargateSelector, profile_of as profile_of_labels};
 use crate::kubernetes::object::Selector;
@@ -20,7 +19,7 @@ use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{
     Capacity, IntOrPercent as Written, KubernetesService, Plan, RolloutType, Service, WorkloadKind,
 };
-use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
+use crate::units::{CapacityId, IntOrPercent, NodeId, ServiceId, TaskId};
 
 /// A ReplicaSet.
 #[derive(Clone, Copy, Debug)]
@@ -127,10 +126,9 @@ impl<'p> Workload<'p> {
 }
 
 fn of(value: Written) -> IntOrPercent {
-    let int = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     match value {
-        Written::Int(n) => IntOrPercent::Int(int(n)),
-        Written::Percent(p) => IntOrPercent::Percent(int(p)),
+        Written::Int(n) => IntOrPercent::Int(i64::from(n)),
+        Written::Percent(p) => IntOrPercent::Percent(i64::from(p)),
     }
 }
 

@@ -1,5 +1,9 @@
 //! Launches.
-use serde_json::Value;
 use super::Got;
-pub(super) fn run(_case: &Value) -> Got { Err("todo".into()) }
-pub(super) fn timers(_case: &Value) -> Got { Err("todo".into()) }
+use serde_json::Value;
+pub(super) fn run(_case: &Value) -> Got {
+    Err("todo".into())
+}
+pub(super) fn timers(_case: &Value) -> Got {
+    Err("todo".into())
+}

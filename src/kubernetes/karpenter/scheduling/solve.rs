@@ -199,7 +199,9 @@ impl Scheduler<'_> {
                 for at in 0..self.groups.len() {
                     let group = self.groups.get(at);
                     let counted = match group.inverse {
-                        true => super::topology::Group::inverse_of(&world.shapes[pod.shape], world.known).contains(group),
+                        true => {
+                            super::topology::Group::inverse_of(&world.shapes[pod.shape], world.known).contains(group)
+                        }
                         false => self.groups.selects[at].has(pod.shape),
                     };
                     if !counted || !self.groups.on_node[at].has(n) {
@@ -248,7 +250,13 @@ impl Scheduler<'_> {
         Err(last)
     }
 
-    fn place_form(&mut self, run: &mut Run, at: usize, form: usize, origin: Origin) -> Result<Target, Vec<PoolRefusal>> {
+    fn place_form(
+        &mut self,
+        run: &mut Run,
+        at: usize,
+        form: usize,
+        origin: Origin,
+    ) -> Result<Target, Vec<PoolRefusal>> {
         if let Some(node) = self.existing(run, form, origin) {
             return Ok(Target::Node(node));
         }

@@ -64,7 +64,11 @@ impl Group {
     ) -> bool {
         let suits = |term: &Requirements| node.incompatible(term, exempt, symbols).is_none();
         (self.filter.terms.is_empty() || self.filter.terms.iter().any(suits))
-            && self.filter.tolerations.as_ref().is_none_or(|own| taints.iter().all(|t| own.iter().any(|o| o.tolerates(t))))
+            && self
+                .filter
+                .tolerations
+                .as_ref()
+                .is_none_or(|own| taints.iter().all(|t| own.iter().any(|o| o.tolerates(t))))
     }
 
     pub(super) fn is_trivial(&self) -> bool {
@@ -235,7 +239,13 @@ impl Counts {
 
     /// Whether a pod may go on a host, for groups over host names. `elsewhere`: whether a host that the pod's own
     /// requirements allow holds a pod of the group.
-    pub(super) fn allows_host(&self, group: &Group, host: usize, selects_itself: bool, elsewhere: impl Fn(&Self) -> bool) -> bool {
+    pub(super) fn allows_host(
+        &self,
+        group: &Group,
+        host: usize,
+        selects_itself: bool,
+        elsewhere: impl Fn(&Self) -> bool,
+    ) -> bool {
         match group.kind {
             TopologyKind::Spread => i64::from(self.host(host)) + i64::from(selects_itself) <= group.max_skew,
             TopologyKind::AntiAffinity => self.host(host) == 0,
@@ -269,7 +279,8 @@ impl Counts {
             TopologyKind::Spread => {
                 let least = self.minimum(group, pod, symbols);
                 let after = |count: u32| i64::from(count) + i64::from(selects_itself);
-                let fits = self.domains.iter().filter(|(d, count)| node_has(*d) && after(*count) - least <= group.max_skew);
+                let fits =
+                    self.domains.iter().filter(|(d, count)| node_has(*d) && after(*count) - least <= group.max_skew);
                 fits.min_by_key(|(_, count)| *count).map(|(d, _)| ValueSet::of([*d]))
             }
             TopologyKind::Affinity => {
