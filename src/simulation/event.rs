@@ -127,6 +127,8 @@ pub enum Timer {
     Probe(TaskId),
     /// A Horizontal Pod Autoscaler looks at its metrics.
     Hpa(ServiceId),
+    /// The Cluster Autoscaler scans.
+    ClusterAutoscaler,
     /// Evictions of a node that is drained are asked for again.
     Drain(NodeId),
 }

@@ -122,7 +122,7 @@ impl Simulation<'_> {
     }
 
     /// Pods of a node that keep it from being drained: those of DaemonSets do not.
-    fn in_the_way(&self, node: NodeId) -> Vec<TaskId> {
+    pub(super) fn in_the_way(&self, node: NodeId) -> Vec<TaskId> {
         let of_workload = |t: &&crate::cluster::Task| {
             t.status < TaskStatus::Deprovisioning
                 && self.kube().workloads[t.service.index()].plan.kind != WorkloadKind::DaemonSet

@@ -1,6 +1,7 @@
 //! Kubernetes at work: its controllers look at pods and nodes, and what they decide is carried through the
 //! door. A pod is a task of the cluster, a Deployment a service, a ReplicaSet one of its revisions.
 
+mod autoscaler;
 mod endpoints;
 mod evict;
 mod hpa;
@@ -45,6 +46,8 @@ pub(super) struct Kube<'p> {
     pub(super) attempts: u64,
     /// Until when the scheduler is at work on the last pod.
     pub(super) busy_until: SimTime,
+    /// The Cluster Autoscaler, if one is installed.
+    pub(super) autoscaler: Option<autoscaler::Autoscaler>,
     /// Nodes that are being drained.
     pub(super) drains: Vec<nodes::Drain>,
     /// Evictions of a node that were refused at the last look.
@@ -90,6 +93,7 @@ impl<'p> Kube<'p> {
             ties: streams.root("kube-scheduler"),
             attempts: 0,
             busy_until: SimTime::ZERO,
+            autoscaler: autoscaler::Autoscaler::new(plan, streams),
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             measured,
@@ -119,6 +123,7 @@ impl<'p> Simulation<'p> {
             self.start_pods(ServiceId::from(index));
         }
         self.start_autoscalers();
+        self.start_cluster_autoscaler();
     }
 
     /// The capacities that launch nodes, in the order of the plan.

@@ -218,6 +218,7 @@ impl Simulation<'_> {
         }
         kube.drains.retain(|d| d.node != node);
         kube.refusals.shift_remove(&node);
+        self.end_deletion(node, true);
         self.queue.cancel_timer(Timer::Drain(node));
         self.wake_daemon_sets();
     }
@@ -336,7 +337,9 @@ impl Simulation<'_> {
 
     /// The timer of a drain rang.
     pub(in crate::simulation) fn on_drain(&mut self, node: NodeId) {
-        self.go_on_draining(node);
+        if !self.go_on_deleting(node) {
+            self.go_on_draining(node);
+        }
     }
 }
 
