@@ -13,3 +13,4 @@ pub mod node_health;
 pub mod object;
 pub mod probes;
 pub mod service;
+pub mod vpa;
