@@ -54,7 +54,8 @@ impl NodeHealthSettings {
     /// The last heartbeat of a node that fell silent at `silent`, given when its kubelet began.
     #[must_use]
     pub fn last_heartbeat(&self, kubelet_start: SimTime, silent: SimTime) -> SimTime {
-        kubelet_start + (silent - kubelet_start).floor(self.heartbeat_period)
+        let period = self.heartbeat_period.as_nanos().max(1);
+        kubelet_start + self.heartbeat_period * ((silent - kubelet_start).as_nanos() / period)
     }
 
     /// When a node whose last heartbeat was at `last` becomes `Unknown` and unschedulable: the first look of
@@ -114,16 +115,6 @@ pub enum TaintToleration {
     For(SimDuration),
     /// Without an end, as DaemonSet pods do.
     Forever,
-}
-
-impl SimDuration {
-    /// The largest multiple of `unit` that is not longer; itself for a unit of zero.
-    fn floor(self, unit: Self) -> Self {
-        match unit.as_nanos() {
-            0 => self,
-            nanos => Self::from_nanos(self.as_nanos() - self.as_nanos() % nanos),
-        }
-    }
 }
 
 #[cfg(test)]

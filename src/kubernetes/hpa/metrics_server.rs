@@ -15,6 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::replicas::Sample;
 use crate::kernel::{SimDuration, SimTime};
 
 /// A metrics-server.
@@ -114,5 +115,80 @@ impl MetricsServer {
             at.saturating_sub(offset).floor_to(self.housekeeping) + offset
         };
         (point > started).then_some(point)
+    }
+}
+
+/// What a scrape finds of a container, or of a pod whose containers started together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    /// When the kubelet took it.
+    pub at: SimTime,
+    /// CPU used since the container's start, in nanoseconds of one core.
+    pub core_nanos: u64,
+    /// Memory in use, in bytes.
+    pub memory: i64,
+}
+
+/// What metrics-server keeps of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodMetrics {
+    previous: Option<Point>,
+    last: Option<Point>,
+    /// CPU and memory as shown.
+    shown: Option<(Sample, Sample)>,
+    /// What is shown from an instant on.
+    coming: Option<(SimTime, Option<(Sample, Sample)>)>,
+}
+
+impl PodMetrics {
+    /// Takes what the scrape at `now` finds of a container that has run since `started`.
+    pub fn scrape(&mut self, server: &MetricsServer, now: SimTime, started: SimTime, point: Point) {
+        self.shown = self.visible(now).copied();
+        let age = point.at - started;
+        if started < point.at && age >= FRESH && age < server.metric_resolution {
+            self.previous = Some(Point { at: started, core_nanos: 0, memory: 0 });
+        } else {
+            self.previous = match self.last {
+                // A restart makes the old points worthless.
+                Some(last) if started < last.at => {
+                    if point.at > last.at {
+                        Some(last)
+                    } else {
+                        self.previous
+                    }
+                }
+                _ => None,
+            };
+        }
+        self.last = Some(point);
+        let sample = self.previous.filter(|p| p.at < point.at).map(|previous| {
+            let window = point.at - previous.at;
+            let used = u128::from(point.core_nanos.saturating_sub(previous.core_nanos));
+            let nanocores = used * 1_000_000_000 / u128::from(window.as_nanos());
+            // The autoscaler reads nanocores as millicores, rounded up.
+            let millicores = i64::try_from(nanocores.div_ceil(1_000_000)).unwrap_or(i64::MAX);
+            let sample = |value| Sample { at: point.at, window, value };
+            (sample(millicores), sample(point.memory.saturating_mul(1_000)))
+        });
+        self.coming = Some((now + server.scrape_delay, sample));
+    }
+
+    fn visible(&self, now: SimTime) -> Option<&(Sample, Sample)> {
+        match &self.coming {
+            Some((from, sample)) if now >= *from => sample.as_ref(),
+            _ => self.shown.as_ref(),
+        }
+    }
+
+    /// The CPU sample that is shown at an instant, in millicores.
+    #[must_use]
+    pub fn cpu(&self, now: SimTime) -> Option<Sample> {
+        self.visible(now).map(|s| s.0)
+    }
+
+    /// The memory sample that is shown at an instant, in thousandths of a byte.
+    #[must_use]
+    pub fn memory(&self, now: SimTime) -> Option<Sample> {
+        self.visible(now).map(|s| s.1)
     }
 }

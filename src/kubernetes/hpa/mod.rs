@@ -18,7 +18,7 @@ pub mod spec;
 use serde::{Deserialize, Serialize};
 
 pub use limits::{Limit, Recommendation, ScaleEvent};
-pub use metrics_server::{MetricsServer, Window};
+pub use metrics_server::{MetricsServer, PodMetrics, Point, Window};
 pub use replicas::{MetricError, PodGroups, PodReading, PodState, Proposal, Reading, Replicas, Sample, Tolerances};
 pub use spec::{
     Behavior, HpaSettings, HpaSpec, MetricSpec, PodTarget, PolicyKind, ResourceName, Rules, ScalingPolicy,

@@ -109,6 +109,8 @@ pub struct Proposal {
     pub value: i64,
     /// The pods, for metrics that look at them.
     pub groups: PodGroups,
+    /// The time of the oldest sample that counts, for metrics of pods.
+    pub oldest_sample: Option<SimTime>,
 }
 
 /// The shares by which the ratio may differ from 1 without consequence.
@@ -306,6 +308,7 @@ impl PerPod<'_> {
         let mut groups = PodGroups::default();
         let mut sums = Sums::default();
         // What missing and unready pods would add at a usage of zero, and what the missing use if they fill.
+        let mut oldest_sample: Option<SimTime> = None;
         let (mut missing, mut unready, mut missing_usage) = (Sums::default(), Sums::default(), 0i128);
         for (pod, reading) in self.pods.iter().zip(self.readings) {
             if by_request && reading.request.is_none() {
@@ -315,7 +318,10 @@ impl PerPod<'_> {
             match group(pod, reading.sample.as_ref(), self.resource, settings, now) {
                 Group::Ready => {
                     groups.ready += 1;
-                    sums.add(reading.sample.map_or(0, |s| s.value), request);
+                    if let Some(sample) = reading.sample {
+                        sums.add(sample.value, request);
+                        oldest_sample = Some(oldest_sample.map_or(sample.at, |oldest| oldest.min(sample.at)));
+                    }
                 }
                 Group::Unready => {
                     groups.unready += 1;
@@ -346,7 +352,8 @@ impl PerPod<'_> {
             PodTarget::AverageValue(target) => Ok((ratio(sums.average(), target), None, sums.average())),
         };
         let (first, utilization, value) = measure(&sums)?;
-        let mut proposal = Proposal { replicas: current, ratio: first, filled_ratio: None, utilization, value, groups };
+        let mut proposal =
+            Proposal { replicas: current, ratio: first, filled_ratio: None, utilization, value, groups, oldest_sample };
         let damped = groups.unready > 0 && first > 1.0;
         if !damped && groups.missing == 0 {
             if !tolerances.contain(first) {
@@ -392,8 +399,15 @@ fn total(
     tolerances: Tolerances,
 ) -> Result<Proposal, MetricError> {
     let groups = PodGroups::default();
-    let proposal =
-        |replicas, ratio, value| Proposal { replicas, ratio, filled_ratio: None, utilization: None, value, groups };
+    let proposal = |replicas, ratio, value| Proposal {
+        replicas,
+        ratio,
+        filled_ratio: None,
+        utilization: None,
+        value,
+        groups,
+        oldest_sample: None,
+    };
     match target {
         TotalTarget::Value(target) => {
             let ratio = ratio(value, target);

@@ -94,8 +94,86 @@ fn metrics_server_shows_the_last_whole_pair() {
 }
 
 #[test]
+fn kept_points_show_what_the_rule_says() {
+    let server = MetricsServer::default();
+    let at = SimTime::from_secs;
+    for (started, offset) in [(0, 0), (7, 3), (22, 9), (41, 5)] {
+        let (started, offset) = (at(started), SimDuration::from_secs(offset));
+        let mut kept = PodMetrics::default();
+        for now in 0..200 {
+            let now = at(now);
+            if now == now.floor_to(server.metric_resolution) {
+                let point = now.saturating_sub(offset).floor_to(server.housekeeping) + offset;
+                if point <= now && point > started {
+                    // Half a core all the time.
+                    let core_nanos = (point - started).as_nanos() / 2;
+                    kept.scrape(&server, now, started, Point { at: point, core_nanos, memory: 7 });
+                }
+            }
+            let expected = server.visible(now, started, offset);
+            let shown = kept.cpu(now);
+            assert_eq!(shown.map(|s| (s.at, s.window)), expected.map(|w| (w.to, w.length())), "{now:?} {started:?}");
+            assert!(shown.is_none_or(|s| s.value == 500));
+        }
+    }
+    let mut kept = PodMetrics::default();
+    let point = |now, core_nanos| Point { at: at(now), core_nanos, memory: 0 };
+    kept.scrape(&server, at(15), at(0), point(15, 1));
+    kept.scrape(&server, at(30), at(0), point(30, 20_000));
+    assert!(kept.cpu(at(31)).is_some_and(|s| s.value == 1), "rounded up");
+    kept.scrape(&server, at(45), at(44), point(45, 0));
+    assert!(kept.cpu(at(45)).is_some() && kept.cpu(at(46)).is_none(), "a restart leaves nothing");
+}
+
+#[test]
 fn five_thousand_pods_are_one_pass() {
     let spec = HpaSpec { max_replicas: 6_000, ..HpaSpec::default() };
     let (decision, _) = at(&spec, HpaMemory::default(), 5_000, 960, NOW);
     assert_eq!(decision.replicas, 6_000);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_sync_leaves_the_bounds_or_outruns_the_limits(
+        usages in proptest::collection::vec((1u32..40, 0i64..5_000), 1..60),
+        min in 1u32..5,
+        more in 0u32..40,
+        value in 1u32..8,
+        with_behavior: bool,
+    ) {
+        let policy = |kind| ScalingPolicy { kind, value, period: SimDuration::from_secs(60) };
+        let rules = |window| ScalingRules {
+            stabilization_window: Some(SimDuration::from_secs(window)),
+            policies: vec![policy(PolicyKind::Pods)],
+            ..ScalingRules::default()
+        };
+        let behavior = with_behavior.then(|| Behavior { scale_up: Some(rules(0)), scale_down: Some(rules(60)) });
+        let spec = HpaSpec { min_replicas: min, max_replicas: min + more, behavior, ..HpaSpec::default() };
+        let (mut memory, mut replicas, mut now) = (HpaMemory::default(), min, NOW);
+        let mut sizes = vec![(now, replicas)];
+        for (seconds, usage) in usages {
+            now += SimDuration::from_secs(u64::from(seconds));
+            let (decision, next) = at(&spec, memory, replicas, usage, now);
+            proptest::prop_assert!((min..=min + more).contains(&decision.replicas));
+            proptest::prop_assert_eq!(decision.replicas, read_back(&decision, &next));
+            if with_behavior {
+                // Nothing that lies within a period back is further away than the policy allows.
+                for (then, size) in sizes.iter().filter(|(then, _)| now - *then < SimDuration::from_secs(60)) {
+                    proptest::prop_assert!(decision.replicas.abs_diff(*size) <= 2 * value, "{then:?} {size} {decision:?}");
+                }
+            } else {
+                proptest::prop_assert!(decision.replicas <= (2 * replicas).max(4));
+            }
+            (memory, replicas) = (next, decision.replicas);
+            sizes.push((now, replicas));
+        }
+        proptest::prop_assert!(memory.recommendations.is_some_and(|r| r.len() <= 62));
+    }
+}
+
+/// The size that the decision says, read back from its text: what is recorded is what was decided.
+fn read_back(decision: &Decision, memory: &HpaMemory) -> u32 {
+    let text = serde_json::to_string(&(decision, memory)).unwrap();
+    let (decision, _): (Decision, HpaMemory) = serde_json::from_str(&text).unwrap();
+    decision.replicas
 }

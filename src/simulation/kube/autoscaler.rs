@@ -7,8 +7,8 @@ use crate::cluster::{Command, LifeCycle, Market, NodeEnd, NodeStatus, NodeStep, 
 use crate::kernel::{Draw, Phase, SimDuration, SimTime, Streams};
 use crate::kubernetes::cluster_autoscaler::drain::{Drain, DrainStep, Remaining};
 use crate::kubernetes::cluster_autoscaler::{
-    self, Deletion, DELETION_TAINT, Expander, GroupId, Memory, NodeGroup, NodeKey, NodeState, Observation, Owner,
-    PendingPod, PodFacts, PodPrices, Priorities, ResizeReason, Scan, ScaleUpResult, Settings, Unregistered,
+    self, DELETION_TAINT, Deletion, Expander, GroupId, Memory, NodeGroup, NodeKey, NodeState, Observation, Owner,
+    PendingPod, PodFacts, PodPrices, Priorities, ResizeReason, ScaleUpResult, Scan, Settings, Unregistered,
 };
 use crate::kubernetes::object::{Effect, Resources, Taint};
 use crate::kubernetes::scheduler::{Node as KubeNode, PodKey, ShapeId};
@@ -103,9 +103,11 @@ impl Simulation<'_> {
         let mut groups = Vec::new();
         for capacity in self.node_capacities() {
             let Capacity::NodeGroup(plan) = self.capacities[capacity.index()].plan else { continue };
-            let market = if self.capacities[capacity.index()].plan.buys_spot() { Market::Spot } else { Market::OnDemand };
+            let market =
+                if self.capacities[capacity.index()].plan.buys_spot() { Market::Spot } else { Market::OnDemand };
             let Some(group) = self.group(capacity) else { continue };
-            let (Some(of), Some(zone)) = (group.types.first().map(|t| t.of), group.zones.first().map(|z| z.zone)) else {
+            let (Some(of), Some(zone)) = (group.types.first().map(|t| t.of), group.zones.first().map(|z| z.zone))
+            else {
                 continue;
             };
             let price = group.pools.first().and_then(|p| match market {
@@ -202,7 +204,7 @@ impl Simulation<'_> {
             && autoscaler.said.as_ref() != Some(&scan.scale_up);
         autoscaler.said = Some(scan.scale_up.clone());
         self.kube_mut().autoscaler = Some(autoscaler);
-        self.carry_out(&scan, news);
+        self.obey_scan(&scan, news);
         self.schedule_timer_if_due(Timer::ClusterAutoscaler, next, Phase::Decision);
     }
 
@@ -223,7 +225,11 @@ impl Simulation<'_> {
                         scale_down_disabled: false,
                     }),
                     None if n.life < LifeCycle::Terminating => {
-                        unregistered.extend(managed.map(|group| Unregistered { key: key(n.id), group, since: n.times.launched }));
+                        unregistered.extend(managed.map(|group| Unregistered {
+                            key: key(n.id),
+                            group,
+                            since: n.times.launched,
+                        }));
                     }
                     None => {}
                 }
@@ -268,7 +274,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn carry_out(&mut self, scan: &Scan, news: bool) {
+    fn obey_scan(&mut self, scan: &Scan, news: bool) {
         for resize in &scan.resizes {
             let capacity = capacity_of(resize.group);
             let (reason, text) = match resize.why {
