@@ -5,7 +5,7 @@ use super::super::{Simulation, Timer};
 use super::pods::pod_key;
 use super::shapes::{self, arch, label, millicores};
 use crate::catalog::{Arch, InstanceType};
-use crate::cluster::{LifeCycle, Market, NodeEnd, NodeStatus, Resources};
+use crate::cluster::{Market, NodeEnd, NodeStatus, Resources};
 use crate::kernel::SimTime;
 use crate::kubernetes::object::{Labels, Resources as Amounts, Symbols, Taint};
 use crate::kubernetes::scheduler::{ClusterEvent, Code, Node as KubeNode, NodeId as Seat, PodKey};
@@ -266,12 +266,6 @@ impl Simulation<'_> {
             group.desired = size;
         }
         self.wake_group(capacity);
-    }
-
-    /// Nodes of a capacity that count for its size.
-    pub(super) fn nodes_in_service(&self, capacity: CapacityId) -> Vec<NodeId> {
-        let alive = |n: &&crate::cluster::Node| n.life < LifeCycle::Terminating;
-        self.cluster.nodes_of(capacity).filter(alive).map(|n| n.id).collect()
     }
 
     /// A Spot node has its notice: it is drained, at most until it is taken.
