@@ -85,6 +85,10 @@ impl Simulation<'_> {
         let capacity = profile.or_else(|| self.node_capacities().first().copied()).unwrap_or(CapacityId(0));
         let task = self.try_apply(Command::StartTask { service, deployment, capacity, zone: ZoneId(0) })?;
         self.tasks[task.index()].started_by = started_by;
+        if profile.is_none() {
+            // No quota of AWS holds a pod back: it waits for a node from here on.
+            self.apply(Command::Launched { task });
+        }
         Some(task)
     }
 
@@ -110,7 +114,6 @@ impl Simulation<'_> {
     /// A pod is bound to a node: its kubelet begins to set it up.
     pub(super) fn bind_pod(&mut self, task: TaskId, node: NodeId) {
         let now = self.queue.now();
-        self.apply(Command::Launched { task });
         self.apply(Command::PlaceTask { task, node });
         let pod = &mut self.kube_mut().pods[task.index()];
         pod.bound = true;
@@ -307,7 +310,6 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let (service, capacity) = (self.cluster.task(task).service, self.cluster.task(task).capacity);
         if let Some(node) = node {
-            self.apply(Command::Launched { task });
             self.apply(Command::PlaceTask { task, node });
             self.kube_mut().pods[task.index()].bound = true;
             for wanted in self.wanted_images(task) {
