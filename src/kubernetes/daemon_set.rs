@@ -4,10 +4,12 @@
 //!
 //! Known departures: `maxSurge` is 0, the default.
 
-use super::deployment::{IntOrPercent, Rounding, Template, available_from};
+use super::deployment::{Template, available_from};
+use super::int_or_percent::pods as count_of;
 use super::object::{Effect, PodSpec, Symbols, Taint, Toleration};
 use super::scheduler::Node;
 use crate::kernel::{SimDuration, SimTime};
+use crate::units::{IntOrPercent, Rounding};
 
 /// How pods get a new template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +205,7 @@ pub fn sync<N: Copy, P: Copy>(spec: &DaemonSetSpec, nodes: &[DaemonNode<N, P>], 
     }
     if let UpdateStrategy::RollingUpdate { max_unavailable } = spec.update_strategy {
         let desired = i32::try_from(pass.desired).unwrap_or(i32::MAX);
-        let most = u32::try_from(max_unavailable.of(desired, Rounding::Up)).unwrap_or(0).max(1);
+        let most = u32::try_from(count_of(max_unavailable, desired, Rounding::Up)).unwrap_or(0).max(1);
         // Old pods that serve nobody go in any case.
         pass.delete.append(&mut broken);
         let left = most.saturating_sub(unavailable) as usize;

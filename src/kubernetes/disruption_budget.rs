@@ -6,8 +6,9 @@
 //! Rules: kubernetes/kubernetes `pkg/controller/disruption/disruption.go` and
 //! `pkg/registry/core/pod/storage/eviction.go` (v1.36).
 
-use super::int_or_percent::{IntOrPercent, Rounding};
+use super::int_or_percent::pods as count_of;
 use crate::kernel::{SimDuration, SimTime};
+use crate::units::{IntOrPercent, Rounding};
 
 /// How long a granted eviction counts as a disruption while its pod is not seen to terminate.
 pub const DELETION_TIMEOUT: SimDuration = SimDuration::from_mins(2);
@@ -124,12 +125,12 @@ pub fn status<P: Ord + Copy, C: Ord + Copy>(
     let (expected_pods, desired_healthy) = match spec.demand {
         Demand::MaxUnavailable(most) => {
             let expected = expected();
-            (expected, expected.saturating_sub(most.of(expected, Rounding::Up)).max(0))
+            (expected, expected.saturating_sub(count_of(most, expected, Rounding::Up)).max(0))
         }
-        Demand::MinAvailable(IntOrPercent::Int(least)) => (count(pods.len()), least),
+        Demand::MinAvailable(least @ IntOrPercent::Int(_)) => (count(pods.len()), count_of(least, 0, Rounding::Up)),
         Demand::MinAvailable(percent) => {
             let expected = expected();
-            (expected, percent.of(expected, Rounding::Up))
+            (expected, count_of(percent, expected, Rounding::Up))
         }
     };
     let disruptions_allowed = match expected_pods > 0 {
@@ -252,7 +253,7 @@ mod tests {
         #[test]
         fn no_eviction_breaks_a_budget(
             replicas in 1..20u32,
-            bound in 0..=100i32,
+            bound in 0..=100i64,
             kind in 0..4u8,
             play in proptest::collection::vec((0..20u32, 0..4u8, 0..200u64), 1..60),
         ) {

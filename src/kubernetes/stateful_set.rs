@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::deployment::{IntOrPercent, Rounding, Template, available_from};
+use super::deployment::{Template, available_from};
+use super::int_or_percent::pods as count_of;
 use super::object::Symbol;
 use crate::kernel::{SimDuration, SimTime};
+use crate::units::{IntOrPercent, Rounding};
 
 /// Whether pods wait for each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,7 +254,7 @@ fn run<'p>(
     }
     let UpdateStrategy::RollingUpdate { partition, max_unavailable } = spec.update_strategy else { return true };
     let replicas = i32::try_from(spec.replicas).unwrap_or(i32::MAX);
-    let most = u32::try_from(max_unavailable.of(replicas, Rounding::Up)).unwrap_or(0).max(1);
+    let most = u32::try_from(count_of(max_unavailable, replicas, Rounding::Up)).unwrap_or(0).max(1);
     let from = spec.start.saturating_add(partition.min(spec.replicas));
     let stale = |pod: &StatefulPod| pod.template != spec.template && !pod.terminating;
     if most == 1 {

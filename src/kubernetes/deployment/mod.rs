@@ -20,7 +20,7 @@ mod tests;
 
 use crate::kernel::{SimDuration, SimTime};
 
-pub use super::int_or_percent::{IntOrPercent, Rounding};
+use crate::units::IntOrPercent;
 pub use history::{UndoError, undo};
 pub use progress::{is_complete, is_progressing, recheck_after, rollout_status, timed_out};
 pub use rolling::{

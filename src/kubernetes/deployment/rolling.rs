@@ -1,6 +1,8 @@
 //! The numbers of a rolling update, and its steps on sizes of sets.
 
-use super::{DeploymentSpec, IntOrPercent, PodReplacementPolicy, ReplicaSet, Rounding, Strategy};
+use super::{DeploymentSpec, PodReplacementPolicy, ReplicaSet, Strategy};
+use crate::kubernetes::int_or_percent::pods;
+use crate::units::{IntOrPercent, Rounding};
 
 /// The bounds of a rolling update in pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +17,8 @@ pub struct Fenceposts {
 /// unavailable where both are 0, since nothing could move otherwise.
 #[must_use]
 pub fn fenceposts(max_surge: IntOrPercent, max_unavailable: IntOrPercent, desired: i32) -> Fenceposts {
-    let surge = max_surge.of(desired, Rounding::Up);
-    let unavailable = max_unavailable.of(desired, Rounding::Down);
+    let surge = pods(max_surge, desired, Rounding::Up);
+    let unavailable = pods(max_unavailable, desired, Rounding::Down);
     Fenceposts { surge, unavailable: if surge == 0 && unavailable == 0 { 1 } else { unavailable } }
 }
 
@@ -50,7 +52,7 @@ pub fn new_set_size(spec: &DeploymentSpec, size: i32, counted: i32) -> i32 {
         Strategy::Recreate => spec.replicas,
         Strategy::RollingUpdate { max_surge, .. } => {
             // Here the surge is not the fencepost: the real code reads the field again.
-            let most = spec.replicas.saturating_add(max_surge.of(spec.replicas, Rounding::Up));
+            let most = spec.replicas.saturating_add(pods(max_surge, spec.replicas, Rounding::Up));
             match counted >= most {
                 true => size,
                 false => size + (most - counted).min(spec.replicas - size),

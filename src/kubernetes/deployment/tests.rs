@@ -3,6 +3,7 @@
 use proptest::prelude::{Strategy as Source, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
+use crate::units::IntOrPercent;
 
 /// Sets whose pods become available or end when the player says so.
 struct World {
@@ -180,7 +181,7 @@ fn a_pod_is_available_after_the_minimum_and_not_at_it() {
 }
 
 fn bound() -> impl Source<Value = IntOrPercent> {
-    prop_oneof![(0..6).prop_map(IntOrPercent::Int), (0..=100).prop_map(IntOrPercent::Percent)]
+    prop_oneof![(0..6_i64).prop_map(IntOrPercent::Int), (0..=100_i64).prop_map(IntOrPercent::Percent)]
 }
 
 proptest! {

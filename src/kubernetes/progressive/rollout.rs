@@ -10,7 +10,7 @@ use super::analysis::{AnalysisRun, Metric};
 use super::{blue_green, canary, earlier};
 use crate::kernel::{SimDuration, SimTime};
 use crate::kubernetes::deployment::{DeploymentStatus, NewSet, ReplicaSet, SetId, Template, is_progressing};
-use crate::kubernetes::int_or_percent::IntOrPercent;
+use crate::units::IntOrPercent;
 
 /// Where the size of the canary comes from, apart from its share of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
