@@ -10,8 +10,8 @@ use simctl::kubernetes::deployment::{
 use simctl::kubernetes::disruption_budget::{
     self, BudgetPod, BudgetSpec, BudgetStatus, Demand, EvictionPod, Granted, UnhealthyPodEvictionPolicy,
 };
-use simctl::kubernetes::int_or_percent::IntOrPercent;
 use simctl::kubernetes::replica_set::{self, ActivePhase, Candidate, RankingFeatures};
+use simctl::units::IntOrPercent;
 
 use crate::Outcome;
 
@@ -79,17 +79,17 @@ fn list<'a>(value: &'a Value, key: &str) -> Result<&'a [Value], String> {
 fn int_or_percent(value: &Value, key: &str) -> Result<Option<IntOrPercent>, String> {
     match value.get(key) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => IntOrPercent::parse_percent(text).map(Some).map_err(|e| e.to_string()),
-        Some(_) => int(value, key).map(|n| Some(IntOrPercent::Int(n))),
+        Some(Value::String(text)) => {
+            text.parse().map(Some).map_err(|e: simctl::units::ResourceQuantityError| e.to_string())
+        }
+        Some(_) => int(value, key).map(|n| Some(IntOrPercent::Int(n.into()))),
     }
 }
 
 /// An instant of a case. The marker for very long ago becomes the start of time.
 fn instant(value: &Value, key: &str) -> Result<Option<SimTime>, String> {
-    Ok(match value.get(key).and_then(Value::as_i64) {
-        None => None,
-        Some(s) => Some(SimTime::from_secs(u64::try_from(100_000_000 + s).unwrap_or(0))),
-    })
+    let at = |s: i64| SimTime::from_secs(u64::try_from(100_000_000 + s).unwrap_or(0));
+    Ok(value.get(key).and_then(Value::as_i64).map(at))
 }
 
 fn deployment(input: &Value, replicas: &str) -> Result<DeploymentSpec, String> {

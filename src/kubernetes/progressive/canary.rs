@@ -8,9 +8,10 @@ use crate::kubernetes::deployment::{Fenceposts, ReplicaSet, fenceposts};
 /// pod where the weight is neither 0 nor 100 and there is room; with a surge one more pod may bring it closer.
 #[must_use]
 pub fn approximate_counts(replicas: i32, weight: i32, max_surge: i32) -> (i32, i32) {
-    if replicas == 0 {
+    if replicas <= 0 {
         return (0, 0);
     }
+    let weight = weight.clamp(0, 100);
     let product = i64::from(replicas) * i64::from(weight);
     let part = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
     let (floor, ceil) = (part(product.div_euclid(100)), part(product.div_euclid(100) + i64::from(product % 100 != 0)));
@@ -42,6 +43,7 @@ pub fn approximate_counts(replicas: i32, weight: i32, max_surge: i32) -> (i32, i
 }
 
 fn share(replicas: i32, weight: i32) -> i32 {
+    let weight = weight.clamp(0, 100);
     let product = i64::from(replicas) * i64::from(weight);
     i32::try_from(product.div_euclid(100) + i64::from(product % 100 != 0)).unwrap_or(i32::MAX)
 }
