@@ -304,7 +304,7 @@ fn a_failed_instance_is_replaced_and_so_are_its_tasks() {
     assert!((330.0..400.0).contains(&number(fresh, "launched_s")), "{fresh:?}");
     // Its tasks die with it, and stand on the new one.
     let tasks = outcome.rows("tasks.csv");
-    let lost: Vec<&Row> = tasks.iter().filter(|t| t["stop_code"] == "HostLost").collect();
+    let lost: Vec<&Row> = tasks.iter().filter(|t| t["stop_code"] == "TerminationNotice (host lost)").collect();
     assert!(lost.len() == 2 && lost.iter().all(|t| t["node"] == broken[0]["node"]), "{lost:?}");
     let new: Vec<&Row> = tasks.iter().filter(|t| number(t, "decided_s") > 300.0).collect();
     assert!(new.len() == 2 && new.iter().all(|t| t["node"] == fresh["node"]), "{new:?}");
@@ -334,7 +334,7 @@ fn the_loss_of_a_zone_takes_its_instances_and_the_others_fill_up() {
     assert!(nodes.iter().filter(while_out).count() > 0);
     assert!(nodes.iter().filter(while_out).all(|n| n["zone"] != "b"), "{nodes:?}");
     let tasks = outcome.rows("tasks.csv");
-    let lost = tasks.iter().filter(|t| t["stop_code"] == "HostLost").count();
+    let lost = tasks.iter().filter(|t| t["stop_code"] == "TerminationNotice (host lost)").count();
     assert_eq!(lost, 2);
     assert!(recovered(&outcome, 6.0) < 900.0);
     // What it took to recover is told link by link, and waiting for an instance is one of them.

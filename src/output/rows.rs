@@ -194,7 +194,7 @@ pub struct NodeRow<'a> {
     pub zone: Text<'a>,
     /// `on_demand` or `spot`.
     pub market: Text<'a>,
-    /// List price of the machine an hour.
+    /// Price of the machine alone an hour: on Spot that of its pool when the row is written.
     pub price_usd_per_hour: Money,
     /// vCPUs for tasks.
     pub vcpus: Fixed<3>,

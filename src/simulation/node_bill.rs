@@ -122,6 +122,11 @@ impl Simulation<'_> {
         if now > Usd::ZERO {
             return now;
         }
+        self.pool_price(n)
+    }
+
+    /// What an hour of an instance alone costs, without its volume: the price of its pool now.
+    pub(super) fn pool_price(&self, n: &Node) -> Usd {
         let group = self.group(n.spec.capacity);
         let pool = group.and_then(|g| g.pools.iter().find(|p| p.kind == n.spec.kind && p.zone == n.spec.zone));
         let price = pool.and_then(|p| match n.spec.market {

@@ -163,7 +163,7 @@ impl Simulation<'_> {
             node_type: kind.map_or("", |k| k.of.name).into(),
             zone: zone_letter(n.spec.zone.0).into(),
             market: n.spec.market.name().into(),
-            price_usd_per_hour: self.node_price(n).into(),
+            price_usd_per_hour: self.pool_price(n).into(),
             vcpus: Fixed(n.spec.offers.cpu.vcpus()),
             memory_mib: Bytes::get(n.spec.offers.memory) >> 20,
             launched_s: Some(n.times.launched.into()),

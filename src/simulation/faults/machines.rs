@@ -76,6 +76,8 @@ impl Simulation<'_> {
         for task in known {
             let t = self.cluster.task(task);
             if t.status >= TaskStatus::Deprovisioning {
+                // Its instance went first, in this instant.
+                stopped += usize::from(t.times.stopping == Some(now));
                 continue;
             }
             stopped += 1;
