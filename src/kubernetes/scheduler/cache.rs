@@ -13,6 +13,8 @@ use crate::kubernetes::object::PodSpec;
 
 /// Nodes in a block of ranks.
 const BLOCK: usize = 64;
+/// So many nodes are few.
+const FEW: usize = if cfg!(test) { 40 } else { 2048 };
 /// The rank of a node that does not fit.
 pub(super) const UNFIT: i32 = -1;
 /// The best rank of a block has to be looked for.
@@ -291,7 +293,8 @@ impl Scheduler {
     /// One of the nodes of the best rank. Nodes to which pods came keep their old rank as a bound, and are looked at
     /// again only when they would be the best.
     pub(super) fn best(&self, form: &Form, cache: &mut ShapeCache, draw: u64) -> Option<usize> {
-        self.freshen(form, cache, CHANGED);
+        // With few nodes looking for contenders costs more than looking at all that changed.
+        self.freshen(form, cache, if cache.ranks.len() <= FEW { FELL } else { CHANGED });
         loop {
             let highest = cache.highest();
             if highest == UNFIT {

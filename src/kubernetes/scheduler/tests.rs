@@ -182,3 +182,42 @@ fn backoff_doubles_up_to_ten_seconds() {
     assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
     assert_eq!(QueueSpec::default().backoff(u32::MAX), SimDuration::from_secs(10));
 }
+
+#[test]
+fn quotients_are_those_of_integers() {
+    let draw = Draw::new(3);
+    for step in 0..200_000_u64 {
+        let own = draw.of(step);
+        let b = (own.of(0).bits() >> (18 + own.of(2).bits() % 46)) as i64;
+        let (k, off) = ((own.of(1).bits() % 130) as i64, (own.of(3).bits() % 5) as i64 - 2);
+        if b == 0 {
+            continue;
+        }
+        for a in [b.saturating_mul(k).saturating_add(off), (own.of(4).bits() >> 8) as i64, -off] {
+            assert_eq!(score::quotient(a, b), a / b, "{a} / {b}");
+        }
+    }
+    assert_eq!((score::quotient(-7, 2), score::quotient(7, -2), score::quotient(i64::MIN, -1)), (-3, -3, i64::MIN));
+}
+
+#[test]
+fn few_nodes_and_many_decide_alike() {
+    // In tests more than 40 nodes are many: contenders are looked at one by one.
+    let (mut scheduler, shapes) = cluster(Profile::fit_only(), 90);
+    let draw = Draw::new(2);
+    for step in 0..500_u64 {
+        let bits = draw.of(step).bits();
+        let shape = shapes[(bits >> 20) as usize % 2];
+        let mut fresh = scheduler.clone();
+        fresh.caches.fill(None);
+        fresh.cached = 0;
+        let chosen = scheduler.schedule(PodKey(step), shape, bits);
+        assert_eq!(chosen, fresh.schedule(PodKey(step), shape, bits));
+        if let Ok(node) = chosen {
+            scheduler.place(PodKey(step), shape, node, at(step));
+        }
+        if bits.is_multiple_of(3) && step > 40 {
+            scheduler.remove(PodKey(step - 40));
+        }
+    }
+}
