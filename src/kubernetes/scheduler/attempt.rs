@@ -39,7 +39,7 @@ impl Scheduler {
         let chosen = self.choose(pod, &form, &mut cache, &mut scratch, draw);
         let result = match chosen {
             Some(slot) => Ok(NodeId(slot)),
-            None => Err(self.why_cached(pod, &form, &cache, &mut scratch)),
+            None => Err(self.why_cached(pod, &form, &mut cache, &mut scratch)),
         };
         self.return_cache(shape, cache);
         self.scratch = scratch;
@@ -57,7 +57,7 @@ impl Scheduler {
         let nodes = self.order.list.len();
         let enough = score::feasible_nodes_to_find(self.profile.percentage_of_nodes_to_score, nodes);
         if enough >= nodes && self.nominations.is_empty() && self.is_local(form, cache) {
-            return cache.best(draw).map(|slot| slot as u32);
+            return self.best(form, cache, draw).map(|slot| slot as u32);
         }
         self.filter(pod, form, cache, scratch, enough);
         match scratch.feasible[..] {
@@ -78,7 +78,7 @@ impl Scheduler {
     }
 
     /// Examines nodes, from where the last search stopped, until enough have passed.
-    fn filter(&mut self, pod: PodKey, form: &Arc<Form>, cache: &ShapeCache, scratch: &mut Scratch, enough: usize) {
+    fn filter(&mut self, pod: PodKey, form: &Arc<Form>, cache: &mut ShapeCache, scratch: &mut Scratch, enough: usize) {
         scratch.feasible.clear();
         self.lowest(form, &mut scratch.lowest);
         let crowd = form.is_crowd_bound();
@@ -90,6 +90,9 @@ impl Scheduler {
         for &slot in first.iter().chain(later) {
             examined += 1;
             let at = slot as usize;
+            if cache.stale[at] != 0 {
+                self.refresh(form, cache, at);
+            }
             if cache.ranks[at] == UNFIT
                 || crowd && !self.crowd_verdict(form, at, &scratch.lowest).fits()
                 || nominated && !self.beside_nominated(pod, form, at).fits()
@@ -242,6 +245,7 @@ impl Scheduler {
         let Some(form) = self.forms.get(shape.index()).cloned() else { return Vec::new() };
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut cache = self.take_cache(shape, &form);
+        self.freshen_all(&form, &mut cache);
         scratch.feasible.clear();
         scratch.feasible.extend(nodes.iter().filter(|n| n.slot() < self.nodes.len()).map(|n| n.0));
         for slot in &scratch.feasible {
@@ -326,7 +330,7 @@ impl Scheduler {
                     sum += score::spread_part(pods, *weight, constraint.max_skew);
                 }
             }
-            *raw = sum.round() as i64;
+            *raw = score::spread_rounded(sum);
             (lowest, highest) = (lowest.min(*raw), highest.max(*raw));
         }
         let weight = i64::from(self.profile.weights.spread);
@@ -340,7 +344,8 @@ impl Scheduler {
     }
 
     /// The reasons of all nodes, none of which took the pod.
-    fn why_cached(&mut self, pod: PodKey, form: &Form, cache: &ShapeCache, scratch: &mut Scratch) -> WhyNot {
+    fn why_cached(&mut self, pod: PodKey, form: &Form, cache: &mut ShapeCache, scratch: &mut Scratch) -> WhyNot {
+        self.freshen_all(form, cache);
         self.lowest(form, &mut scratch.lowest);
         scratch.verdicts.clear();
         for slot in 0..self.nodes.len() {

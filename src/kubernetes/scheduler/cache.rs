@@ -9,17 +9,20 @@ use super::score::{self, Share};
 use super::shape::Form;
 use super::state::{Dimension, Load, Scheduler, ShapeId};
 use super::why::{Reason, WhyNot};
+use crate::kubernetes::object::PodSpec;
 
 /// Nodes in a block of ranks.
 const BLOCK: usize = 64;
+/// So many nodes are few.
+const FEW: usize = if cfg!(test) { 40 } else { 2048 };
 /// The rank of a node that does not fit.
 pub(super) const UNFIT: i32 = -1;
 /// The best rank of a block has to be looked for.
 const STALE: i32 = i32::MIN;
 /// Changes that the log keeps.
-const LOG: usize = 1 << 15;
+const LOG: usize = if cfg!(test) { 40 } else { 1 << 15 };
 /// Entries (shape, node) that all caches may hold together; beyond it the one not used for longest goes.
-const MOST_CACHED: usize = 6_000_000;
+const MOST_CACHED: usize = if cfg!(test) { 150 } else { 6_000_000 };
 
 /// The result of the filters for one node, in one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,8 @@ pub(super) struct ShapeCache {
     pub(super) ranks: Vec<i32>,
     /// The best rank of each block of nodes, or [`STALE`].
     best: Vec<i32>,
+    /// By node: what happened to it since its entry and rank were computed (0, [`FELL`], [`CHANGED`], [`REMADE`]).
+    pub(super) stale: Vec<u8>,
     /// Position in the log up to which changes are known.
     seen: u64,
     /// Weighted image scores by node; empty where they are all alike.
@@ -124,8 +129,8 @@ impl ShapeCache {
         }
     }
 
-    /// The node of the best rank, the draw deciding between equals in the order of slots; [`None`] if none fits.
-    pub(super) fn best(&mut self, draw: u64) -> Option<usize> {
+    /// The best rank; [`UNFIT`] if no node fits.
+    fn highest(&mut self) -> i32 {
         let mut highest = UNFIT;
         for (best, ranks) in self.best.iter_mut().zip(self.ranks.chunks(BLOCK)) {
             if *best == STALE {
@@ -133,9 +138,11 @@ impl ShapeCache {
             }
             highest = highest.max(*best);
         }
-        if highest == UNFIT {
-            return None;
-        }
+        highest
+    }
+
+    /// One of the nodes of the best rank, the draw deciding between them in the order of slots.
+    fn pick(&self, highest: i32, draw: u64) -> Option<usize> {
         let blocks = || self.best.iter().zip(self.ranks.chunks(BLOCK)).enumerate().filter(|(_, (b, _))| **b == highest);
         let equals = |ranks: &[i32]| ranks.iter().filter(|r| **r == highest).count();
         let ties = blocks().map(|(_, (_, ranks))| equals(ranks)).sum();
@@ -155,21 +162,32 @@ impl ShapeCache {
 /// The nodes that changed, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
-    /// Slots; the highest bit says that more than the load changed.
+    /// Slots; the two highest bits say what happened.
     changes: Vec<u32>,
     /// Changes that were dropped before these.
     start: u64,
 }
 
-const STATIC: u32 = 1 << 31;
+/// A pod came. Where ranks only fall with that, the old rank is a bound.
+const FELL: u8 = 1;
+/// A pod went, or a pod came and the rank may have risen.
+const CHANGED: u8 = 2;
+/// The node is another, or has other labels, taints or resources.
+const REMADE: u8 = 3;
+const KIND: u32 = 30;
+const SLOT: u32 = (1 << KIND) - 1;
 
 impl Log {
-    pub(super) fn load_change(&mut self, slot: u32) {
-        self.push(slot);
+    pub(super) fn pod_came(&mut self, slot: u32) {
+        self.push(slot | u32::from(FELL) << KIND);
     }
 
-    pub(super) fn static_change(&mut self, slot: u32) {
-        self.push(slot | STATIC);
+    pub(super) fn pod_went(&mut self, slot: u32) {
+        self.push(slot | u32::from(CHANGED) << KIND);
+    }
+
+    pub(super) fn node_remade(&mut self, slot: u32) {
+        self.push(slot | u32::from(REMADE) << KIND);
     }
 
     fn push(&mut self, change: u32) {
@@ -219,15 +237,16 @@ impl Scheduler {
         cache.entries.resize(slots, gone);
         cache.ranks.resize(slots, UNFIT);
         cache.best.resize(slots.div_ceil(BLOCK), STALE);
+        cache.stale.resize(slots, 0);
         let end = self.log.end();
-        if new || cache.seen < self.log.start || end - cache.seen > slots as u64 {
-            for slot in 0..slots {
-                self.refresh(form, &mut cache, slot, true);
-            }
+        if new || cache.seen < self.log.start || end - cache.seen > 8 * slots as u64 {
+            cache.stale.fill(REMADE);
+            self.freshen(form, &mut cache, FELL);
         } else {
-            for at in (cache.seen - self.log.start) as usize..self.log.changes.len() {
-                let change = self.log.changes[at];
-                self.refresh(form, &mut cache, (change & !STATIC) as usize, change & STATIC != 0);
+            let least = if self.ranks_fall { FELL } else { CHANGED };
+            for change in &self.log.changes[(cache.seen - self.log.start) as usize..] {
+                let stale = &mut cache.stale[(change & SLOT) as usize];
+                *stale = (*stale).max((change >> KIND) as u8).max(least);
             }
         }
         cache.seen = end;
@@ -251,9 +270,59 @@ impl Scheduler {
         }
     }
 
-    fn refresh(&self, form: &Form, cache: &mut ShapeCache, slot: usize, all: bool) {
+    /// Computes anew what is stale at least so much.
+    pub(super) fn freshen(&self, form: &Form, cache: &mut ShapeCache, least: u8) {
+        for block in 0..cache.best.len() {
+            let slots = block * BLOCK..((block + 1) * BLOCK).min(cache.stale.len());
+            if cache.stale[slots.clone()].iter().copied().max().unwrap_or(0) < least {
+                continue;
+            }
+            for slot in slots {
+                if cache.stale[slot] >= least {
+                    self.refresh(form, cache, slot);
+                }
+            }
+        }
+    }
+
+    /// Computes anew all that is stale.
+    pub(super) fn freshen_all(&self, form: &Form, cache: &mut ShapeCache) {
+        self.freshen(form, cache, FELL);
+    }
+
+    /// One of the nodes of the best rank. Nodes to which pods came keep their old rank as a bound, and are looked at
+    /// again only when they would be the best.
+    pub(super) fn best(&self, form: &Form, cache: &mut ShapeCache, draw: u64) -> Option<usize> {
+        // With few nodes looking for contenders costs more than looking at all that changed.
+        self.freshen(form, cache, if cache.ranks.len() <= FEW { FELL } else { CHANGED });
+        loop {
+            let highest = cache.highest();
+            if highest == UNFIT {
+                return None;
+            }
+            let mut sure = true;
+            for block in 0..cache.best.len() {
+                if cache.best[block] != highest {
+                    continue;
+                }
+                for slot in block * BLOCK..((block + 1) * BLOCK).min(cache.ranks.len()) {
+                    if cache.ranks[slot] == highest && cache.stale[slot] != 0 {
+                        self.refresh(form, cache, slot);
+                        sure = false;
+                    }
+                }
+            }
+            if sure {
+                return cache.pick(highest, draw);
+            }
+        }
+    }
+
+    /// Computes a node's entry and rank anew.
+    pub(super) fn refresh(&self, form: &Form, cache: &mut ShapeCache, slot: usize) {
+        let remade = std::mem::take(&mut cache.stale[slot]) == REMADE;
         let entry = &mut cache.entries[slot];
-        if all {
+        if remade {
             *entry = self.fixed_entry(form, slot);
         }
         // What fails for good is not looked at again when pods come and go.
@@ -261,9 +330,43 @@ impl Scheduler {
             cache.rank(slot, UNFIT);
             return;
         }
+        if form.is_plain
+            && entry.zone
+            && let Some(rank) = self.plain_rank(&form.spec, slot)
+        {
+            entry.verdict = Verdict::FITS;
+            cache.rank(slot, rank);
+            return;
+        }
         entry.verdict = self.load_verdict(form, slot, entry.zone);
         let rank = if entry.verdict.fits() { self.local_score(form, slot) } else { UNFIT };
         cache.rank(slot, rank);
+    }
+
+    /// The rank of a node that fits, where the profile and the shape ask for nothing but the common case: CPU and
+    /// memory, the emptiest first. The same as the general rules give.
+    #[inline]
+    fn plain_rank(&self, spec: &PodSpec, slot: usize) -> Option<i32> {
+        let load = &self.loads[slot];
+        let (request, has, used) = (&spec.requests, &load.has, &load.used);
+        let fits = |requested: i64, has: i64, used: i64| requested <= 0 || requested <= has.saturating_sub(used);
+        if used.pods >= has.pods
+            || !fits(request.cpu_m, has.cpu_m, used.cpu_m)
+            || !fits(request.memory, has.memory, used.memory)
+            || !fits(request.ephemeral_storage, has.storage, used.storage)
+        {
+            return None;
+        }
+        let shares = [
+            Share { requested: load.score_cpu_m + spec.score_cpu_m, capacity: has.cpu_m, weight: self.plain_weights.0 },
+            Share {
+                requested: load.score_memory + spec.score_memory,
+                capacity: has.memory,
+                weight: self.plain_weights.1,
+            },
+        ];
+        let score = score::least_allocated(shares.into_iter()) * i64::from(self.profile.weights.fit);
+        Some(i32::try_from(score.max(0)).unwrap_or(i32::MAX))
     }
 
     /// What does not depend on the pods of a node.

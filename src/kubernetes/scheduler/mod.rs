@@ -15,6 +15,8 @@ pub mod queue;
 pub mod score;
 mod shape;
 mod state;
+#[cfg(test)]
+mod tests;
 mod why;
 
 pub use filter::{Code, Insufficient, ResourceName};

@@ -148,7 +148,8 @@ impl Scheduler {
             return node.filter(|n| curable(self.passes(pod, form, n.slot()))).into_iter().collect();
         }
         self.order.refresh();
-        let cache = self.take_cache(shape, form);
+        let mut cache = self.take_cache(shape, form);
+        self.freshen_all(form, &mut cache);
         let list = std::mem::take(&mut self.order.list);
         let mut potential = Vec::new();
         for &slot in &list {

@@ -17,6 +17,7 @@ pub struct Share {
 }
 
 /// The score of `NodeResourcesFit` under a strategy. The points of a shape are in the order of utilization.
+#[inline]
 pub fn fit(strategy: &ScoringStrategy, shares: impl Iterator<Item = Share>) -> i64 {
     match strategy {
         ScoringStrategy::LeastAllocated => least_allocated(shares),
@@ -26,24 +27,45 @@ pub fn fit(strategy: &ScoringStrategy, shares: impl Iterator<Item = Share>) -> i
 }
 
 /// `LeastAllocated`: the free part in percent, averaged by weight.
+#[inline]
 pub fn least_allocated(shares: impl Iterator<Item = Share>) -> i64 {
     average(shares, |s| {
-        if s.requested > s.capacity { 0 } else { (s.capacity - s.requested).saturating_mul(MAX_SCORE) / s.capacity }
+        if s.requested > s.capacity {
+            0
+        } else {
+            quotient((s.capacity - s.requested).saturating_mul(MAX_SCORE), s.capacity)
+        }
     })
 }
 
 /// `MostAllocated`: the part in use in percent, averaged by weight.
+#[inline]
 pub fn most_allocated(shares: impl Iterator<Item = Share>) -> i64 {
-    average(shares, |s| s.requested.min(s.capacity).saturating_mul(MAX_SCORE) / s.capacity)
+    average(shares, |s| quotient(s.requested.min(s.capacity).saturating_mul(MAX_SCORE), s.capacity))
 }
 
+#[inline]
 fn average(shares: impl Iterator<Item = Share>, score: impl Fn(Share) -> i64) -> i64 {
     let (mut sum, mut weights) = (0_i64, 0_i64);
     for share in shares.filter(|s| s.capacity != 0) {
         sum = sum.saturating_add(score(share).saturating_mul(share.weight));
         weights = weights.saturating_add(share.weight);
     }
-    if weights == 0 { 0 } else { sum / weights }
+    if weights == 0 { 0 } else { quotient(sum, weights) }
+}
+
+/// `a / b` in integers, for a `b` that is not 0. Within bounds a division of floats gives the same in a fraction of the
+/// time: both are exact, and a quotient that is no integer is further from the next one than the float's error.
+#[inline]
+#[must_use]
+pub fn quotient(a: i64, b: i64) -> i64 {
+    const EXACT: i64 = 1 << 53;
+    const SMALL: i64 = 1 << 45;
+    if (0..EXACT).contains(&a) && (1..SMALL).contains(&b) && a / 128 <= b {
+        (a as f64 / b as f64) as i64
+    } else {
+        a.wrapping_div(b)
+    }
 }
 
 /// `RequestedToCapacityRatio`: utilization along a broken line; resources that score 0 are left out of the average.
@@ -81,6 +103,7 @@ pub fn broken_line(points: impl Iterator<Item = (i64, i64)>, x: i64) -> i64 {
 }
 
 /// How evenly the resources of a node are used: 100 less the standard deviation of their fractions in percent.
+#[inline]
 pub fn balance(shares: impl Iterator<Item = Share> + Clone) -> i64 {
     let fractions = shares.filter(|s| s.capacity != 0).map(|s| (s.requested as f64 / s.capacity as f64).min(1.0));
     let (mut count, mut sum, mut last, mut before) = (0_u32, 0.0, 0.0, 0.0);
@@ -100,6 +123,7 @@ pub fn balance(shares: impl Iterator<Item = Share> + Clone) -> i64 {
 }
 
 /// `NodeResourcesBalancedAllocation` from the balance with the pod and (since v1.36) without it.
+#[inline]
 #[must_use]
 pub fn balanced_allocation(formula: BalancedFormula, with: i64, without: i64) -> i64 {
     match formula {
@@ -109,23 +133,26 @@ pub fn balanced_allocation(formula: BalancedFormula, with: i64, without: i64) ->
 }
 
 /// The default normalisation of one score: its part of the highest, in percent; `reverse` turns it round.
+#[inline]
 #[must_use]
 pub fn normalized(score: i64, highest: i64, reverse: bool) -> i64 {
     normalized_to(score, highest, MAX_SCORE, reverse)
 }
 
 /// The same with another top of the scale than 100.
+#[inline]
 #[must_use]
 pub fn normalized_to(score: i64, highest: i64, top: i64, reverse: bool) -> i64 {
     match (highest, reverse) {
         (0, false) => score,
         (0, true) => top,
-        (_, false) => top.saturating_mul(score) / highest,
-        (_, true) => top - top.saturating_mul(score) / highest,
+        (_, false) => quotient(top.saturating_mul(score), highest),
+        (_, true) => top - quotient(top.saturating_mul(score), highest),
     }
 }
 
 /// What `PodTopologySpread` adds for one constraint: the pods of the node's domain, weighted.
+#[inline]
 #[must_use]
 pub fn spread_part(pods: i64, weight: f64, max_skew: i64) -> f64 {
     pods as f64 * weight + (max_skew - 1) as f64
@@ -137,13 +164,23 @@ pub fn spread_weight(domains: usize) -> f64 {
     libm::log(domains as f64 + 2.0)
 }
 
+/// The raw score of `PodTopologySpread`: the sum over its constraints, which is never negative, rounded.
+#[inline]
+#[must_use]
+pub fn spread_rounded(sum: f64) -> i64 {
+    let whole = sum as i64;
+    whole + i64::from(sum - whole as f64 >= 0.5)
+}
+
 /// The normalised score of `PodTopologySpread`: few pods score high.
+#[inline]
 #[must_use]
 pub fn spread_normalized(raw: i64, lowest: i64, highest: i64) -> i64 {
-    if highest == 0 { MAX_SCORE } else { MAX_SCORE * (highest + lowest - raw) / highest }
+    if highest == 0 { MAX_SCORE } else { quotient(MAX_SCORE * (highest + lowest - raw), highest) }
 }
 
 /// The normalised score of `InterPodAffinity`.
+#[inline]
 #[must_use]
 pub fn affinity_normalized(raw: i64, lowest: i64, highest: i64) -> i64 {
     let range = highest - lowest;

@@ -36,6 +36,8 @@ pub(super) struct Form {
     pub(super) spec: Arc<PodSpec>,
     /// Extended resources that it requests, by dimension.
     pub(super) extended: Vec<(usize, i64)>,
+    /// Whether a node's rank needs nothing but CPU, memory, storage and room for a pod.
+    pub(super) is_plain: bool,
     pub(super) hard: Vec<HardSpread>,
     pub(super) soft: Vec<SoftSpread>,
     /// Whether nodes must carry the labels of all soft constraints to score.
@@ -93,10 +95,12 @@ impl Scheduler {
             }
         }
         let extended = spec.requests.extended.iter().filter(|(_, amount)| *amount != 0);
-        let extended = extended.map(|&(name, amount)| (self.dimension(name), amount)).collect();
+        let extended: Vec<_> = extended.map(|&(name, amount)| (self.dimension(name), amount)).collect();
+        let is_plain = self.plain && extended.is_empty() && spec.host_ports.is_empty();
         let form = Form {
             spec: spec.clone(),
             extended,
+            is_plain,
             hard: Vec::new(),
             soft: Vec::new(),
             soft_needs_all: true,

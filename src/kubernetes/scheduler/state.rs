@@ -7,7 +7,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::cache::{Log, Scratch, ShapeCache};
 use super::counts::{Counts, HOSTNAME, NodeView};
-use super::profile::Profile;
+use super::profile::{Profile, ScoringStrategy};
 use super::shape::Form;
 use super::why::Reason;
 use crate::kernel::SimTime;
@@ -214,6 +214,12 @@ pub struct Scheduler {
     pub(super) known: Known,
     /// What the fit score looks at.
     pub(super) scoring: Vec<(Dimension, i64)>,
+    /// Whether a node's rank can only fall when a pod comes.
+    pub(super) ranks_fall: bool,
+    /// The weights of CPU and memory where the fit score is the common one: least allocated by these two alone.
+    pub(super) plain_weights: (i64, i64),
+    /// Whether it is, and nothing else ranks nodes.
+    pub(super) plain: bool,
     /// What is to be balanced.
     pub(super) balanced: Vec<Dimension>,
     /// Extended resources by dimension, and whether the fit filter ignores them.
@@ -269,9 +275,20 @@ impl Scheduler {
             "ephemeral-storage" => Dimension::Storage,
             other => Dimension::Extended(dimensions.insert_full(symbols.intern(other), profile.ignores(other)).0),
         };
-        let scoring = profile.scoring_resources.iter().map(|(name, weight)| (dimension(name), *weight)).collect();
+        let scoring: Vec<(Dimension, i64)> =
+            profile.scoring_resources.iter().map(|(name, weight)| (dimension(name), *weight)).collect();
         let balanced = profile.balanced_resources.iter().map(|name| dimension(name)).collect();
+        let ranks_fall = profile.weights.balanced == 0
+            && (profile.weights.fit == 0 || profile.scoring == ScoringStrategy::LeastAllocated);
+        let (plain_weights, common) = match scoring[..] {
+            [(Dimension::Cpu, cpu), (Dimension::Memory, memory)] => ((cpu, memory), true),
+            _ => ((0, 0), false),
+        };
+        let plain = ranks_fall && common && profile.filters.fit && profile.weights.fit > 0;
         Self {
+            ranks_fall,
+            plain_weights,
+            plain,
             profile: Arc::new(profile),
             symbols: Arc::new(symbols),
             known,
@@ -407,7 +424,7 @@ impl Scheduler {
         let view = NodeView { name: node.name, labels: &node.labels, taints: &node.taints };
         self.counts.join(slot, view, &self.symbols);
         self.nodes[slot] = Some(node);
-        self.log.static_change(id.0);
+        self.log.node_remade(id.0);
     }
 
     fn clear(&mut self, id: NodeId) {
@@ -428,7 +445,7 @@ impl Scheduler {
             let at = self.at(slot, dimension);
             self.extended[at].0 = 0;
         }
-        self.log.static_change(id.0);
+        self.log.node_remade(id.0);
     }
 
     fn count_residents(&mut self, id: NodeId, sign: i64) {
@@ -473,7 +490,7 @@ impl Scheduler {
         self.pods.insert(pod, placed);
         self.residents[node.slot()].push(Resident { pod, shape });
         self.weigh(shape, node.slot(), false, 1);
-        self.log.load_change(node.0);
+        self.log.pod_came(node.0);
         if !self.nominations.is_empty() {
             self.nominations.retain(|n| n.pod != pod);
         }
@@ -509,7 +526,7 @@ impl Scheduler {
             residents.swap_remove(at);
         }
         self.weigh(placed.shape, slot, placed.ending != Ending::No, -1);
-        self.log.load_change(placed.node.0);
+        self.log.pod_went(placed.node.0);
         Some(placed)
     }
 

@@ -160,6 +160,9 @@ impl WhyNot {
     /// Reasons stand in the order of their texts, number included, as the real one sorts them.
     #[must_use]
     pub fn text(&self, symbols: &Symbols) -> String {
+        if self.nodes == 0 {
+            return "no nodes available to schedule pods".to_owned();
+        }
         let mut parts: Vec<String> =
             self.reasons.iter().map(|(reason, n)| format!("{n} {}", reason.text(symbols))).collect();
         parts.sort_unstable();
