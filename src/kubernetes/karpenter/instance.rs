@@ -207,7 +207,10 @@ impl Density {
     #[must_use]
     pub fn by_expression(&self, expression: &str) -> i64 {
         let formula = self.by_eni();
-        let mut reader = Sum { rest: expression, names: [("default_enis", self.enis), ("ips_per_eni", self.ipv4_per_eni), ("max_pods", formula)] };
+        let mut reader = Sum {
+            rest: expression,
+            names: [("default_enis", self.enis), ("ips_per_eni", self.ipv4_per_eni), ("max_pods", formula)],
+        };
         let value = reader.sum().filter(|_| reader.rest.trim().is_empty());
         value.filter(|v| *v > 0).unwrap_or(formula)
     }
@@ -369,13 +372,8 @@ impl Machine {
             true => pods,
             false => Density { reserved_enis: 0, ..density }.by_eni(),
         };
-        let capacity = Resources {
-            cpu_m: self.vcpus * 1_000,
-            memory,
-            ephemeral_storage: storage,
-            pods,
-            extended: Vec::new(),
-        };
+        let capacity =
+            Resources { cpu_m: self.vcpus * 1_000, memory, ephemeral_storage: storage, pods, extended: Vec::new() };
         let overhead = Overhead {
             kube_reserved: kube_reserved(self.vcpus, counted, &class.kubelet.kube_reserved),
             system_reserved: system_reserved(&class.kubelet.system_reserved),

@@ -233,7 +233,11 @@ pub enum LaunchError {
 ///
 /// # Errors
 /// [`LaunchError::NoOffering`] where nothing that it allows can be had.
-pub fn fleet_request(world: &World<'_>, claim: &NodeClaim, unavailable: &Unavailable) -> Result<FleetRequest, LaunchError> {
+pub fn fleet_request(
+    world: &World<'_>,
+    claim: &NodeClaim,
+    unavailable: &Unavailable,
+) -> Result<FleetRequest, LaunchError> {
     let World { symbols, known, now, .. } = *world;
     let table = world.tables[world.pools[claim.pool].table].types();
     let listed = claim.types.iter().filter_map(|at| table.get(*at).map(|t| (*at, t)));
@@ -254,9 +258,8 @@ pub fn fleet_request(world: &World<'_>, claim: &NodeClaim, unavailable: &Unavail
         }
     }
     let zone = |o: &Override| symbols.text(o.zone);
-    overrides.sort_by(|a, b| {
-        (a.price, a.instance_type).cmp(&(b.price, b.instance_type)).then_with(|| zone(a).cmp(zone(b)))
-    });
+    overrides
+        .sort_by(|a, b| (a.price, a.instance_type).cmp(&(b.price, b.instance_type)).then_with(|| zone(a).cmp(zone(b))));
     let mut named: Vec<usize> = overrides.iter().map(|o| o.instance_type).collect();
     named.sort_unstable();
     named.dedup();
@@ -280,8 +283,7 @@ pub fn launch(
     let request = fleet_request(world, claim, unavailable)?;
     let table = world.tables[world.pools[claim.pool].table].types();
     let capacity_type = request.capacity_type;
-    let depths: Vec<Depth> =
-        request.overrides.iter().map(|o| depth(o.instance_type, o.zone, capacity_type)).collect();
+    let depths: Vec<Depth> = request.overrides.iter().map(|o| depth(o.instance_type, o.zone, capacity_type)).collect();
     let with = |least: Depth| depths.iter().position(|d| *d >= least);
     let chosen = match capacity_type {
         CapacityType::Spot => with(Depth::Deep).or_else(|| with(Depth::Shallow)),

@@ -299,7 +299,8 @@ impl Requirements {
                     b.next();
                 }
                 std::cmp::Ordering::Equal => {
-                    if !sa.intersects(sb, symbols) && !(sa.is_negative() && sb.is_negative()) {
+                    let both_negative = sa.is_negative() && sb.is_negative();
+                    if !both_negative && !sa.intersects(sb, symbols) {
                         return Some(*ka);
                     }
                     a.next();
@@ -313,13 +314,9 @@ impl Requirements {
     /// The first key of `incoming` that stands against its being added: one that is not defined here, not
     /// `exempt` and positive, or one without a common value. `None` where the two are compatible.
     #[must_use]
-    pub fn incompatible(
-        &self,
-        incoming: &Self,
-        exempt: impl Fn(Symbol) -> bool,
-        symbols: &Symbols,
-    ) -> Option<Symbol> {
-        let undefined = incoming.iter().find(|(key, set)| !exempt(*key) && self.get(*key).is_none() && !set.is_negative());
+    pub fn incompatible(&self, incoming: &Self, exempt: impl Fn(Symbol) -> bool, symbols: &Symbols) -> Option<Symbol> {
+        let undefined =
+            incoming.iter().find(|(key, set)| !exempt(*key) && self.get(*key).is_none() && !set.is_negative());
         undefined.map(|(key, _)| key).or_else(|| self.conflict(incoming, symbols))
     }
 }
@@ -337,7 +334,10 @@ mod tests {
         let below_two = ValueSet::from_operator(Operator::Lt, &[two], &s);
         assert!(above_one.intersection(&below_two, &s).is_empty() && !above_one.intersects(&below_two, &s));
         assert_eq!(above_one.operator(), Operator::Exists);
-        assert!(ValueSet::from_operator(Operator::Gt, &[word], &s).is_empty(), "a bound that is no integer allows nothing");
+        assert!(
+            ValueSet::from_operator(Operator::Gt, &[word], &s).is_empty(),
+            "a bound that is no integer allows nothing"
+        );
     }
 
     #[test]

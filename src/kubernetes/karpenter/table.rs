@@ -211,9 +211,7 @@ pub fn catalog_types(
         }
         let requirements = catalog_labels(of, region, &offerings, known, symbols);
         let exotic = of.bare_metal || gpus > 0 || is_accelerated(of.family());
-        types.push(
-            InstanceType::new(name, requirements, capacity, overhead, offerings, symbols).with_exotic(exotic),
-        );
+        types.push(InstanceType::new(name, requirements, capacity, overhead, offerings, symbols).with_exotic(exotic));
     }
     TypeTable::new(types, symbols)
 }
@@ -266,9 +264,14 @@ mod tests {
 
     #[test]
     fn names_have_categories() {
-        for (family, category, generation) in
-            [("m7g", "m", "7"), ("m7i-flex", "m", "7"), ("u-6tb1", "u", "1"), ("u7i-12tb", "u", "7"), ("hpc7g", "hpc", "7"), ("x2iezn", "x", "2")]
-        {
+        for (family, category, generation) in [
+            ("m7g", "m", "7"),
+            ("m7i-flex", "m", "7"),
+            ("u-6tb1", "u", "1"),
+            ("u7i-12tb", "u", "7"),
+            ("hpc7g", "hpc", "7"),
+            ("x2iezn", "x", "2"),
+        ] {
             assert_eq!(category_and_generation(family), Some((category, generation)));
         }
         assert_eq!(category_and_generation("mac-m4"), None);
@@ -292,12 +295,23 @@ mod tests {
         let known = WellKnown::new(&mut s);
         let seen = ObservedMemory::default();
         let zones = ["us-east-1a", "us-east-1b", "us-east-1c"];
-        let table = catalog_types(Catalog::embedded(), "us-east-1", &zones, &NodeClass::default(), (&seen, SimTime::ZERO), &known, &mut s);
+        let table = catalog_types(
+            Catalog::embedded(),
+            "us-east-1",
+            &zones,
+            &NodeClass::default(),
+            (&seen, SimTime::ZERO),
+            &known,
+            &mut s,
+        );
         assert!(table.types().len() > 1_000, "{}", table.types().len());
         let at = table.find(s.get("m5.large").expect("it is there")).expect("it is there");
         let m5 = &table.types()[at];
         assert_eq!((m5.allocatable().cpu_m, m5.allocatable().pods), (1_930, 29));
-        assert_eq!(m5.price(s.get("us-east-1a").expect("a zone"), CapacityType::OnDemand), Some(Usd::from_nanos(96_000_000)));
+        assert_eq!(
+            m5.price(s.get("us-east-1a").expect("a zone"), CapacityType::OnDemand),
+            Some(Usd::from_nanos(96_000_000))
+        );
         assert!(m5.requirements.get(known.instance_gpu_count).expect("said").is_empty());
     }
 }

@@ -105,7 +105,10 @@ pub fn step(world: &World<'_>, node: &NodeView, memory: &mut Termination, volume
         };
         let force: Vec<u64> = waited.iter().filter(|p| due(p)).map(|p| p.uid).collect();
         let evict = waited.iter().filter(|p| {
-            wave(world, p) == first && p.phase == PodPhase::Active && !p.forbids_disruption(now) && !force.contains(&p.uid)
+            wave(world, p) == first
+                && p.phase == PodPhase::Active
+                && !p.forbids_disruption(now)
+                && !force.contains(&p.uid)
         });
         return Step::Drain { wave: first, evict: evict.map(|p| p.uid).collect(), force };
     }

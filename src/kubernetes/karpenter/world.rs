@@ -365,4 +365,3 @@ impl World<'_> {
         Usd::from_nanos(self.nodes.iter().map(|n| self.node_price(n).nanos()).sum())
     }
 }
-

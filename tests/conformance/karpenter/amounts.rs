@@ -126,7 +126,8 @@ pub(super) fn allocatable(case: &Value) -> Got {
         return same("storage", quantity(&expect["kube_reserved_ephemeral"]), Some(got.ephemeral_storage));
     }
     if !expect["kube_reserved"].is_null() {
-        let (wanted, got) = (reserved(&expect["kube_reserved"]), kube_reserved(4, 58, &reserved(&case["kube_reserved"])));
+        let (wanted, got) =
+            (reserved(&expect["kube_reserved"]), kube_reserved(4, 58, &reserved(&case["kube_reserved"])));
         let got = Reserved {
             cpu_m: Some(got.cpu_m),
             memory: Some(got.memory),

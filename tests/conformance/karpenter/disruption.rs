@@ -13,7 +13,7 @@ use simctl::kubernetes::karpenter::disruption::candidates::{
 use simctl::kubernetes::karpenter::disruption::consolidation::same_type_bound;
 use simctl::kubernetes::karpenter::disruption::drift::DriftReason;
 use simctl::kubernetes::karpenter::disruption::{
-    Command, Decision, Memory, Observation, candidates_for, disrupt, validate, Method,
+    Command, Decision, Memory, Method, Observation, candidates_for, disrupt, validate,
 };
 use simctl::kubernetes::karpenter::instance::{CapacityType, InstanceType};
 use simctl::kubernetes::karpenter::launch::Unavailable;
@@ -34,7 +34,15 @@ fn number(of: &Value, key: &str) -> Option<u64> {
 }
 
 /// Adds a node of a pool with so many pods of a shape.
-fn add_node(parts: &mut Parts, name: &str, pool: usize, type_at: usize, kind: CapacityType, pods: u64, shape: usize) -> usize {
+fn add_node(
+    parts: &mut Parts,
+    name: &str,
+    pool: usize,
+    type_at: usize,
+    kind: CapacityType,
+    pods: u64,
+    shape: usize,
+) -> usize {
     let name = parts.symbols.intern(name);
     let mut node = NodeView::new(name);
     let of = &parts.tables[0].types()[type_at];
@@ -88,8 +96,7 @@ fn open_pool(parts: &mut Parts, name: &str) -> usize {
 
 fn decide(parts: &Parts, pending: &[PendingPod]) -> Option<Command> {
     let unavailable = Unavailable::default();
-    let seen =
-        Observation { pending, unavailable: &unavailable, queued: &[], version: 1, most_single: None };
+    let seen = Observation { pending, unavailable: &unavailable, queued: &[], version: 1, most_single: None };
     let mut scheduler = Scheduler::new(parts.world(), &unavailable);
     let command = disrupt(&mut scheduler, &mut Memory::default(), &seen)?;
     // Nothing has changed in between, so that the decision must stand.
@@ -153,7 +160,15 @@ pub(super) fn balanced(case: &Value) -> Got {
         let goes = goes.as_u64().or_else(|| goes[name.as_str()].as_u64()).unwrap_or(0) as usize;
         for n in 0..count(of) {
             let at = parts.nodes.len();
-            add_node(&mut parts, &format!("n{at:03}"), pool, at, CapacityType::OnDemand, number(of, "pods_per_node").unwrap_or(0), 0);
+            add_node(
+                &mut parts,
+                &format!("n{at:03}"),
+                pool,
+                at,
+                CapacityType::OnDemand,
+                number(of, "pods_per_node").unwrap_or(0),
+                0,
+            );
             if n < goes {
                 moved.push(at);
             }
@@ -212,7 +227,8 @@ pub(super) fn budgets(case: &Value) -> Got {
                 same(key, want.as_bool(), Some(failed))?;
             }
             _ => {
-                let reason = Reason::ALL.into_iter().find(|r| r.name() == key).ok_or_else(|| format!("what is `{key}`?"))?;
+                let reason =
+                    Reason::ALL.into_iter().find(|r| r.name() == key).ok_or_else(|| format!("what is `{key}`?"))?;
                 same(key, want.as_u64(), allowed(&list, reason, nodes, now).map(u64::from))?;
             }
         }
@@ -285,7 +301,8 @@ pub(super) fn eviction_cost(case: &Value) -> Got {
             false => ("deletion_costs", false),
         };
         let list = case[key].as_array().into_iter().flatten();
-        let costs: Vec<f64> = list.map(|c| if by_priority { pod_cost(0, int(c)) } else { pod_cost(int(c), 0) }).collect();
+        let costs: Vec<f64> =
+            list.map(|c| if by_priority { pod_cost(0, int(c)) } else { pod_cost(int(c), 0) }).collect();
         return same("strictly decreasing", true, costs.windows(2).all(|w| w[0] > w[1]));
     }
     let got = pod_cost(int(&case["deletion_cost"]), int(&case["priority"]));
@@ -341,7 +358,9 @@ pub(super) fn candidates(case: &Value) -> Got {
         match key.as_str() {
             "pods" => {
                 for (n, of) in value.as_array().into_iter().flatten().enumerate() {
-                    let tolerates = of.as_object().is_some_and(|o| o.iter().any(|(k, v)| k.contains("tolerates") && *v == json!(true)));
+                    let tolerates = of
+                        .as_object()
+                        .is_some_and(|o| o.iter().any(|(k, v)| k.contains("tolerates") && *v == json!(true)));
                     node.pods.push(pod_view(of, n as u64, usize::from(tolerates), now)?);
                 }
             }
@@ -473,9 +492,8 @@ fn word(command: Option<&Command>) -> &'static str {
 }
 
 fn same_type_filter(case: &Value) -> Got {
-    let names = |key: &str| -> Vec<&str> {
-        case[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-    };
+    let names =
+        |key: &str| -> Vec<&str> { case[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
     let price = |name: &str| usd(&case["prices"][name]);
     let own: Vec<(&str, Usd)> = names("candidate_types").into_iter().map(|n| (n, price(n))).collect();
     let options = names("replacement_types_in");
@@ -592,7 +610,9 @@ pub(super) fn consolidation(case: &Value) -> Got {
         let node = add_node(&mut parts, &name, pool, at, kind(&of["capacity_type"]), pods, shape);
         // Nodes of no particular type are large, whatever their type is said to be.
         if of["type"].is_null() && of["rank"].is_null() {
-            let large = parts.fake_type(&json!({"name": "-", "capacity": {"cpu_m": 32_000, "memory_bytes": 1_i64 << 36, "pods": 100}}));
+            let large = parts.fake_type(
+                &json!({"name": "-", "capacity": {"cpu_m": 32_000, "memory_bytes": 1_i64 << 36, "pods": 100}}),
+            );
             parts.nodes[node].allocatable = large.capacity;
         }
         if fit.contains("nowhere") && n == 0 {
@@ -627,7 +647,11 @@ pub(super) fn consolidation(case: &Value) -> Got {
     let command = decide(&parts, &pending);
     if let Some(c) = &command {
         same("dearer than before", false, c.worst_replacement_price >= c.price || c.price > before)?;
-        same("candidates twice", true, candidates_for(&parts.world(), Method::SingleNode, &[]).len() >= c.candidates.len())?;
+        same(
+            "candidates twice",
+            true,
+            candidates_for(&parts.world(), Method::SingleNode, &[]).len() >= c.candidates.len(),
+        )?;
     }
     for (key, want) in case["expect"].as_object().into_iter().flatten() {
         let own = command.as_ref();
@@ -647,7 +671,9 @@ pub(super) fn consolidation(case: &Value) -> Got {
                 same(key, want.as_bool(), Some(kept.into_iter().all(|t| !gone.contains(&Some(*t)))))?;
             }
             "capacity_type" | "replacement_capacity_type" => {
-                let set = own.and_then(|c| c.replacements.first()).and_then(|r| r.requirements.get(parts.known.capacity_type));
+                let set = own
+                    .and_then(|c| c.replacements.first())
+                    .and_then(|r| r.requirements.get(parts.known.capacity_type));
                 let got = set.and_then(|s| s.single()).map(|v| parts.symbols.text(v));
                 same(key, want.as_str(), got)?;
             }

@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use simctl::kernel::{SimDuration, SimTime};
 use simctl::kubernetes::karpenter::instance::CapacityType;
 use simctl::kubernetes::karpenter::interruption::{InstanceState, Message, Reaction, react};
-use simctl::kubernetes::karpenter::launch::{
-    Unavailable, compatible, drop_dear_spot, drop_exotic, fleet_request,
-};
+use simctl::kubernetes::karpenter::launch::{Unavailable, compatible, drop_dear_spot, drop_exotic, fleet_request};
 use simctl::kubernetes::karpenter::pool::NodePool;
 use simctl::kubernetes::karpenter::requirements::{Requirements, ValueSet};
 use simctl::kubernetes::karpenter::scheduling::Scheduler;
@@ -149,7 +147,11 @@ fn request(case: &Value) -> Got {
             "order" if want == "cheapest first" => {
                 let got = got.as_ref().map_err(|e| format!("{e:?}"))?;
                 let prices: Vec<_> = got.overrides.iter().map(|o| o.price).collect();
-                let all = world.tables[0].types().iter().flat_map(|t| &t.offerings).filter(|o| o.capacity_type == got.capacity_type);
+                let all = world.tables[0]
+                    .types()
+                    .iter()
+                    .flat_map(|t| &t.offerings)
+                    .filter(|o| o.capacity_type == got.capacity_type);
                 let mut cheapest: Vec<_> = all.map(|o| o.price).collect();
                 cheapest.sort_unstable();
                 cheapest.truncate(prices.len());
@@ -191,7 +193,7 @@ fn interruption(case: &Value, message: &str) -> Got {
         } else if has("unknown") || has("noop") || has("no-op") || has("other") || has("malformed") || has("empty") {
             Message::Other
         } else {
-            return Err(format!("what is `{text}`?"))
+            return Err(format!("what is `{text}`?"));
         })
     };
     let mut all = Reaction::default();

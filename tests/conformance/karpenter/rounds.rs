@@ -215,7 +215,8 @@ impl Rounds {
                 ("node_capacity", _) => {
                     for n in &used {
                         let capacity = &parts.nodes[*n].capacity;
-                        let pairs = [("cpu_m", capacity.cpu_m), ("memory_bytes", capacity.memory), ("pods", capacity.pods)];
+                        let pairs =
+                            [("cpu_m", capacity.cpu_m), ("memory_bytes", capacity.memory), ("pods", capacity.pods)];
                         for (name, got) in pairs.iter().filter(|(name, _)| !want[*name].is_null()) {
                             same(key, want[*name].as_i64(), Some(*got))?;
                         }

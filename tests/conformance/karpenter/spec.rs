@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use simctl::kernel::{SimDuration, SimTime};
 use simctl::kubernetes::karpenter::instance::{CapacityType, InstanceType, MIB, Offering, Overhead};
 use simctl::kubernetes::karpenter::labels::WellKnown;
-use simctl::kubernetes::karpenter::pool::{
-    Budget, ConsolidationPolicy, Limits, NodePool, PoolRequirement, Reason,
-};
+use simctl::kubernetes::karpenter::pool::{Budget, ConsolidationPolicy, Limits, NodePool, PoolRequirement, Reason};
 use simctl::kubernetes::karpenter::requirements::{Requirements, ValueSet};
 use simctl::kubernetes::karpenter::table::TypeTable;
 use simctl::kubernetes::karpenter::world::{NodeView, Options, World};
@@ -194,7 +192,8 @@ pub(super) fn policy(of: &Value) -> ConsolidationPolicy {
 }
 
 pub(super) fn catalogs() -> Result<Value, String> {
-    let root = std::env::var_os("SIMCTL_VECTORS").map(PathBuf::from).filter(|r| r.join("karpenter/catalogs.json").is_file());
+    let root =
+        std::env::var_os("SIMCTL_VECTORS").map(PathBuf::from).filter(|r| r.join("karpenter/catalogs.json").is_file());
     let own = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let file = root.unwrap_or_else(own).join("karpenter/catalogs.json");
     let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -344,7 +343,13 @@ fn weighted(of: &Value, s: &mut Symbols) -> Vec<(i64, PodAffinityTerm)> {
 fn spread(of: &Value, s: &mut Symbols) -> Result<SpreadConstraint, String> {
     for key in of.as_object().into_iter().flatten().map(|(k, _)| k.as_str()) {
         let known = [
-            "key", "max_skew", "when", "min_domains", "match_label_keys", "selector", "node_affinity_policy",
+            "key",
+            "max_skew",
+            "when",
+            "min_domains",
+            "match_label_keys",
+            "selector",
+            "node_affinity_policy",
             "node_taints_policy",
         ];
         if !known.contains(&key) {

@@ -23,9 +23,7 @@ pub(super) fn strands(world: &World<'_>, simulation: &Simulation) -> bool {
     simulation.pods.iter().zip(&simulation.targets).any(|(pod, target)| match (pod.origin, target) {
         (Origin::Pending, _) => false,
         (_, None) => true,
-        (Origin::Candidate, Some(Target::Node(n))) => {
-            world.nodes[*n].managed && world.nodes[*n].initialized.is_none()
-        }
+        (Origin::Candidate, Some(Target::Node(n))) => world.nodes[*n].managed && world.nodes[*n].initialized.is_none(),
         _ => false,
     })
 }
@@ -171,12 +169,21 @@ pub(super) fn propose(scheduler: &mut Scheduler<'_>, context: &Context<'_>, move
     Some(Proposal { replacements: vec![claim], scores })
 }
 
-fn command(world: &World<'_>, method: Method, moved: Vec<Candidate>, proposal: Proposal, unavailable: &Unavailable) -> Command {
+fn command(
+    world: &World<'_>,
+    method: Method,
+    moved: Vec<Candidate>,
+    proposal: Proposal,
+    unavailable: &Unavailable,
+) -> Command {
     let mut command = Command::new(method, Reason::Underutilized, moved, proposal.replacements, world.now);
     command.scores = proposal.scores;
     let worst = command.replacements.iter().map(|claim| {
         let table = world.tables[world.pools[claim.pool].table].types();
-        let prices = claim.types.iter().filter_map(|at| worst_launch_price(world, unavailable, &table[*at], &claim.requirements));
+        let prices = claim
+            .types
+            .iter()
+            .filter_map(|at| worst_launch_price(world, unavailable, &table[*at], &claim.requirements));
         prices.max().unwrap_or(Usd::ZERO).nanos()
     });
     command.worst_replacement_price = Usd::from_nanos(worst.sum());

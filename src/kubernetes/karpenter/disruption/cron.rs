@@ -22,7 +22,9 @@ pub struct Schedule {
 
 /// A text is no schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a cron schedule of five fields (minute hour day-of-month month day-of-week) or a macro such as @daily")]
+#[error(
+    "`{0}` is not a cron schedule of five fields (minute hour day-of-month month day-of-week) or a macro such as @daily"
+)]
 pub struct ScheduleError(pub String);
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -59,8 +61,7 @@ impl Schedule {
 
     fn hits_day(&self, date: Date) -> bool {
         let has = |mask: u64, n: i8| u32::try_from(n).is_ok_and(|n| mask >> n & 1 == 1);
-        let (day, week_day) =
-            (has(self.days, date.day()), has(self.week_days, date.weekday().to_sunday_zero_offset()));
+        let (day, week_day) = (has(self.days, date.day()), has(self.week_days, date.weekday().to_sunday_zero_offset()));
         has(self.months, date.month())
             && if self.any_day || self.any_week_day { day && week_day } else { day || week_day }
     }
@@ -104,7 +105,9 @@ fn field(text: &str, low: u32, high: u32, names: &[&str]) -> Option<(u64, bool)>
     let (mut bits, mut any) = (0_u64, false);
     for item in text.split(',') {
         let (range, step) = match item.split_once('/') {
-            Some((range, step)) => (range, Some(value(step).filter(|s| *s > 0 && step.bytes().all(|b| b.is_ascii_digit()))?)),
+            Some((range, step)) => {
+                (range, Some(value(step).filter(|s| *s > 0 && step.bytes().all(|b| b.is_ascii_digit()))?))
+            }
             None => (item, None),
         };
         let (from, to) = match range.split_once('-') {
@@ -150,7 +153,20 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule_is_refused() {
-        for bad in ["", "@wrongly", "* * * *", "* * * * * *", "0 0 * * tue-mon", "60 * * * *", "*/0 * * * *", "0 0 * * 7", "0 0 0 * *", "a * * * *", "+1 * * * *", "1- * * * *"] {
+        for bad in [
+            "",
+            "@wrongly",
+            "* * * *",
+            "* * * * * *",
+            "0 0 * * tue-mon",
+            "60 * * * *",
+            "*/0 * * * *",
+            "0 0 * * 7",
+            "0 0 0 * *",
+            "a * * * *",
+            "+1 * * * *",
+            "1- * * * *",
+        ] {
             assert!(Schedule::parse(bad).is_err(), "{bad}");
         }
     }

@@ -49,10 +49,8 @@ pub fn template_hash(pool: &NodePool, symbols: &Symbols) -> u64 {
     labels.sort_unstable();
     labels.hash(&mut hasher);
     for taints in [&pool.taints, &pool.startup_taints] {
-        let mut texts: Vec<_> = taints
-            .iter()
-            .map(|t| (symbols.text(t.key), symbols.text(t.value), t.effect as u8))
-            .collect();
+        let mut texts: Vec<_> =
+            taints.iter().map(|t| (symbols.text(t.key), symbols.text(t.value), t.effect as u8)).collect();
         texts.sort_unstable();
         texts.hash(&mut hasher);
     }
@@ -63,12 +61,7 @@ pub fn template_hash(pool: &NodePool, symbols: &Symbols) -> u64 {
 /// Whether and why a node has drifted. `made_of` is the hash of the template that it was made of ([`template_hash`]);
 /// `provider` is what the provider says, looked at last.
 #[must_use]
-pub fn drifted(
-    world: &World<'_>,
-    node: &NodeView,
-    made_of: u64,
-    provider: Option<DriftReason>,
-) -> Option<DriftReason> {
+pub fn drifted(world: &World<'_>, node: &NodeView, made_of: u64, provider: Option<DriftReason>) -> Option<DriftReason> {
     let pool = &world.pools[node.pool.filter(|_| node.managed)?];
     if template_hash(pool, world.symbols) != made_of {
         return Some(DriftReason::NodePool);

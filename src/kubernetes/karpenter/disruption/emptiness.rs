@@ -16,7 +16,7 @@ pub(super) fn decide(world: &World<'_>, ranked: &[Candidate], left: &mut [Option
             false => held = true,
         }
     }
-    let command = (!chosen.is_empty())
-        .then(|| Command::new(Method::Emptiness, Reason::Empty, chosen, Vec::new(), world.now));
+    let command =
+        (!chosen.is_empty()).then(|| Command::new(Method::Emptiness, Reason::Empty, chosen, Vec::new(), world.now));
     (command, held)
 }

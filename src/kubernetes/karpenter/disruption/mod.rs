@@ -164,9 +164,8 @@ pub struct Observation<'a> {
 /// Candidates of a method, in no order that matters.
 #[must_use]
 pub fn candidates_for(world: &World<'_>, method: Method, queued: &[Symbol]) -> Vec<Candidate> {
-    let all = (0..world.nodes.len()).filter_map(|n| {
-        candidate(world, n, method.class(), queued.contains(&world.nodes[n].name)).ok()
-    });
+    let all = (0..world.nodes.len())
+        .filter_map(|n| candidate(world, n, method.class(), queued.contains(&world.nodes[n].name)).ok());
     all.filter(|c| {
         let (node, pool) = (&world.nodes[c.node], &world.pools[c.pool]);
         let policy = pool.disruption.consolidation_policy;
@@ -240,11 +239,7 @@ pub enum Invalid {
 ///
 /// # Errors
 /// Why it falls.
-pub fn validate(
-    scheduler: &mut Scheduler<'_>,
-    command: Command,
-    seen: &Observation<'_>,
-) -> Result<Command, Invalid> {
+pub fn validate(scheduler: &mut Scheduler<'_>, command: Command, seen: &Observation<'_>) -> Result<Command, Invalid> {
     let world = *scheduler.world();
     let now = candidates_for(&world, command.method, seen.queued);
     let mut left = budgets::left(&world, command.reason);

@@ -40,9 +40,8 @@ fn relax(spec: &PodSpec, prefer_no_schedule: bool) -> Option<PodSpec> {
     {
         return Some(next);
     }
-    let anyway = |c: &crate::kubernetes::object::SpreadConstraint| {
-        c.when_unsatisfiable == WhenUnsatisfiable::ScheduleAnyway
-    };
+    let anyway =
+        |c: &crate::kubernetes::object::SpreadConstraint| c.when_unsatisfiable == WhenUnsatisfiable::ScheduleAnyway;
     if let Some(at) = next.spread.iter().position(anyway) {
         next.spread.swap_remove(at);
         return Some(next);

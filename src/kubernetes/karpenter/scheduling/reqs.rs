@@ -104,9 +104,10 @@ impl<'a> ReqTable<'a> {
                 let symbols = self.symbols;
                 let here = self.key_masks.entry((table, key, set.clone().with_min_values(None))).or_insert_with(|| {
                     Bits::where_true(types.len(), |at| {
-                        types[at].requirements.get(key).is_none_or(|own| {
-                            own.intersects(&set, symbols) || (own.is_negative() && set.is_negative())
-                        })
+                        types[at]
+                            .requirements
+                            .get(key)
+                            .is_none_or(|own| own.intersects(&set, symbols) || (own.is_negative() && set.is_negative()))
                     })
                 });
                 mask.and(here);

@@ -64,7 +64,11 @@ impl Group {
     ) -> bool {
         let suits = |term: &Requirements| node.incompatible(term, exempt, symbols).is_none();
         (self.filter.terms.is_empty() || self.filter.terms.iter().any(suits))
-            && self.filter.tolerations.as_ref().is_none_or(|own| taints.iter().all(|t| own.iter().any(|o| o.tolerates(t))))
+            && self
+                .filter
+                .tolerations
+                .as_ref()
+                .is_none_or(|own| taints.iter().all(|t| own.iter().any(|o| o.tolerates(t))))
     }
 
     pub(super) fn is_trivial(&self) -> bool {
@@ -235,7 +239,13 @@ impl Counts {
 
     /// Whether a pod may go on a host, for groups over host names. `elsewhere`: whether a host that the pod's own
     /// requirements allow holds a pod of the group.
-    pub(super) fn allows_host(&self, group: &Group, host: usize, selects_itself: bool, elsewhere: impl Fn(&Self) -> bool) -> bool {
+    pub(super) fn allows_host(
+        &self,
+        group: &Group,
+        host: usize,
+        selects_itself: bool,
+        elsewhere: impl Fn(&Self) -> bool,
+    ) -> bool {
         match group.kind {
             TopologyKind::Spread => i64::from(self.host(host)) + i64::from(selects_itself) <= group.max_skew,
             TopologyKind::AntiAffinity => self.host(host) == 0,
@@ -269,7 +279,8 @@ impl Counts {
             TopologyKind::Spread => {
                 let least = self.minimum(group, pod, symbols);
                 let after = |count: u32| i64::from(count) + i64::from(selects_itself);
-                let fits = self.domains.iter().filter(|(d, count)| node_has(*d) && after(*count) - least <= group.max_skew);
+                let fits =
+                    self.domains.iter().filter(|(d, count)| node_has(*d) && after(*count) - least <= group.max_skew);
                 fits.min_by_key(|(_, count)| *count).map(|(d, _)| ValueSet::of([*d]))
             }
             TopologyKind::Affinity => {
@@ -339,36 +350,47 @@ pub(super) struct Membership {
     pub(super) keeps_away: Vec<usize>,
 }
 
-/// Narrows the requirements of a claim to the domains that every group allows. `host` is the claim's place among
-/// hosts. The group that refuses comes back, with whether it will never again admit the pod in this pass.
-pub(super) fn narrow(
-    groups: &Groups,
-    counts: &[Counts],
-    member: &Membership,
-    (reqs, strict): (ReqId, ReqId),
-    host: usize,
-    host_key: Symbol,
-    elsewhere: impl Fn(&Counts) -> bool,
-    table: &mut ReqTable<'_>,
-    symbols: &Symbols,
-) -> Result<ReqId, (usize, bool)> {
-    let mut now = reqs;
-    for &(at, selects_itself) in &member.matching {
-        let (group, counts) = (groups.get(at), &counts[at]);
-        if group.key == host_key {
-            if !counts.allows_host(group, host, selects_itself, &elsewhere) {
-                // Pods only come in a pass: a host that is full or occupied stays so.
-                return Err((at, group.kind != TopologyKind::Affinity));
+/// What decides about the domains of a claim.
+pub(super) struct Narrowing<'a> {
+    pub(super) groups: &'a Groups,
+    pub(super) counts: &'a [Counts],
+    pub(super) member: &'a Membership,
+    /// What the pod itself demands, without preferences.
+    pub(super) strict: ReqId,
+    /// The claim's place among hosts.
+    pub(super) host: usize,
+    /// The label of host names.
+    pub(super) hostname: Symbol,
+    pub(super) symbols: &'a Symbols,
+}
+
+impl Narrowing<'_> {
+    /// Narrows the requirements of a claim to the domains that every group allows. The group that refuses comes back,
+    /// with whether it will never again admit the pod in this pass. `elsewhere`: see [`Counts::allows_host`].
+    pub(super) fn narrow(
+        &self,
+        reqs: ReqId,
+        elsewhere: impl Fn(&Counts) -> bool,
+        table: &mut ReqTable<'_>,
+    ) -> Result<ReqId, (usize, bool)> {
+        let mut now = reqs;
+        for &(at, selects_itself) in &self.member.matching {
+            let (group, counts) = (self.groups.get(at), &self.counts[at]);
+            if group.key == self.hostname {
+                if !counts.allows_host(group, self.host, selects_itself, &elsewhere) {
+                    // Pods only come in a pass: a host that is full or occupied stays so.
+                    return Err((at, group.kind != TopologyKind::Affinity));
+                }
+                continue;
             }
-            continue;
+            let pod = table.get(self.strict).get(group.key);
+            let node = table.get(now).get(group.key);
+            let Some(set) = counts.next_domain(group, pod, node, selects_itself, self.symbols) else {
+                return Err((at, group.kind == TopologyKind::AntiAffinity));
+            };
+            let one = table.single(group.key, set);
+            now = table.join(now, one).map_err(|_| (at, false))?;
         }
-        let pod = table.get(strict).get(group.key);
-        let node = table.get(now).get(group.key);
-        let Some(set) = counts.next_domain(group, pod, node, selects_itself, symbols) else {
-            return Err((at, group.kind == TopologyKind::AntiAffinity));
-        };
-        let one = table.single(group.key, set);
-        now = table.join(now, one).map_err(|_| (at, false))?;
+        Ok(now)
     }
-    Ok(now)
 }
