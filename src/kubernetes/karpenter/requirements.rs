@@ -299,7 +299,8 @@ impl Requirements {
                     b.next();
                 }
                 std::cmp::Ordering::Equal => {
-                    if !sa.intersects(sb, symbols) && !(sa.is_negative() && sb.is_negative()) {
+                    let both_negative = sa.is_negative() && sb.is_negative();
+                    if !both_negative && !sa.intersects(sb, symbols) {
                         return Some(*ka);
                     }
                     a.next();

@@ -60,8 +60,9 @@ pub fn worst_launch_price(
 }
 
 fn best_launch_price(world: &World<'_>, unavailable: &Unavailable, claim: &NodeClaim) -> Option<Usd> {
-    let of = world.tables[world.pools[claim.pool].table].types().get(*claim.types.first()?)?;
-    open(world, unavailable, of, &claim.requirements).map(|o| o.price).min()
+    let table = world.tables[world.pools[claim.pool].table].types();
+    // Types that only other markets offer are still listed; the first that can be launched is meant.
+    claim.types.iter().find_map(|at| open(world, unavailable, &table[*at], &claim.requirements).map(|o| o.price).min())
 }
 
 /// Keeps the types of a claim that cost less than `below` at worst; `false` if none is left or too few values are.
@@ -161,12 +162,6 @@ pub(super) fn propose(scheduler: &mut Scheduler<'_>, context: &Context<'_>, move
         // Types were kept for what they cost on the Spot market: on demand they could be dearer than what is there.
         if allows(&claim, CapacityType::Spot) && allows(&claim, CapacityType::OnDemand) {
             pin_to_spot(&mut claim);
-            let table = world.tables[world.pools[claim.pool].table].types();
-            let requirements = &claim.requirements;
-            claim.types.retain(|at| open(&world, context.unavailable, &table[*at], requirements).next().is_some());
-            if claim.types.is_empty() {
-                return None;
-            }
         }
     }
     let expected = best_launch_price(&world, context.unavailable, &claim)?;

@@ -2,6 +2,7 @@
 
 use super::topology::TopologyKind;
 use crate::kernel::SimTime;
+use crate::kubernetes::karpenter::pool::Limits;
 use crate::kubernetes::karpenter::requirements::Requirements;
 use crate::kubernetes::object::{Labels, Resources, Symbol, Taint};
 
@@ -133,8 +134,10 @@ pub struct Simulation {
     pub claims: Vec<NodeClaim>,
     /// Where each pod goes, by the order of `pods`; `None` for one without a place.
     pub targets: Vec<Option<Target>>,
-    /// Pods without a place, with the reason.
+    /// Pods without a place, with the reason. It holds in the state that the simulation ended in.
     pub unplaced: Vec<(usize, Unplaced)>,
+    /// By pool: what its limits leave after this. A new claim counts as the largest of the types that it had when it was opened.
+    pub remaining: Vec<Limits>,
 }
 
 impl Simulation {

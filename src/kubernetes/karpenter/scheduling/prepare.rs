@@ -318,9 +318,8 @@ fn domains(world: &World<'_>, key: Symbol) -> IndexSet<Symbol, FxBuildHasher> {
                 of_types.extend(set.values());
             }
         }
-        match defined {
-            true => all.extend(of_types.into_iter().filter(|v| own.is_none_or(|s| s.has(*v, world.symbols)))),
-            false => {}
+        if defined {
+            all.extend(of_types.into_iter().filter(|v| own.is_none_or(|s| s.has(*v, world.symbols))));
         }
         all.extend(of_pool);
     }

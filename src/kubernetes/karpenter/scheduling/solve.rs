@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 use super::outcome::{NodeClaim, Origin, PodToPlace, PoolRefusal, Refusal, Simulation, Target, Unplaced};
 use super::prepare::{Form, Scheduler, Template, ports_clash};
 use super::reqs::ReqId;
-use super::topology::{Counts, narrow};
+use super::topology::{Counts, Narrowing};
 use crate::kubernetes::karpenter::bits::Bits;
 use crate::kubernetes::karpenter::pool::Limits;
 use crate::kubernetes::karpenter::requirements::{Requirements, ValueSet};
@@ -122,7 +122,7 @@ impl Scheduler<'_> {
             self.settle_memberships();
         }
         let mut run = self.run(pods.len(), candidates);
-        let mut simulation = Simulation { targets: Vec::new(), claims: Vec::new(), unplaced: Vec::new(), pods };
+        let mut simulation = Simulation { pods, ..Simulation::default() };
         let pods = &simulation.pods;
         let mut order: Vec<usize> = (0..pods.len()).collect();
         order.sort_by_key(|&at| {
@@ -179,6 +179,7 @@ impl Scheduler<'_> {
         unplaced.sort_by_key(|(at, _)| *at);
         simulation.targets = targets;
         simulation.unplaced = unplaced;
+        simulation.remaining = run.limits;
         simulation
     }
 
@@ -196,21 +197,21 @@ impl Scheduler<'_> {
                 limits[pool].take(&back, -1);
             }
             for pod in node.pods.iter().filter(|p| p.is_reschedulable() && p.phase == PodPhase::Active) {
-                for at in 0..self.groups.len() {
+                let spec = &world.shapes[pod.shape];
+                let keeps = super::topology::Group::inverse_of(spec, world.known);
+                for (at, counts) in counts.iter_mut().enumerate() {
                     let group = self.groups.get(at);
                     let counted = match group.inverse {
-                        true => {
-                            super::topology::Group::inverse_of(&world.shapes[pod.shape], world.known).contains(group)
-                        }
+                        true => keeps.contains(group),
                         false => self.groups.selects[at].has(pod.shape),
                     };
                     if !counted || !self.groups.on_node[at].has(n) {
                         continue;
                     }
                     if group.key == world.known.hostname {
-                        counts[at].take_host(n);
+                        counts.take_host(n);
                     } else if let Some(domain) = node.labels.get(group.key) {
-                        counts[at].take(domain, world.symbols);
+                        counts.take(domain, world.symbols);
                     }
                 }
             }
@@ -511,11 +512,17 @@ impl Scheduler<'_> {
                     c.any_host((0..self.nodes.len()).filter(named))
                 }
             };
-            let of_claim = (reqs, of.strict);
-            let table = &mut self.reqs;
-            let narrowed =
-                narrow(&self.groups, counts, &of.member, of_claim, host, hostname, elsewhere, table, world.symbols);
-            reqs = narrowed.map_err(|(at, for_good)| {
+            let symbols = world.symbols;
+            let narrowing = Narrowing {
+                groups: &self.groups,
+                counts,
+                member: &of.member,
+                strict: of.strict,
+                host,
+                hostname,
+                symbols,
+            };
+            reqs = narrowing.narrow(reqs, elsewhere, &mut self.reqs).map_err(|(at, for_good)| {
                 let group = self.groups.get(at);
                 (Refusal::Topology { kind: group.kind, key: group.key, inverse: group.inverse }, for_good)
             })?;

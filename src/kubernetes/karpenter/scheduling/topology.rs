@@ -350,36 +350,47 @@ pub(super) struct Membership {
     pub(super) keeps_away: Vec<usize>,
 }
 
-/// Narrows the requirements of a claim to the domains that every group allows. `host` is the claim's place among
-/// hosts. The group that refuses comes back, with whether it will never again admit the pod in this pass.
-pub(super) fn narrow(
-    groups: &Groups,
-    counts: &[Counts],
-    member: &Membership,
-    (reqs, strict): (ReqId, ReqId),
-    host: usize,
-    host_key: Symbol,
-    elsewhere: impl Fn(&Counts) -> bool,
-    table: &mut ReqTable<'_>,
-    symbols: &Symbols,
-) -> Result<ReqId, (usize, bool)> {
-    let mut now = reqs;
-    for &(at, selects_itself) in &member.matching {
-        let (group, counts) = (groups.get(at), &counts[at]);
-        if group.key == host_key {
-            if !counts.allows_host(group, host, selects_itself, &elsewhere) {
-                // Pods only come in a pass: a host that is full or occupied stays so.
-                return Err((at, group.kind != TopologyKind::Affinity));
+/// What decides about the domains of a claim.
+pub(super) struct Narrowing<'a> {
+    pub(super) groups: &'a Groups,
+    pub(super) counts: &'a [Counts],
+    pub(super) member: &'a Membership,
+    /// What the pod itself demands, without preferences.
+    pub(super) strict: ReqId,
+    /// The claim's place among hosts.
+    pub(super) host: usize,
+    /// The label of host names.
+    pub(super) hostname: Symbol,
+    pub(super) symbols: &'a Symbols,
+}
+
+impl Narrowing<'_> {
+    /// Narrows the requirements of a claim to the domains that every group allows. The group that refuses comes back,
+    /// with whether it will never again admit the pod in this pass. `elsewhere`: see [`Counts::allows_host`].
+    pub(super) fn narrow(
+        &self,
+        reqs: ReqId,
+        elsewhere: impl Fn(&Counts) -> bool,
+        table: &mut ReqTable<'_>,
+    ) -> Result<ReqId, (usize, bool)> {
+        let mut now = reqs;
+        for &(at, selects_itself) in &self.member.matching {
+            let (group, counts) = (self.groups.get(at), &self.counts[at]);
+            if group.key == self.hostname {
+                if !counts.allows_host(group, self.host, selects_itself, &elsewhere) {
+                    // Pods only come in a pass: a host that is full or occupied stays so.
+                    return Err((at, group.kind != TopologyKind::Affinity));
+                }
+                continue;
             }
-            continue;
+            let pod = table.get(self.strict).get(group.key);
+            let node = table.get(now).get(group.key);
+            let Some(set) = counts.next_domain(group, pod, node, selects_itself, self.symbols) else {
+                return Err((at, group.kind == TopologyKind::AntiAffinity));
+            };
+            let one = table.single(group.key, set);
+            now = table.join(now, one).map_err(|_| (at, false))?;
         }
-        let pod = table.get(strict).get(group.key);
-        let node = table.get(now).get(group.key);
-        let Some(set) = counts.next_domain(group, pod, node, selects_itself, symbols) else {
-            return Err((at, group.kind == TopologyKind::AntiAffinity));
-        };
-        let one = table.single(group.key, set);
-        now = table.join(now, one).map_err(|_| (at, false))?;
+        Ok(now)
     }
-    Ok(now)
 }
