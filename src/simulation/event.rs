@@ -127,6 +127,10 @@ pub enum Timer {
     Probe(TaskId),
     /// A Horizontal Pod Autoscaler looks at its metrics.
     Hpa(ServiceId),
+    /// The loops of Karpenter.
+    Karpenter,
+    /// The window of Karpenter's batch closes.
+    KarpenterBatch,
     /// The Cluster Autoscaler scans.
     ClusterAutoscaler,
     /// Evictions of a node that is drained are asked for again.

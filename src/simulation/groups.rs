@@ -85,8 +85,7 @@ impl Group {
         places: &mut NodePool,
     ) -> Result<Option<Self>, RunError> {
         let Some(instances) = capacity.instances() else { return Ok(None) };
-        let types = super::nodes::types_of(capacity, catalog, &plan.cluster.region, &plan.cluster.eks)
-            .map_err(BillingError::from)?;
+        let types = super::nodes::types_of(plan, catalog, (name, capacity)).map_err(BillingError::from)?;
         let zones: Vec<ZoneId> = (0..plan.cluster.zones).filter(|z| instances.has_zone(*z)).map(ZoneId).collect();
         let region = &plan.cluster.region;
         let (mut pools, mut classes, mut named) = (Vec::new(), Vec::new(), Vec::new());

@@ -292,6 +292,8 @@ impl Simulation<'_> {
             Timer::KubeScheduler => self.on_kube_scheduler(),
             Timer::Probe(task) => self.on_probe_due(task),
             Timer::Hpa(service) => self.on_hpa(service),
+            Timer::Karpenter => self.on_karpenter(),
+            Timer::KarpenterBatch => self.on_karpenter_batch(),
             Timer::ClusterAutoscaler => self.on_cluster_autoscaler(),
             Timer::Drain(node) => self.on_drain(node),
             Timer::Job(job) => self.pump_job(usize::from(job)),

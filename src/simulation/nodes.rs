@@ -12,7 +12,7 @@ use crate::cluster::{
 };
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
 use crate::scenario::instances::allowed_types;
-use crate::scenario::model::{Architecture, Capacity, EcsAgent, Eks, Instances, Switch};
+use crate::scenario::model::{Architecture, Capacity, EcsAgent, Instances, Plan, Switch};
 use crate::traffic::{self, BurstMode, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
@@ -466,12 +466,16 @@ impl Simulation<'_> {
 
 /// The instance types of a capacity, with what an instance of each registers.
 pub(super) fn types_of(
-    plan: &Capacity,
+    whole: &Plan,
     catalog: &Catalog,
-    region: &str,
-    settings: &Eks,
+    (name, plan): (&str, &Capacity),
 ) -> Result<Vec<NodeType>, CatalogError> {
+    let (region, settings) = (&whole.cluster.region, &whole.cluster.eks);
     let Some(instances) = plan.instances() else { return Ok(Vec::new()) };
+    if let Capacity::NodePool(pool) = plan {
+        let new = |of| NodeType::of_node(of, &pool.kubelet, settings, &instances);
+        return Ok(super::kube::karpenter::types_of_pool(whole, catalog, name, pool).into_iter().map(new).collect());
+    }
     if let Capacity::NodeGroup(group) = plan {
         let new = |of| NodeType::of_node(of, &group.kubelet, settings, &instances);
         return group.instance_types.iter().map(|name| Ok(new(catalog.instance_type(name)?))).collect();

@@ -121,6 +121,13 @@ impl Simulation<'_> {
         }
     }
 
+    /// A node takes pods again.
+    pub(super) fn uncordon(&mut self, node: NodeId) {
+        if self.cluster.node(node).status == NodeStatus::Draining {
+            self.apply(Command::Node { node, step: NodeStep::Activate });
+        }
+    }
+
     /// Pods of a node that keep it from being drained: those of DaemonSets do not.
     pub(super) fn in_the_way(&self, node: NodeId) -> Vec<TaskId> {
         let of_workload = |t: &&crate::cluster::Task| {
@@ -163,7 +170,7 @@ impl Simulation<'_> {
     }
 
     /// Writes down that budgets hold a drain up, once for each time the number changes.
-    fn note_refused(&mut self, node: NodeId, refused: u32, pods: usize) {
+    pub(super) fn note_refused(&mut self, node: NodeId, refused: u32, pods: usize) {
         let said = self.kube_mut().refusals.insert(node, refused);
         if said == Some(refused) {
             return;

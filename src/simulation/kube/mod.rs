@@ -5,6 +5,7 @@ mod autoscaler;
 mod endpoints;
 mod evict;
 mod hpa;
+pub(super) mod karpenter;
 mod nodes;
 mod pods;
 pub(super) mod probes;
@@ -48,6 +49,8 @@ pub(super) struct Kube<'p> {
     pub(super) busy_until: SimTime,
     /// The Cluster Autoscaler, if one is installed.
     pub(super) autoscaler: Option<autoscaler::Autoscaler>,
+    /// Karpenter, where a NodePool is there.
+    pub(super) karpenter: Option<karpenter::Karpenter>,
     /// Nodes that are being drained.
     pub(super) drains: Vec<nodes::Drain>,
     /// Evictions of a node that were refused at the last look.
@@ -70,16 +73,20 @@ impl<'p> Kube<'p> {
         }
         let mut scheduler = Scheduler::new(profile);
         let system = shapes::system_pods(settings, scheduler.symbols_mut());
+        let system_spec = system.clone();
         let system = scheduler.add_shape(system);
         let mut workloads = Vec::new();
+        let mut specs = Vec::new();
         for (index, (name, service)) in plan.services.iter().enumerate() {
             let spec = shapes::pod_of(plan, name, service, scheduler.symbols_mut());
             let priority = spec.priority;
+            specs.push(spec.clone());
             let shape = scheduler.add_shape(spec);
             let selector = shapes::app_selector(name, scheduler.symbols_mut());
             let seen = (shape, selector, priority);
             workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
+        let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, specs, &system_spec);
         let measured = workloads.iter().any(|w| w.hpa.is_some());
         Ok(Some(Self {
             settings,
@@ -94,6 +101,7 @@ impl<'p> Kube<'p> {
             attempts: 0,
             busy_until: SimTime::ZERO,
             autoscaler: autoscaler::Autoscaler::new(plan, streams),
+            karpenter,
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             measured,
@@ -119,8 +127,16 @@ impl<'p> Simulation<'p> {
 
     /// Time zero under Kubernetes: pods that have run for long, autoscalers, periodic work.
     pub(super) fn start_kube(&mut self) {
+        self.start_karpenter();
+        let mut waiting = Vec::new();
         for index in 0..self.services.len() {
-            self.start_pods(ServiceId::from(index));
+            waiting.extend(self.start_pods(ServiceId::from(index)));
+        }
+        if !waiting.is_empty() {
+            self.provision_at_start(&waiting);
+        }
+        for task in waiting {
+            self.start_pod(task);
         }
         self.start_autoscalers();
         self.start_cluster_autoscaler();

@@ -175,13 +175,26 @@ impl Simulation<'_> {
     /// A node is Ready: the scheduler may use it.
     pub(in crate::simulation) fn node_is_ready(&mut self, node: NodeId) {
         let now = self.queue.now();
+        if let Some(seat) = self.kube().seat_of(node) {
+            // It was cordoned and takes pods again.
+            let kube = self.kube_mut();
+            if let Some(seen) = kube.scheduler.node(seat).cloned() {
+                kube.scheduler.update_node(seat, KubeNode { unschedulable: false, ..seen });
+            }
+            self.cluster_event(ClusterEvent::NodeTaints);
+            return;
+        }
         let n = self.cluster.node(node);
         let (spec, launch) = (n.spec, n.launch);
         let Some(of) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).map(|t| t.of) else {
             return;
         };
         let name = format!("{}-{launch}", self.capacities[spec.capacity.index()].name);
-        let seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
+        let mut seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
+        if let Some(labels) = self.claim_labels(node) {
+            let known: Vec<_> = seen.labels.iter().collect();
+            seen.labels = labels.iter().chain(known).collect();
+        }
         let kube = self.kube_mut();
         let seat = kube.scheduler.add_node(seen);
         for k in 0..u64::from(kube.settings.system_pods) {
@@ -219,6 +232,7 @@ impl Simulation<'_> {
         kube.drains.retain(|d| d.node != node);
         kube.refusals.shift_remove(&node);
         self.end_deletion(node, true);
+        self.claim_is_gone(node);
         self.queue.cancel_timer(Timer::Drain(node));
         self.wake_daemon_sets();
     }
@@ -277,7 +291,9 @@ impl Simulation<'_> {
             // A managed node group drains on the notice.
             _ => true,
         };
-        if acts && self.cluster.node(node).status == NodeStatus::Active {
+        if acts && self.is_of_karpenter(node) {
+            self.claim_has_notice(node);
+        } else if acts && self.cluster.node(node).status == NodeStatus::Active {
             self.drain_pods(node, NodeEnd::SpotInterruption, Some(until));
         }
     }
@@ -331,7 +347,7 @@ impl Simulation<'_> {
 
     /// The timer of a drain rang.
     pub(in crate::simulation) fn on_drain(&mut self, node: NodeId) {
-        if !self.go_on_deleting(node) {
+        if !self.go_on_deleting(node) && !self.go_on_terminating(node) {
             self.go_on_draining(node);
         }
     }

@@ -115,6 +115,7 @@ impl Simulation<'_> {
     pub(super) fn bind_pod(&mut self, task: TaskId, node: NodeId) {
         let now = self.queue.now();
         self.apply(Command::PlaceTask { task, node });
+        self.pod_event(node);
         let pod = &mut self.kube_mut().pods[task.index()];
         pod.bound = true;
         pod.unschedulable = None;
@@ -259,6 +260,9 @@ impl Simulation<'_> {
 
     /// A pod that is being deleted has ended or never ran: the scheduler and the queue forget it.
     pub(in crate::simulation) fn pod_ends(&mut self, task: TaskId) {
+        if let Some(node) = self.cluster.task(task).node {
+            self.pod_event(node);
+        }
         self.end_probes(task);
         let kube = self.kube_mut();
         kube.queue.remove(pod_key(task));
@@ -288,11 +292,12 @@ impl Simulation<'_> {
         }
     }
 
-    /// Pods of a service that run when the simulation starts.
-    pub(super) fn start_pods(&mut self, service: ServiceId) {
+    /// Pods of a service that run when the simulation starts; those that find no node are given back.
+    pub(super) fn start_pods(&mut self, service: ServiceId) -> Vec<TaskId> {
         let desired = self.cluster.service(service).desired;
+        let mut waiting = Vec::new();
         for _ in 0..desired {
-            let Some(task) = self.create_pod(service, 0, "initial") else { return };
+            let Some(task) = self.create_pod(service, 0, "initial") else { break };
             if self.kube().workloads[service.index()].fargate.is_some() {
                 self.apply(Command::Launched { task });
                 self.pod_has_run(task, None);
@@ -300,8 +305,17 @@ impl Simulation<'_> {
             }
             match self.node_at_start(task) {
                 Some(node) => self.pod_has_run(task, Some(node)),
-                None => self.enqueue_pod(task),
+                None => waiting.push(task),
             }
+        }
+        waiting
+    }
+
+    /// A pod of the start that found no node at first.
+    pub(super) fn start_pod(&mut self, task: TaskId) {
+        match self.node_at_start(task) {
+            Some(node) => self.pod_has_run(task, Some(node)),
+            None => self.enqueue_pod(task),
         }
     }
 

@@ -138,7 +138,9 @@ impl Simulation<'_> {
             for displaced in found.displaced {
                 self.kube_mut().queue.activate(displaced, now);
             }
+            return;
         }
+        self.pod_needs_a_node(task);
     }
 
     /// Lets a pod push out others of lower priority.
