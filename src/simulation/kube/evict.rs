@@ -156,9 +156,8 @@ impl Simulation<'_> {
             }
             let held = self.kube().workloads[self.cluster.task(task).service.index()].plan.do_not_disrupt;
             // Karpenter waits for pods that must not be disrupted; others do not look at the annotation.
-            if held && self.is_of_karpenter(node) {
-                refused += 1;
-            } else if !self.evict(task, "Evicted: its node is being drained").granted() {
+            let waits = held && self.is_of_karpenter(node);
+            if waits || !self.evict(task, "Evicted: its node is being drained").granted() {
                 refused += 1;
             }
         }

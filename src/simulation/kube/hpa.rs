@@ -373,7 +373,6 @@ impl Simulation<'_> {
             }
             .into(),
             explanation: explanation.into(),
-            ..DecisionRow::default()
         };
         let observation = serde_json::json!({
             "replicas": format!("{:?}", observation.replicas),

@@ -66,11 +66,15 @@ impl<'p> Kube<'p> {
             return Ok(None);
         }
         let settings = &plan.cluster.eks;
-        let mut profile = Profile::default();
-        profile.percentage_of_nodes_to_score = i64::from(settings.scheduler.percentage_of_nodes_to_score);
-        if settings.scheduler.scoring_strategy == ScoringStrategy::MostAllocated {
-            profile.scoring = Fit::MostAllocated;
-        }
+        let scoring = match settings.scheduler.scoring_strategy {
+            ScoringStrategy::LeastAllocated => Fit::LeastAllocated,
+            ScoringStrategy::MostAllocated => Fit::MostAllocated,
+        };
+        let profile = Profile {
+            percentage_of_nodes_to_score: i64::from(settings.scheduler.percentage_of_nodes_to_score),
+            scoring,
+            ..Profile::default()
+        };
         let mut scheduler = Scheduler::new(profile);
         let system = shapes::system_pods(settings, scheduler.symbols_mut());
         let system_spec = system.clone();
