@@ -7,6 +7,8 @@ use super::shapes::{self, arch, label, millicores};
 use crate::catalog::{Arch, InstanceType};
 use crate::cluster::{Market, NodeEnd, NodeStatus, Resources};
 use crate::kernel::SimTime;
+use crate::kubernetes::allocatable::{DEFAULT_EPHEMERAL_STORAGE, KubeletConfiguration, Reserved, Threshold};
+use crate::kubernetes::cni::EniLimits;
 use crate::kubernetes::object::{Labels, Resources as Amounts, Symbols, Taint};
 use crate::kubernetes::scheduler::{ClusterEvent, Code, Node as KubeNode, NodeId as Seat, PodKey};
 use crate::scenario::model::{Capacity, Eks, Instances, Kubelet, NodeTaint};
@@ -24,48 +26,38 @@ pub(in crate::simulation) struct Drain {
 /// Keys of the system pods of nodes: beside all tasks.
 const SYSTEM: u64 = 1 << 40;
 
-/// Most pods of a node whose interfaces have prefixes: small and large types. Source: amazon-vpc-cni-k8s, max-pods calculator.
-const MOST_WITH_PREFIXES: [u32; 2] = [110, 250];
-
-/// What a node of a type has for pods, the system's included. Source: nodeadm of amazon-eks-ami (kube-reserved),
-/// kubelet defaults (eviction threshold).
+/// What a node of a type has for pods, the system's included. Its memory is what the image registers, not the estimate that
+/// Karpenter reckons with.
 fn allocatable(of: &InstanceType, kubelet: &Kubelet, settings: &Eks) -> Amounts {
-    let by_address = of.max_enis_default_card * of.ipv4_per_eni.saturating_sub(1) + 2;
-    let with_prefixes = || {
-        let all = of.max_enis_default_card * of.ipv4_per_eni.saturating_sub(1) * 16 + 2;
-        all.min(MOST_WITH_PREFIXES[usize::from(of.vcpus >= 30)])
+    let addresses = EniLimits::of(of, 0);
+    let most = match settings.vpc_cni.enable_prefix_delegation {
+        true => addresses.max_pods_with_prefixes(of.vcpus),
+        false => addresses.max_pods(),
     };
-    let most = if settings.vpc_cni.enable_prefix_delegation { with_prefixes() } else { by_address };
-    let pods = kubelet.max_pods.unwrap_or(most);
-    let cpu = i64::from(of.vcpus) * 1_000;
-    let reserved_cpu = kubelet.kube_reserved_cpu.map_or_else(|| reserved_cpu(of.vcpus), millicores);
-    let mib = |m: u64| (m << 20) as i64;
-    let reserved_memory =
-        kubelet.kube_reserved_memory.map_or_else(|| mib(255 + 11 * u64::from(pods)), |m| m.get() as i64);
-    let memory = mib(of.registered_memory_mib())
-        - reserved_memory
-        - kubelet.system_reserved_memory.get() as i64
-        - kubelet.eviction_hard_memory.get() as i64;
-    Amounts {
-        cpu_m: (cpu - reserved_cpu - millicores(kubelet.system_reserved_cpu)).max(0),
-        memory: memory.max(0),
-        ephemeral_storage: i64::MAX / 4,
-        pods: i64::from(pods),
+    let bytes = |b: Bytes| i64::try_from(b.get()).unwrap_or(i64::MAX);
+    let config = KubeletConfiguration {
+        max_pods: kubelet.max_pods,
+        kube_reserved: Reserved {
+            cpu_m: kubelet.kube_reserved_cpu.map(millicores),
+            memory: kubelet.kube_reserved_memory.map(bytes),
+            ephemeral_storage: None,
+        },
+        system_reserved: Reserved {
+            cpu_m: Some(millicores(kubelet.system_reserved_cpu)),
+            memory: Some(bytes(kubelet.system_reserved_memory)),
+            ephemeral_storage: None,
+        },
+        eviction_memory: Threshold::Bytes(bytes(kubelet.eviction_hard_memory)),
+        ..KubeletConfiguration::default()
+    };
+    config.allocatable(&Amounts {
+        cpu_m: i64::from(of.vcpus) * 1_000,
+        memory: bytes(Bytes::from_mib(of.registered_memory_mib())),
+        // No pod of the language asks for any.
+        ephemeral_storage: DEFAULT_EPHEMERAL_STORAGE,
+        pods: i64::from(config.pods(most, of.vcpus)),
         extended: Vec::new(),
-    }
-}
-
-/// CPU that the kubelet keeps, in millicores: 6 % of the first core, 1 % of the second, half a percent of the next two, a quarter of the rest.
-fn reserved_cpu(vcpus: u32) -> i64 {
-    (0..i64::from(vcpus))
-        .map(|core| match core {
-            0 => 60_000,
-            1 => 10_000,
-            2 | 3 => 5_000,
-            _ => 2_500,
-        })
-        .sum::<i64>()
-        / 1_000
+    })
 }
 
 impl Capacity {
