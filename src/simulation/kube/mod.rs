@@ -5,11 +5,15 @@ mod autoscaler;
 mod endpoints;
 mod evict;
 mod hpa;
+mod keda;
+mod node_group;
 mod nodes;
 mod pods;
 pub(super) mod probes;
 mod schedule;
 mod shapes;
+mod silence;
+mod volumes;
 mod workloads;
 
 use super::{RunError, Simulation};
@@ -48,6 +52,12 @@ pub(super) struct Kube<'p> {
     pub(super) busy_until: SimTime,
     /// The Cluster Autoscaler, if one is installed.
     pub(super) autoscaler: Option<autoscaler::Autoscaler>,
+    /// Updates of node groups, in the order in which they began.
+    pub(super) updates: Vec<node_group::GroupUpdate>,
+    /// Root of the draws of which old node is next.
+    pub(super) update_draws: u64,
+    /// Who watches over nodes that fall silent.
+    pub(super) node_controller: silence::NodeController,
     /// Nodes that are being drained.
     pub(super) drains: Vec<nodes::Drain>,
     /// Evictions of a node that were refused at the last look.
@@ -94,6 +104,9 @@ impl<'p> Kube<'p> {
             attempts: 0,
             busy_until: SimTime::ZERO,
             autoscaler: autoscaler::Autoscaler::new(plan, streams),
+            node_controller: silence::NodeController::new(settings, plan.cluster.zones),
+            updates: Vec::new(),
+            update_draws: streams.root("node-group-updates"),
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             measured,
@@ -123,6 +136,7 @@ impl<'p> Simulation<'p> {
             self.start_pods(ServiceId::from(index));
         }
         self.start_autoscalers();
+        self.start_scaled_objects();
         self.start_cluster_autoscaler();
     }
 

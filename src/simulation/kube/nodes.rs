@@ -18,7 +18,8 @@ use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::simulation) struct Drain {
     pub(super) node: NodeId,
-    pub(super) why: NodeEnd,
+    /// Why it is terminated when it is empty; absent where somebody else does that.
+    pub(super) why: Option<NodeEnd>,
     /// When it ends whatever still runs.
     pub(super) deadline: Option<SimTime>,
 }
@@ -127,8 +128,7 @@ impl Simulation<'_> {
         let settings = self.kube().settings;
         let kubelet = plan.kubelet().cloned().unwrap_or_default();
         let mut allocatable = allocatable(of, &kubelet, settings);
-        let letter = char::from(b'a' + zone.0.min(25) as u8);
-        let zone_name = format!("{region}{letter}");
+        let zone_name = zone_name(&region, zone);
         let symbols = self.kube_mut().scheduler.symbols_mut();
         if of.gpus > 0 {
             allocatable.set_extended(symbols.intern("nvidia.com/gpu"), i64::from(of.gpus));
@@ -176,8 +176,9 @@ impl Simulation<'_> {
         let seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
         let kube = self.kube_mut();
         let seat = kube.scheduler.add_node(seen);
-        for k in 0..u64::from(kube.settings.system_pods) {
-            kube.scheduler.place(PodKey(SYSTEM | u64::from(node.0) << 8 | k), kube.system, seat, now);
+        // One shape stands for all of them.
+        if kube.settings.system_pods > 0 {
+            kube.scheduler.place(PodKey(SYSTEM | u64::from(node.0)), kube.system, seat, now);
         }
         let (at, place) = (node.index(), seat.0 as usize);
         if kube.seats.len() <= at {
@@ -209,9 +210,11 @@ impl Simulation<'_> {
             kube.nodes_of_seats[seat.0 as usize] = None;
         }
         kube.drains.retain(|d| d.node != node);
+        kube.node_controller.forget(node);
         kube.refusals.shift_remove(&node);
         self.end_deletion(node, true);
         self.queue.cancel_timer(Timer::Drain(node));
+        self.queue.cancel_timer(Timer::Silence(node));
         self.wake_daemon_sets();
     }
 
@@ -327,6 +330,12 @@ impl Simulation<'_> {
             self.go_on_draining(node);
         }
     }
+}
+
+/// The name of a zone of a region.
+pub(super) fn zone_name(region: &str, zone: ZoneId) -> String {
+    let letter = char::from(b'a' + zone.0.min(25) as u8);
+    format!("{region}{letter}")
 }
 
 fn interned(symbols: &mut Symbols, pairs: &[(&str, &str)]) -> Labels {
