@@ -216,6 +216,11 @@ impl Simulation<'_> {
     /// What follows from a fact about instances, in the world.
     pub(super) fn follow_node(&mut self, fact: &Fact) {
         let now = self.queue.now();
+        if self.is_kube()
+            && let Fact::NodeLife(node, _) | Fact::NodeStatus(node, _) | Fact::TaskFreed(_, node) = *fact
+        {
+            self.wake_update(self.cluster.node(node).spec.capacity);
+        }
         match *fact {
             Fact::NodeLaunched(node) => {
                 let n = self.cluster.node(node);

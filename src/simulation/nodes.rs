@@ -387,8 +387,9 @@ impl Simulation<'_> {
     /// later. Returns the tasks on it.
     pub(super) fn lose_node(&mut self, node: NodeId, noticed_after: SimDuration) -> Vec<TaskId> {
         self.nodes[node.index()].lost = true;
-        if !self.is_kube() {
-            self.pool.set_active(node, false);
+        match self.is_kube() {
+            true => self.node_falls_silent(node),
+            false => self.pool.set_active(node, false),
         }
         self.queue.cancel_timer(Timer::Node(node));
         self.queue.cancel_timer(Timer::Agent(node));

@@ -100,18 +100,40 @@ impl Simulation<'_> {
     /// Begins to drain a node: no new pods, and those on it are evicted. It is terminated when they are gone, or at
     /// the deadline whatever still runs.
     pub(in crate::simulation) fn drain_pods(&mut self, node: NodeId, why: NodeEnd, deadline: Option<SimTime>) {
-        if self.kube().drains.iter().any(|d| d.node == node) {
+        // A drain that is to end with the node takes the place of one that is not.
+        if self.leaves(node) {
             return;
         }
+        self.end_drain(node);
         self.cordon(node);
-        self.kube_mut().drains.push(Drain { node, why, deadline });
+        self.kube_mut().drains.push(Drain { node, why: Some(why), deadline });
         self.wake_group(self.cluster.node(node).spec.capacity);
         self.go_on_draining(node);
     }
 
+    /// Evicts the pods of a node, and asks again for as long as budgets refuse; the node itself stays.
+    pub(super) fn evict_all(&mut self, node: NodeId) {
+        if !self.is_emptied(node) {
+            self.cordon(node);
+            self.kube_mut().drains.push(Drain { node, why: None, deadline: None });
+            self.go_on_draining(node);
+        }
+    }
+
+    /// Whether the pods of a node are being evicted.
+    pub(super) fn is_emptied(&self, node: NodeId) -> bool {
+        self.kube().drains.iter().any(|d| d.node == node)
+    }
+
+    /// Nobody asks for evictions on a node any more.
+    pub(super) fn end_drain(&mut self, node: NodeId) {
+        self.kube_mut().drains.retain(|d| d.node != node);
+        self.queue.cancel_timer(Timer::Drain(node));
+    }
+
     /// Whether a node is being drained so that it can be terminated.
     pub(in crate::simulation) fn leaves(&self, node: NodeId) -> bool {
-        self.kube.as_ref().is_some_and(|k| k.drains.iter().any(|d| d.node == node))
+        self.kube.as_ref().is_some_and(|k| k.drains.iter().any(|d| d.node == node && d.why.is_some()))
     }
 
     /// A node takes no more pods.
@@ -144,9 +166,14 @@ impl Simulation<'_> {
         let late = drain.deadline.is_some_and(|at| now >= at);
         let pods = self.in_the_way(node);
         if pods.is_empty() || late {
-            self.kube_mut().drains.retain(|d| d.node != node);
-            self.queue.cancel_timer(Timer::Drain(node));
-            self.terminate_node(node, drain.why);
+            match drain.why {
+                Some(why) => {
+                    self.end_drain(node);
+                    self.terminate_node(node, why);
+                }
+                // Whoever wants it empty looks for himself.
+                None => self.wake_update(self.cluster.node(node).spec.capacity),
+            }
             return;
         }
         let mut refused = 0_u32;

@@ -6,11 +6,15 @@ mod endpoints;
 mod evict;
 mod hpa;
 pub(super) mod karpenter;
+mod keda;
+mod node_group;
 mod nodes;
 mod pods;
 pub(super) mod probes;
 mod schedule;
 mod shapes;
+mod silence;
+mod volumes;
 mod workloads;
 
 use super::{RunError, Simulation};
@@ -51,6 +55,12 @@ pub(super) struct Kube<'p> {
     pub(super) autoscaler: Option<autoscaler::Autoscaler>,
     /// Karpenter, where a NodePool is there.
     pub(super) karpenter: Option<karpenter::Karpenter>,
+    /// Updates of node groups, in the order in which they began.
+    pub(super) updates: Vec<node_group::GroupUpdate>,
+    /// Root of the draws of which old node is next.
+    pub(super) update_draws: u64,
+    /// Who watches over nodes that fall silent.
+    pub(super) node_controller: silence::NodeController,
     /// Nodes that are being drained.
     pub(super) drains: Vec<nodes::Drain>,
     /// Evictions of a node that were refused at the last look.
@@ -106,6 +116,9 @@ impl<'p> Kube<'p> {
             busy_until: SimTime::ZERO,
             autoscaler: autoscaler::Autoscaler::new(plan, streams),
             karpenter,
+            node_controller: silence::NodeController::new(settings, plan.cluster.zones),
+            updates: Vec::new(),
+            update_draws: streams.root("node-group-updates"),
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             measured,
@@ -143,6 +156,7 @@ impl<'p> Simulation<'p> {
             self.start_pod(task);
         }
         self.start_autoscalers();
+        self.start_scaled_objects();
         self.start_cluster_autoscaler();
     }
 
