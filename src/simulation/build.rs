@@ -153,6 +153,9 @@ impl<'p> Simulation<'p> {
             if plan.jobs.contains_key(name) {
                 cluster.run_standalone(id);
             }
+            if super::kube::shifts_traffic(&service.kubernetes) {
+                cluster.use_fleets(id);
+            }
             if plan.cluster.orchestrator == Orchestrator::Eks {
                 cluster.run_pods(id, super::kube::bounds(&service.kubernetes, service.desired_count));
             }
@@ -232,6 +235,7 @@ impl<'p> Simulation<'p> {
                 Action::StopDeployment(a) => a.at,
                 Action::DesiredCount(a) => a.at,
                 Action::Suspend(a) => a.at,
+                Action::Promote(a) => a.at,
             };
             self.queue.schedule(SimTime::ZERO + at, Phase::Decision, ControlEvent::Action(index as u32).into());
         }
