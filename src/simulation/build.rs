@@ -153,6 +153,9 @@ impl<'p> Simulation<'p> {
             if plan.jobs.contains_key(name) {
                 cluster.run_standalone(id);
             }
+            if super::kube::shifts_traffic(&service.kubernetes) {
+                cluster.use_fleets(id);
+            }
             if plan.cluster.orchestrator == Orchestrator::Eks {
                 cluster.run_pods(id, super::kube::bounds(&service.kubernetes, service.desired_count));
             }

@@ -72,7 +72,9 @@ impl Simulation<'_> {
                 self.create_deployment(service, revision, None);
                 ("deployment", before, format!("revision {} is to replace the running one", revision + 1))
             }
+            Action::StopDeployment(_) if self.is_kube() => ("deployment", before, self.stop_rollout(service)),
             Action::StopDeployment(a) => ("deployment", before, self.stop_deployment(service, a.stop_type).to_string()),
+            Action::Promote(a) => ("rollout", before, self.promote_rollout(service, a.full).to_string()),
             Action::DesiredCount(a) => {
                 self.apply(Command::SetDesired { service, desired: a.desired_count });
                 ("update_service", a.desired_count, "the desired count was set by hand".to_string())

@@ -23,6 +23,10 @@ pub(super) enum StartStep {
     Sandbox,
     Pending,
     Pulled,
+    /// The back-off of its pod's image is over.
+    PullAgain,
+    /// The back-off of its pod's containers, which have never run, is over.
+    StartAgain,
     Running,
     Ready,
     /// The back-off of its container is over.
@@ -256,6 +260,9 @@ impl Simulation<'_> {
             StartStep::Pulled => self.on_pulled(task),
             StartStep::Running => self.on_running(task),
             StartStep::Ready => self.on_ready(task),
+            StartStep::PullAgain => self.try_pull(task),
+            StartStep::StartAgain => self.start_containers(task),
+            StartStep::Fail if self.is_kube() => self.start_failed(task),
             StartStep::Fail => {
                 self.end_task(task, StopCode::TaskFailedToStart);
             }
@@ -281,6 +288,11 @@ impl Simulation<'_> {
             (None, None) => (SimDuration::ZERO, crate::units::Bytes::ZERO),
         };
         let faults = self.pull_of(task);
+        if self.is_kube() {
+            self.services[service.index()].image_bytes += bytes;
+            self.pull_images(task, pull.mul_f64(faults.slower));
+            return;
+        }
         let pull = pull.mul_f64(faults.slower) + faults.lost;
         let r = &self.services[service.index()].revisions[revision as usize];
         let runtime = &mut self.tasks[task.index()];
@@ -303,13 +315,21 @@ impl Simulation<'_> {
     }
 
     fn on_pulled(&mut self, task: TaskId) {
-        let now = self.queue.now();
         self.apply(Command::PullEnded { task });
+        self.start_containers(task);
+    }
+
+    /// The images are there: the containers start, one after the other.
+    fn start_containers(&mut self, task: TaskId) {
+        let now = self.queue.now();
         let t = self.cluster.task(task);
         let s = &self.services[t.service.index()];
         let r = &s.revisions[t.revision as usize];
         let container_start = self.capacities[t.capacity.index()].plan.container_start();
-        let draw = Draw::new(self.tasks[task.index()].draw);
+        let draw = match self.kube.as_ref().map_or(0, |k| k.restarts_of(task)) {
+            0 => Draw::new(self.tasks[task.index()].draw),
+            restarts => Draw::new(self.tasks[task.index()].draw).of(purpose::RESTART).of(restarts),
+        };
         let start = plan_start(&s.plan.task, &r.startup, container_start, draw);
         let crash = r
             .crashes_after
@@ -391,7 +411,7 @@ impl Simulation<'_> {
                 concurrency: s.plan.worker.as_ref().map_or(spec.concurrency, |w| Some(w.concurrency)),
                 accept_queue: spec.accept_queue,
                 effect: revision.effect,
-                group: revision.group,
+                group: self.kube.as_ref().and_then(|k| k.group_of(task, t.service)).unwrap_or(revision.group),
                 node: seat,
             },
         );
@@ -409,6 +429,9 @@ impl Simulation<'_> {
         }
         self.task_of_server[server.index()] = Some(task);
         self.fault_new_server(task);
+        if self.is_kube() {
+            self.tell_side(task, server);
+        }
     }
 
     /// Lets those who look for a task by themselves (service discovery, a mesh) find it, or no longer. ECS registers a task

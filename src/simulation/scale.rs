@@ -227,6 +227,9 @@ impl Simulation<'_> {
     pub(super) fn on_sample(&mut self) {
         let now = self.queue.now();
         self.sample_queues();
+        if self.is_kube() {
+            self.collect_sides();
+        }
         for index in 0..self.services.len() {
             self.sample_service(ServiceId::from(index), now);
         }

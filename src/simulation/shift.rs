@@ -178,6 +178,9 @@ impl Simulation<'_> {
             let group = s.revisions.get(*revision as usize).map_or(0, |r| usize::from(r.group));
             weights[group] += f64::from(*tenths);
         }
+        if let Some(flagger) = self.kube.as_ref().and_then(|k| k.flagger_weights(service)) {
+            weights = flagger;
+        }
         self.data.set_weights(service, weights);
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Target {
     state: TargetState,
     /// Which of the service's own target groups it is in.
     pub(super) group: u8,
+    /// On which side of its service it is, for those who tell them apart.
+    pub(super) side: u8,
     /// Order of registration; [`NONE`] when not registered.
     rank: u32,
     /// Whether its share still grows, since when (nanoseconds), and the part of a request it has coming.
@@ -38,8 +40,16 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) const NEW: Self =
-        Self { state: TargetState::Initial, group: 0, rank: NONE, slow: false, since: 0, credit: 0.0, position: NONE };
+    pub(super) const NEW: Self = Self {
+        state: TargetState::Initial,
+        group: 0,
+        side: 0,
+        rank: NONE,
+        slow: false,
+        since: 0,
+        credit: 0.0,
+        position: NONE,
+    };
 
     pub(super) fn registered(&self) -> bool {
         self.rank != NONE
@@ -108,16 +118,16 @@ impl Balancer {
 
     pub(super) fn register(&mut self, targets: &mut Targets, server: u32) {
         self.spoil(targets);
-        let group = targets.of[server as usize].group;
-        targets.of[server as usize] = Target { group, rank: self.next_rank, ..Target::NEW };
+        let Target { group, side, .. } = targets.of[server as usize];
+        targets.of[server as usize] = Target { group, side, rank: self.next_rank, ..Target::NEW };
         self.members.push((server, self.next_rank));
         self.next_rank += 1;
     }
 
     pub(super) fn deregister(&mut self, targets: &mut Targets, server: u32) {
         self.spoil(targets);
-        let group = targets.of[server as usize].group;
-        targets.of[server as usize] = Target { group, ..Target::NEW };
+        let Target { group, side, .. } = targets.of[server as usize];
+        targets.of[server as usize] = Target { group, side, ..Target::NEW };
     }
 
     /// Who gets traffic has to be collected again before the next choice.

@@ -8,7 +8,7 @@ use super::request::{NONE, Request, Stage};
 use super::routes::AttemptEnd;
 use super::server::ServerSpec;
 use super::totals::{CallTotals, DependencyTotals, Failure, Queueing};
-use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, Source, TrafficEvent};
+use super::{Agenda, DataPlane, Notice, OWN_GROUPS, ServiceTotals, Source, TrafficEvent, sides};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::units::{Bytes, Cpu, ServerId, ServiceId};
 
@@ -432,6 +432,7 @@ impl DataPlane {
                 let service = &mut self.services[usize::from(r.service)];
                 service.balancer(&self.targets, server).less(&mut self.targets, server);
                 service.totals.elb_502 += 1;
+                sides::lost(&mut service.sides, &self.targets, server);
             }
             if front.is_call() {
                 self.attempt_over(q, &r, AttemptEnd::Broken);

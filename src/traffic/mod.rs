@@ -43,6 +43,7 @@ mod request;
 mod routes;
 mod sampler;
 mod server;
+mod sides;
 mod totals;
 
 use std::hash::Hash;
@@ -56,6 +57,7 @@ pub use node::{NodeSpec, NodeTotals};
 pub use plan::TrafficError;
 pub use queue::{QueueGauges, QueueTotals};
 pub use server::{NodeShare, NodeSlot, RevisionEffect, ServerSpec};
+pub use sides::{SIDES, SideTotals};
 pub use totals::{CallTotals, DependencyTotals, Failure, Failures, Notice, Queueing, ServiceTotals};
 
 use arrivals::Process;
@@ -277,6 +279,8 @@ enum Group {
 #[derive(Clone, Debug)]
 struct ServiceState {
     totals: ServiceTotals,
+    /// What its two sides answer, where somebody tells them apart.
+    sides: sides::Sides,
     /// The service's own target groups.
     balancers: [Balancer; OWN_GROUPS],
     /// Weights of the target groups beside its own, and that of its own ones together.

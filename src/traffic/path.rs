@@ -6,7 +6,7 @@ use super::queue::own;
 use super::request::{CALL, NONE, Request, Stage};
 use super::routes::AttemptEnd;
 use super::totals::Failure;
-use super::{Agenda, Class, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent};
+use super::{Agenda, Class, DataPlane, Group, Notice, OWN_GROUPS, ServiceState, TrafficEvent, sides};
 use crate::kernel::{Draw, Phase, SimTime};
 use crate::units::ServerId;
 
@@ -270,6 +270,7 @@ impl DataPlane {
             r.server = server;
             self.hang(q, at, balanced);
         } else {
+            sides::lost(&mut service.sides, &self.targets, server);
             self.refused(q, at, balanced);
         }
     }
@@ -554,6 +555,9 @@ impl DataPlane {
             travel = travel.saturating_add(effect.latency.as_nanos());
         }
         let error = broken || errors > 0.0 && attempt_draw(r.seed, purpose::ERROR, r.attempt).unit() < errors;
+        if r.server != NONE {
+            sides::answered(&mut service.sides, &self.targets, r.server, now - r.sent, error);
+        }
         let totals = &mut service.totals;
         totals.response.record(now - r.sent);
         totals.response_bytes += class.response_bytes;
@@ -718,6 +722,9 @@ impl DataPlane {
             service.totals.elb_504 += u64::from(balanced);
             (Failure::GatewayTimeout, now.saturating_add(front.travel(r.seed, r.attempt)))
         };
+        if r.server != NONE {
+            sides::lost(&mut service.sides, &self.targets, r.server);
+        }
         if balanced && r.server != NONE {
             service.balancer(&self.targets, r.server).less(&mut self.targets, r.server);
         }

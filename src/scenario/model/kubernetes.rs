@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
-use super::{Switch, TimeLaw};
+use super::{Rollout, Switch, TimeLaw};
 use crate::kernel::SimDuration;
 use crate::scenario::lang::{Defs, Lang, Reader};
 use crate::scenario::tree::{Node, Value};
@@ -290,6 +290,8 @@ table! {
         pub labels: IndexMap<String, String> = IndexMap::new(),
         /// How a new revision takes over.
         pub strategy: RolloutStrategy = RolloutStrategy::default(),
+        /// Progressive delivery by Argo Rollouts or Flagger, instead of `strategy`.
+        pub rollout: Option<Rollout> = None,
         /// How long a pod must be ready before it counts as available.
         pub min_ready_seconds: u32 as WholeSeconds = 0,
         /// Time without progress after which a rollout is reported as failed.

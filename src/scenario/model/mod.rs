@@ -9,6 +9,7 @@ mod control;
 mod faults;
 mod kubernetes;
 mod kubernetes_nodes;
+mod kubernetes_rollout;
 mod law;
 mod metric;
 mod placement;
@@ -24,6 +25,7 @@ pub use control::*;
 pub use faults::*;
 pub use kubernetes::*;
 pub use kubernetes_nodes::*;
+pub use kubernetes_rollout::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use metric::*;
 pub use placement::*;
@@ -205,7 +207,7 @@ tagged! {
     pub enum Action {
         /// Starts a deployment of a new revision.
         Deploy(DeployAction) = "deploy",
-        /// Stops a deployment, as StopServiceDeployment does.
+        /// Stops a deployment, as StopServiceDeployment does; under EKS, `kubectl rollout undo` or the abort of a rollout.
         StopDeployment(StopDeploymentAction) = "stop_deployment",
         /// Sets the desired count, as UpdateService does.
         DesiredCount(DesiredCountAction) = "desired_count",
@@ -213,6 +215,20 @@ tagged! {
         Suspend(SuspendAction) = "suspend_scaling",
         /// Replaces all nodes of a managed node group, as UpdateNodegroupVersion does.
         UpdateNodeGroup(UpdateNodeGroupAction) = "update_node_group",
+        /// Promotes a paused rollout of Argo, as `kubectl argo rollouts promote` does.
+        Promote(PromoteAction) = "promote",
+    }
+}
+
+table! {
+    /// Promotes a rollout of a service that is paused.
+    pub struct PromoteAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The service.
+        pub service: String,
+        /// Whether all further steps, pauses and analyses are skipped (`--full`).
+        pub full: bool = false,
     }
 }
 
@@ -308,6 +324,7 @@ impl Action {
             Self::DesiredCount(a) => a.at,
             Self::Suspend(a) => a.at,
             Self::UpdateNodeGroup(a) => a.at,
+            Self::Promote(a) => a.at,
         }
     }
 
@@ -319,6 +336,7 @@ impl Action {
             Self::StopDeployment(a) => Some(&a.service),
             Self::DesiredCount(a) => Some(&a.service),
             Self::Suspend(a) => Some(&a.service),
+            Self::Promote(a) => Some(&a.service),
             Self::UpdateNodeGroup(_) => None,
         }
     }

@@ -285,6 +285,9 @@ impl Check<'_> {
                     );
                 }
             }
+            if let Some(rollout) = &k.rollout {
+                c.within(&["rollout"], |c| c.rollout(rollout, service));
+            }
             c.affinity(&k.affinity);
             if let Some(hpa) = &k.horizontal_pod_autoscaler {
                 c.within(&["horizontal_pod_autoscaler"], |c| c.hpa(hpa, name, service));

@@ -9,6 +9,7 @@ mod faults;
 mod kubernetes;
 mod network;
 mod placement;
+mod rollouts;
 mod scaling;
 mod service;
 mod shifts;
@@ -18,7 +19,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
 use super::load::{LoadOptions, has_traffic};
 use super::locate;
-use super::model::{Action, DeploymentController, Objectives, Orchestrator, Plan, Service};
+use super::model::{Action, DeploymentController, Objectives, Orchestrator, Plan, Rollout, Service, StopType};
 use super::tree::Node;
 use crate::catalog::Catalog;
 use crate::kernel::SimDuration;
@@ -335,7 +336,15 @@ impl Check<'_> {
                             "the quota `tasks_per_service` allows",
                         );
                     }
-                    Action::StopDeployment(_) => {
+                    Action::StopDeployment(stop) => {
+                        if c.plan.cluster.orchestrator == Orchestrator::Eks && stop.stop_type == StopType::Abort {
+                            c.error(
+                                "S1012",
+                                &["stop_type"],
+                                "Kubernetes cannot end a rollout and leave both revisions as they are",
+                                "`ROLLBACK` is `kubectl rollout undo`",
+                            );
+                        }
                         let code_deploy = |s: &Service| s.ecs.deployment_controller == DeploymentController::CodeDeploy;
                         if c.is_written(&["stop_type"]) && c.plan.services.get(service).is_some_and(code_deploy) {
                             c.error(
@@ -345,6 +354,20 @@ impl Check<'_> {
                                     "CodeDeploy deploys `{service}`, and its deployment group says what a stop does"
                                 ),
                                 "`auto_rollback_configuration` with DEPLOYMENT_STOP_ON_REQUEST rolls back",
+                            );
+                        }
+                    }
+                    Action::Promote(_) => {
+                        let argo = |s: &Service| {
+                            let by = s.kubernetes.rollout.as_ref();
+                            by.is_some_and(|r| !matches!(r, Rollout::Flagger(_)))
+                        };
+                        if !c.plan.services.get(service).is_some_and(argo) {
+                            c.error(
+                                "S1012",
+                                &["service"],
+                                format!("`{service}` has no rollout of Argo that could be promoted"),
+                                "give it `kubernetes.rollout`",
                             );
                         }
                     }

@@ -167,12 +167,27 @@ impl Simulation<'_> {
         }
         pull
     }
+
+    /// How long a try of a kubelet to pull takes that fails; `None` for one that succeeds.
+    pub(in crate::simulation) fn pull_try(&self, task: TaskId, number: u32) -> Option<SimDuration> {
+        let name = self.services[self.cluster.task(task).service.index()].name;
+        let draw = self.tasks[task.index()].draw;
+        self.faults.active().find_map(|f| match f.plan {
+            Fault::PullFailure(p) if of_service(&p.services, name) => f.fails(p, draw, number).then_some(p.try_time),
+            _ => None,
+        })
+    }
 }
 
 impl FaultRuntime<'_> {
     /// How many tries of a pull fail, one after the other.
     fn failed_tries(&self, p: &PullFailure, task: u64) -> u32 {
+        (0..p.tries).find(|&n| !self.fails(p, task, n)).unwrap_or(p.tries)
+    }
+
+    /// Whether a try of a pull fails.
+    fn fails(&self, p: &PullFailure, task: u64, number: u32) -> bool {
         let draw = Draw::new(self.root).of(self.occurrence).of(purpose::PULL).of(task);
-        (0..p.tries).find(|&n| draw.of(u64::from(n)).unit() >= p.share).unwrap_or(p.tries)
+        draw.of(u64::from(number)).unit() < p.share
     }
 }

@@ -2,18 +2,24 @@
 //! door. A pod is a task of the cluster, a Deployment a service, a ReplicaSet one of its revisions.
 
 mod autoscaler;
+mod backoff;
 mod endpoints;
 mod evict;
+mod flagger;
 mod hpa;
 pub(super) mod karpenter;
 mod keda;
+mod measure;
 mod node_group;
 mod nodes;
 mod pods;
 pub(super) mod probes;
+mod progressive;
+mod rollout;
 mod schedule;
 mod shapes;
 mod silence;
+mod undo;
 mod volumes;
 mod workloads;
 
@@ -22,9 +28,10 @@ use crate::kernel::{SimTime, Streams};
 use crate::kubernetes::scheduler::ScoringStrategy as Fit;
 use crate::kubernetes::scheduler::{NodeId as Seat, Profile, QueueSpec, Scheduler, SchedulingQueue, ShapeId};
 use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy};
-use crate::units::{CapacityId, NodeId, ServiceId};
+use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 pub(super) use evict::DRAIN_TIMEOUT;
 pub(super) use pods::Pod;
+pub(super) use progressive::shifts_traffic;
 use workloads::Workload;
 pub(super) use workloads::bounds;
 
@@ -70,6 +77,11 @@ pub(super) struct Kube<'p> {
 }
 
 impl<'p> Kube<'p> {
+    /// How often the containers of a pod were started again.
+    pub(super) fn restarts_of(&self, task: TaskId) -> u64 {
+        u64::from(self.pods[task.index()].restarts)
+    }
+
     /// The control plane of a plan; `None` under ECS.
     pub(super) fn new(plan: &'p Plan, streams: &Streams) -> Result<Option<Self>, RunError> {
         if plan.cluster.orchestrator != Orchestrator::Eks {
@@ -155,6 +167,7 @@ impl<'p> Simulation<'p> {
         for task in waiting {
             self.start_pod(task);
         }
+        self.start_rollouts();
         self.start_autoscalers();
         self.start_scaled_objects();
         self.start_cluster_autoscaler();

@@ -48,6 +48,10 @@ pub(in crate::simulation) struct Pod {
     pub(super) points: VecDeque<(SimTime, f64)>,
     /// What its probes found.
     pub(super) probes: ProbeMemory,
+    /// It belongs to the target of a Canary of Flagger, not to its primary.
+    pub(super) of_target: bool,
+    /// The tries to start its containers.
+    pub(super) tries: super::backoff::Tries,
 }
 
 impl Pod {
@@ -67,6 +71,8 @@ impl Pod {
             queued: None,
             points: VecDeque::new(),
             probes: ProbeMemory::new(SimTime::ZERO),
+            of_target: false,
+            tries: super::backoff::Tries::default(),
         }
     }
 }
@@ -167,7 +173,9 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let bound = self.cluster.task(task).times.pending.unwrap_or(now);
         self.kubelet_takes(task, bound);
-        self.kube_mut().pods[task.index()].container_started = Some(now);
+        let pod = &mut self.kube_mut().pods[task.index()];
+        pod.container_started = Some(now);
+        pod.tries.waiting = None;
         self.kube_mut().scheduler.set_start(pod_key(task), now);
         self.begin_probes(task);
         self.refresh_ready(task);

@@ -4,6 +4,7 @@ use super::super::life::StartStep;
 use super::super::start::{draw_time, purpose};
 use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
+use super::backoff::Waiting;
 use crate::cluster::TaskStatus;
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::kubelet::CrashBackoff;
@@ -172,6 +173,8 @@ impl Simulation<'_> {
         let restarts = pod.restarts;
         let (at, crashes) = CrashBackoff::default().restart(pod.crashes, now);
         pod.crashes = crashes;
+        pod.tries.waiting = Some(Waiting::CrashLoopBackOff);
+        let rolled_out = pod.was_ready && !self.cluster.service(service).deploying();
         let w = &mut self.kube_mut().workloads[service.index()];
         w.most_restarts = w.most_restarts.max(restarts);
         w.restart_why = why.to_string();
@@ -180,6 +183,9 @@ impl Simulation<'_> {
         runtime.start = StartStep::Restart;
         self.queue.cancel_timer(Timer::Exit(task));
         self.queue.set_timer(Timer::Start(task), at, Phase::State);
+        if !rolled_out {
+            self.count_failed_pod(task);
+        }
         self.refresh_ready(task);
     }
 
@@ -204,7 +210,9 @@ impl Simulation<'_> {
         if let Some(after) = crash {
             self.queue.set_timer(Timer::Exit(task), now + after, Phase::State);
         }
-        self.kube_mut().pods[task.index()].container_started = Some(now);
+        let pod = &mut self.kube_mut().pods[task.index()];
+        pod.container_started = Some(now);
+        pod.tries.waiting = None;
         self.begin_probes(task);
         self.refresh_ready(task);
     }

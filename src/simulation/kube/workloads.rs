@@ -4,10 +4,12 @@ use super::super::scale::to_json;
 use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
 use super::hpa::HpaRuntime;
+use super::progressive::{Progressive, TARGET};
 use crate::cluster::{DeploymentOutcome, PodBounds, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime, Streams};
 use crate::kubernetes::deployment::{
-    self, DeploymentSpec, DeploymentStatus, PodReplacementPolicy, Reason, ReplicaSet, SetId, Step, Strategy, Template,
+    self, DeploymentSpec, DeploymentStatus, NewSet, PodReplacementPolicy, Reason, ReplicaSet, SetId, Step, Strategy,
+    Template,
 };
 use crate::kubernetes::fargate::{FargateProfile, FargateSelector, profile_of as profile_of_labels};
 use crate::kubernetes::object::Selector;
@@ -18,15 +20,15 @@ use crate::kubernetes::replica_set::{
 use crate::kubernetes::scheduler::ShapeId;
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{
-    Capacity, IntOrPercent as Written, KubernetesService, Plan, RolloutType, Service, WorkloadKind,
+    Capacity, IntOrPercent as Written, KubernetesService, Plan, Rollout, RolloutType, Service, WorkloadKind,
 };
 use crate::units::{CapacityId, IntOrPercent, NodeId, ServiceId, TaskId, ZoneId};
 
 /// A ReplicaSet.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::simulation) struct Set {
-    id: SetId,
-    template: Template,
+    pub(super) id: SetId,
+    pub(super) template: Template,
     revision: u64,
     created: SimTime,
     pub(super) replicas: i32,
@@ -51,7 +53,9 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) fargate: Option<CapacityId>,
     pub(super) sets: Vec<Set>,
     next_set: u32,
-    status: DeploymentStatus,
+    pub(super) status: DeploymentStatus,
+    /// Progressive delivery, instead of the Deployment's own controller.
+    pub(super) rollout: Option<Progressive<'p>>,
     pub(super) hpa: Option<HpaRuntime>,
     pub(super) keda: Option<super::keda::KedaRuntime>,
     /// The zone that its volume is bound to, once it is.
@@ -89,6 +93,7 @@ impl<'p> Workload<'p> {
             sets: Vec::new(),
             next_set: 1,
             status: DeploymentStatus::default(),
+            rollout: Progressive::new(&service.kubernetes),
             hpa: HpaRuntime::new(plan, service_id, name, service, streams),
             keda: super::keda::KedaRuntime::new(plan, name, service, streams),
             volume_zone: None,
@@ -115,7 +120,23 @@ impl<'p> Workload<'p> {
         workload
     }
 
-    fn spec(&self, desired: u32, revision: u32) -> DeploymentSpec {
+    /// Adds a ReplicaSet.
+    pub(super) fn add_set(&mut self, new: NewSet, now: SimTime) {
+        let id = SetId(self.next_set);
+        self.next_set += 1;
+        self.sets.push(Set {
+            id,
+            template: new.template,
+            revision: new.revision,
+            created: now,
+            replicas: new.replicas,
+            annotated_desired: Some(new.annotated_desired),
+            annotated_max: Some(new.annotated_max),
+            failing: false,
+        });
+    }
+
+    pub(super) fn spec(&self, desired: u32, revision: u32) -> DeploymentSpec {
         let k = self.plan;
         DeploymentSpec {
             replicas: i32::try_from(desired).unwrap_or(i32::MAX),
@@ -145,15 +166,24 @@ fn of(value: Written) -> IntOrPercent {
 
 /// The bounds of a workload at a number of replicas. The door keeps them.
 pub(in crate::simulation) fn bounds(k: &KubernetesService, desired: u32) -> PodBounds {
+    let free = PodBounds { max_surge: u32::MAX, max_unavailable: u32::MAX };
+    let within = |surge: Written, unavailable: Written| {
+        let max_surge = surge.of(desired, true);
+        let unavailable = unavailable.of(desired, false);
+        let max_unavailable = if max_surge == 0 && unavailable == 0 { 1 } else { unavailable };
+        PodBounds { max_surge, max_unavailable }
+    };
+    if let Some(rollout) = &k.rollout {
+        return match rollout {
+            Rollout::ArgoCanary(c) if c.traffic_routing.is_none() => within(c.max_surge, c.max_unavailable),
+            // A second full set, whose sizes follow the traffic.
+            _ => free,
+        };
+    }
     match (k.kind, k.strategy.r#type) {
-        (WorkloadKind::DaemonSet, _) => PodBounds { max_surge: u32::MAX, max_unavailable: u32::MAX },
+        (WorkloadKind::DaemonSet, _) => free,
         (_, RolloutType::Recreate) => PodBounds { max_surge: 0, max_unavailable: desired },
-        (_, RolloutType::RollingUpdate) => {
-            let max_surge = k.strategy.max_surge.of(desired, true);
-            let unavailable = k.strategy.max_unavailable.of(desired, false);
-            let max_unavailable = if max_surge == 0 && unavailable == 0 { 1 } else { unavailable };
-            PodBounds { max_surge, max_unavailable }
-        }
+        (_, RolloutType::RollingUpdate) => within(k.strategy.max_surge, k.strategy.max_unavailable),
     }
 }
 
@@ -190,6 +220,9 @@ impl Simulation<'_> {
     /// One look of the controllers at a workload.
     pub(in crate::simulation) fn sync_workload(&mut self, service: ServiceId) {
         match self.kube().workloads[service.index()].plan.kind {
+            WorkloadKind::Deployment if self.kube().workloads[service.index()].rollout.is_some() => {
+                self.sync_progressive(service);
+            }
             WorkloadKind::Deployment => self.sync_deployment(service),
             WorkloadKind::DaemonSet => self.sync_daemon_set(service),
         }
@@ -206,42 +239,14 @@ impl Simulation<'_> {
             self.cluster.run_pods(service, bounds);
             let spec = self.kube().workloads[service.index()].spec(desired, revision);
             let sets = self.observe_sets(service);
-            let w = &self.kube().workloads[service.index()];
-            let result = deployment::sync(&spec, &w.status, &sets, now);
+            let status = std::mem::take(&mut self.kube_mut().workloads[service.index()].status);
+            let result = deployment::sync(&spec, &status, &sets, now);
             step = result.step;
             if result.changes() {
                 self.record_rollout(service, &result, &sets);
             }
-            let w = &mut self.kube_mut().workloads[service.index()];
-            w.status = result.status.clone();
-            for scale in &result.scales {
-                if let Some(set) = w.sets.iter_mut().find(|s| s.id == scale.set) {
-                    set.replicas = scale.replicas;
-                    set.annotated_desired = Some(scale.annotated_desired);
-                    set.annotated_max = Some(scale.annotated_max);
-                }
-            }
-            if let Some((id, number)) = result.renumber
-                && let Some(set) = w.sets.iter_mut().find(|s| s.id == id)
-            {
-                set.revision = number;
-            }
-            w.sets.retain(|s| !result.delete.contains(&s.id));
-            if let Some(new) = result.create {
-                let id = SetId(w.next_set);
-                w.next_set += 1;
-                w.sets.push(Set {
-                    id,
-                    template: new.template,
-                    revision: new.revision,
-                    created: now,
-                    replicas: new.replicas,
-                    annotated_desired: Some(new.annotated_desired),
-                    annotated_max: Some(new.annotated_max),
-                    failing: false,
-                });
-            }
-            self.manage_sets(service);
+            self.kube_mut().workloads[service.index()].status = result.status.clone();
+            self.apply_sets(service, &result);
             if !result.changes() {
                 if let Some(at) = result.next_check.filter(|at| *at > now) {
                     self.schedule_timer_if_due(Timer::Scheduler(service), at, Phase::Decision);
@@ -252,8 +257,31 @@ impl Simulation<'_> {
         self.judge_rollout(service, step);
     }
 
+    /// Sizes, makes and removes ReplicaSets as a pass of the controller says, and their pods.
+    pub(super) fn apply_sets(&mut self, service: ServiceId, result: &deployment::Sync) {
+        let now = self.queue.now();
+        let w = &mut self.kube_mut().workloads[service.index()];
+        for scale in &result.scales {
+            if let Some(set) = w.sets.iter_mut().find(|s| s.id == scale.set) {
+                set.replicas = scale.replicas;
+                set.annotated_desired = Some(scale.annotated_desired);
+                set.annotated_max = Some(scale.annotated_max);
+            }
+        }
+        if let Some((id, number)) = result.renumber
+            && let Some(set) = w.sets.iter_mut().find(|s| s.id == id)
+        {
+            set.revision = number;
+        }
+        w.sets.retain(|s| !result.delete.contains(&s.id));
+        if let Some(new) = result.create {
+            w.add_set(new, now);
+        }
+        self.manage_sets(service);
+    }
+
     /// The ReplicaSets as the controller sees them.
-    fn observe_sets(&self, service: ServiceId) -> Vec<ReplicaSet> {
+    pub(super) fn observe_sets(&self, service: ServiceId) -> Vec<ReplicaSet> {
         let sets = &self.kube().workloads[service.index()].sets;
         let mut seen: Vec<ReplicaSet> = sets
             .iter()
@@ -273,7 +301,8 @@ impl Simulation<'_> {
             })
             .collect();
         for t in self.cluster.tasks_of(service) {
-            let Some(set) = seen.iter_mut().find(|s| s.template.0 == t.revision) else { continue };
+            let template = self.template_of(t.id);
+            let Some(set) = seen.iter_mut().find(|s| s.template == template) else { continue };
             if t.stop_code.is_some() {
                 set.terminating += 1;
                 continue;
@@ -286,7 +315,7 @@ impl Simulation<'_> {
     }
 
     /// Creates and deletes pods so that every set has as many as it should.
-    fn manage_sets(&mut self, service: ServiceId) {
+    pub(super) fn manage_sets(&mut self, service: ServiceId) {
         let sets: Vec<(SetId, u32, u32)> = self.kube().workloads[service.index()]
             .sets
             .iter()
@@ -331,7 +360,8 @@ impl Simulation<'_> {
             } else {
                 "desired count"
             };
-            let Some(task) = self.create_pod(service, template, started_by) else { break };
+            let Some(task) = self.create_pod(service, template & !TARGET, started_by) else { break };
+            self.kube_mut().pods[task.index()].of_target = template & TARGET != 0;
             if started_by == "scaling" {
                 self.tasks[task.index()].cause = Some(self.services[service.index()].scale_outs.len() as u32 - 1);
             }
@@ -368,8 +398,8 @@ impl Simulation<'_> {
 
     /// Pods of a set that neither ended nor terminate.
     fn active_pods(&self, service: ServiceId, template: u32) -> Vec<TaskId> {
-        let active = self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none() && t.revision == template);
-        active.map(|t| t.id).collect()
+        let active = self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()).map(|t| t.id);
+        active.filter(|id| self.template_of(*id).0 == template).collect()
     }
 
     /// The pods of a set in the order in which they are deleted.
@@ -416,15 +446,15 @@ impl Simulation<'_> {
             Step::Waiting { most, least_available } => {
                 let pending = self.cluster.count(service, |t| t.status < TaskStatus::Running && t.stop_code.is_none());
                 let what = if pending > 0 { "new pods to start" } else { "new pods to become available" };
-                format!("{what} (at most {most} pods, at least {least_available} available)")
+                let revision = self.cluster.service(service).primary().map_or(0, |d| d.revision);
+                let why = self.why_not_available(service, revision);
+                let why = if why.is_empty() { why } else { format!("{why}; ") };
+                format!("{what} ({why}at most {most} pods, at least {least_available} available)")
             }
             Step::RecreateWaits => "old pods to end".to_string(),
             _ => String::new(),
         };
-        if let Some(d) = self.services[service.index()].deployments.last_mut() {
-            let why = || format!("ProgressDeadlineExceeded: waits for {waits}");
-            d.stalled = late.then(why);
-        }
+        self.note_stalled(service, late.then(|| format!("ProgressDeadlineExceeded: waits for {waits}")));
         let now = self.queue.now();
         self.services[service.index()].trouble.deployment_waits(now, &waits);
         self.deployment_row(service, "progress", &waits);
