@@ -593,7 +593,8 @@ fn findings_are_there_for_programs_too() {
 
 #[test]
 fn a_block_of_the_other_orchestrator_is_listed_as_unused() {
-    let text = with("[variants.slower]", "[services.web.kubernetes]\nstrategy.max_surge = \"25%\"\n\n[variants.slower]");
+    let text =
+        with("[variants.slower]", "[services.web.kubernetes]\nstrategy.max_surge = \"25%\"\n\n[variants.slower]");
     let l = load_text("s", "s.toml", &text, Path::new("."), &LoadOptions::default()).unwrap();
     assert_eq!(l.unused, ["services.web.kubernetes"]);
 }

@@ -39,6 +39,9 @@ use crate::units::{CapacityId, IntOrPercent as Field, NodeId, ServiceId, TaskId,
 /// Pods of the system that a node runs have keys beside all tasks.
 const SYSTEM: u64 = 1 << 40;
 
+/// A round that found nothing is believed no longer than this. Source: the cluster state of Karpenter, five minutes.
+const LOOK_ANYWAY: SimDuration = SimDuration::from_mins(5);
+
 /// A node of Karpenter.
 #[derive(Clone, Debug)]
 struct Claim {
@@ -89,6 +92,8 @@ pub(in crate::simulation) struct Karpenter {
     validating: Option<(Command, SimTime)>,
     queue: Vec<Queued>,
     version: u64,
+    /// The version at which a round found nothing to do, and when.
+    quiet: Option<(u64, SimTime)>,
     /// What was said last of pods that no pool helps.
     said: Option<String>,
 }
@@ -263,8 +268,21 @@ impl Karpenter {
             validating: None,
             queue: Vec::new(),
             version: 0,
+            quiet: None,
             said: None,
         })
+    }
+
+    /// Whether time alone has made a node a candidate since the last look: it has been left alone for long enough, or is no
+    /// longer nominated.
+    fn ripens(&self, simulation: &Simulation<'_>, from: SimTime, to: SimTime) -> bool {
+        let within = |at: SimTime| from < at && at <= to;
+        self.claims.iter().any(|(node, c)| {
+            let initialized = simulation.cluster.node(*node).times.registered;
+            let quiet_since = c.last_pod_event.or(initialized);
+            let after = self.pools[c.pool].disruption.consolidate_after;
+            within(c.nominated_until) || quiet_since.zip(after).is_some_and(|(at, after)| within(at + after))
+        }) || self.pools.iter().any(|p| p.disruption.budgets.iter().any(|b| b.schedule.is_some()))
     }
 
     fn claim_of(&self, name: Symbol, views: &[(NodeId, NodeView)]) -> Option<NodeId> {
@@ -722,6 +740,14 @@ impl Simulation<'_> {
     }
 
     fn find_disruption(&self, k: &mut Karpenter) -> Option<Command> {
+        let now = self.queue.now();
+        if let Some((version, at)) = k.quiet
+            && version == k.version
+            && now.since(at) < LOOK_ANYWAY
+            && !k.ripens(self, at, now)
+        {
+            return None;
+        }
         let pending = self.pods_for_karpenter();
         let views = self.node_views(k);
         let nodes: Vec<NodeView> = views.iter().map(|(_, v)| v.clone()).collect();
@@ -739,6 +765,7 @@ impl Simulation<'_> {
             disruption::disrupt(&mut Scheduler::new(world, &k.unavailable), &mut memory, &seen)
         };
         k.memory = memory;
+        k.quiet = command.is_none().then_some((k.version, now));
         command
     }
 
