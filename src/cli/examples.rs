@@ -51,6 +51,15 @@ pub(crate) const ALL: &[Example] =
         example!("nightly-batch"),
         example!("fargate-vs-ec2"),
         example!("spot-storm"),
+        example!("hpa-spike"),
+        example!("rollout-under-load"),
+        example!("argo-canary"),
+        example!("pdb-drain"),
+        example!("karpenter-vs-cas"),
+        example!("consolidation-churn"),
+        example!("spot-karpenter"),
+        example!("eks-fargate"),
+        example!("ecs-vs-eks"),
         example!(
             "policy-shootout",
             &[

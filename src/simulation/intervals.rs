@@ -229,7 +229,11 @@ impl Simulation<'_> {
         let before = std::mem::replace(&mut s.cpu_at_interval, s.cpu);
         let (used, reserved) = (used - before.used, reserved - before.reserved);
         let cpu_used_pct = utilization::percent(used, reserved);
-        let seen = s.watches.iter().find(|w| w.is_cpu()).and_then(|w| w.series.newest(now)).map(|p| p.value);
+        let seen = match &self.kube {
+            // What the Horizontal Pod Autoscaler has read last.
+            Some(kube) => kube.cpu_seen(service),
+            None => s.watches.iter().find(|w| w.is_cpu()).and_then(|w| w.series.newest(now)).map(|p| p.value),
+        };
         let (name, memory) = (s.name, s.memory_last);
         let max_capacity = s.scaling.as_ref().map(|m| m.max);
         let objectives = self.plan.objectives.get(name);

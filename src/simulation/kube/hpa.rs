@@ -30,6 +30,8 @@ pub(in crate::simulation) struct HpaRuntime {
     settings: HpaSettings,
     server: MetricsServer,
     memory: HpaMemory,
+    /// The use of CPU that it has read last, in percent of the requests.
+    seen: Option<f64>,
     /// What was written down last, while nothing is rescaled.
     said: Option<(Basis, AbleToScale, Option<u32>)>,
     /// Where in the sync period it looks.
@@ -77,6 +79,7 @@ impl HpaRuntime {
                 scrape_delay: server.lag,
             },
             memory: HpaMemory::default(),
+            seen: None,
             said: None,
             phase: Draw::new(streams.root(&format!("hpa/{name}"))).unit(),
             queues,
@@ -136,6 +139,13 @@ pub(super) fn behavior_of(behavior: &HpaBehavior) -> Behavior {
         tolerance: None,
     };
     Behavior { scale_up: behavior.scale_up.as_ref().map(rules), scale_down: behavior.scale_down.as_ref().map(rules) }
+}
+
+impl super::Kube<'_> {
+    /// The use of CPU that a service's autoscaler has read last, in percent of the requests.
+    pub(in crate::simulation) fn cpu_seen(&self, service: ServiceId) -> Option<f64> {
+        self.workloads[service.index()].hpa.as_ref()?.seen
+    }
 }
 
 impl Simulation<'_> {
@@ -233,6 +243,9 @@ impl Simulation<'_> {
         self.record_hpa(service, &spec, &decision, &observation, &memory);
         if let Some(hpa) = &mut self.kube_mut().workloads[service.index()].hpa {
             hpa.memory = after;
+            let cpu = |m: &MetricSpec| matches!(m, MetricSpec::Resource { resource: ResourceName::Cpu, .. });
+            let read = spec.metrics().iter().position(cpu).and_then(|at| decision.metrics.get(at)?.as_ref().ok());
+            hpa.seen = read.and_then(|p| p.utilization).map(|u| u as f64).or(hpa.seen);
         }
         if decision.rescales() {
             if decision.replicas > current {
