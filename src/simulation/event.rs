@@ -127,6 +127,8 @@ pub enum Timer {
     Probe(TaskId),
     /// A Horizontal Pod Autoscaler looks at its metrics.
     Hpa(ServiceId),
+    /// A Vertical Pod Autoscaler reads what pods use.
+    Vpa(ServiceId),
     /// KEDA looks at the triggers of a workload.
     Keda(ServiceId),
     /// The Cluster Autoscaler scans.

@@ -292,6 +292,7 @@ impl Simulation<'_> {
             Timer::KubeScheduler => self.on_kube_scheduler(),
             Timer::Probe(task) => self.on_probe_due(task),
             Timer::Hpa(service) => self.on_hpa(service),
+            Timer::Vpa(service) => self.on_vpa(service),
             Timer::Keda(service) => self.on_keda(service),
             Timer::ClusterAutoscaler => self.on_cluster_autoscaler(),
             Timer::Drain(node) => self.on_drain(node),

@@ -10,8 +10,8 @@ use simctl::kubernetes::deployment::{
 use simctl::kubernetes::disruption_budget::{
     self, BudgetPod, BudgetSpec, BudgetStatus, Demand, EvictionPod, Granted, UnhealthyPodEvictionPolicy,
 };
-use simctl::kubernetes::int_or_percent::IntOrPercent;
 use simctl::kubernetes::replica_set::{self, ActivePhase, Candidate, RankingFeatures};
+use simctl::units::IntOrPercent;
 
 use crate::Outcome;
 

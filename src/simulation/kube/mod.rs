@@ -14,6 +14,7 @@ mod schedule;
 mod shapes;
 mod silence;
 mod volumes;
+mod vpa;
 mod workloads;
 
 use super::{RunError, Simulation};
@@ -90,7 +91,7 @@ impl<'p> Kube<'p> {
             let seen = (shape, selector, priority);
             workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
-        let measured = workloads.iter().any(|w| w.hpa.is_some());
+        let measured = workloads.iter().any(|w| w.hpa.is_some() || w.vpa.is_some());
         Ok(Some(Self {
             settings,
             scheduler,
@@ -137,6 +138,7 @@ impl<'p> Simulation<'p> {
         }
         self.start_autoscalers();
         self.start_scaled_objects();
+        self.start_recommenders();
         self.start_cluster_autoscaler();
     }
 
