@@ -447,7 +447,7 @@ fn scaling_that_does_not_happen_says_why() {
     let d = o.diagnosis(DiagnosisKind::ScalingBlocked);
     assert!(d.evidence.contains("suspended") && d.since_s.is_some_and(|at| at > 240.0), "{d:?}");
     let o = simulate(&format!("{base}{}", SCALING.replace("max_capacity = 20", "max_capacity = 7")));
-    assert!(o.diagnosis(DiagnosisKind::AtMaximumCapacity).evidence.contains("max_capacity of 7"));
+    assert!(o.diagnosis(DiagnosisKind::AtMaximumCapacity).evidence.contains("maximum of 7"));
     // The CPU is not what fails: requests wait for a dependency that errs.
     let o = with(&format!(
         "{SCALING}[faults.db]\ntype = \"dependency_slowdown\"\nat = \"2m\"\nduration = \"12m\"\nservice = \"web\"\nerror_rate = 0.3\n"

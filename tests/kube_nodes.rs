@@ -236,6 +236,17 @@ fn keda_wakes_a_workload_and_lets_it_rest() {
 }
 
 #[test]
+fn the_vertical_autoscaler_recommends_what_pods_use() {
+    let out = with("vertical_pod_autoscaler = { max_allowed = { cpu = \"1000m\" } }\n");
+    let rows = out.rows("decisions.csv", &["controller", "from", "result", "explanation"]);
+    let last = rows.iter().rfind(|r| r[0] == "vpa").expect("a recommendation");
+    let target: i64 = last[2].parse().expect("millicores");
+    // 30 requests a second of 10 ms over six pods: 50m each, and the CPU of checks.
+    assert!(last[1] == "400" && (50..=110).contains(&target), "{last:?}");
+    assert!(out.decided("node_controller").is_empty() && out.summary.services["web"].scaling.tasks_stopped == 0);
+}
+
+#[test]
 fn troubles_of_pods_have_names() {
     let full =
         simulate(&BASE.replace("max_size = 6", "max_size = 3").replace("desired_count = 6", "desired_count = 20"));

@@ -131,6 +131,8 @@ pub enum Timer {
     Karpenter,
     /// The window of Karpenter's batch closes.
     KarpenterBatch,
+    /// A Vertical Pod Autoscaler reads what pods use.
+    Vpa(ServiceId),
     /// KEDA looks at the triggers of a workload.
     Keda(ServiceId),
     /// The Cluster Autoscaler scans.

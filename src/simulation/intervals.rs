@@ -235,7 +235,8 @@ impl Simulation<'_> {
             None => s.watches.iter().find(|w| w.is_cpu()).and_then(|w| w.series.newest(now)).map(|p| p.value),
         };
         let (name, memory) = (s.name, s.memory_last);
-        let max_capacity = s.scaling.as_ref().map(|m| m.max);
+        let of_pods = self.kube.as_ref().and_then(|k| k.max_replicas(index));
+        let max_capacity = s.scaling.as_ref().map(|m| m.max).or(of_pods);
         let objectives = self.plan.objectives.get(name);
         let record = &mut self.recorder.services[index];
         let t = std::mem::take(&mut record.interval);

@@ -448,8 +448,8 @@ impl Finding {
             Self::AtMaximum { seconds, max } => (
                 K::AtMaximumCapacity,
                 1,
-                format!("for {seconds:.0} s an objective failed while the service stood at its max_capacity of {max}"),
-                "raise `scaling.max_capacity`, or find out what the tasks do with their time",
+                format!("for {seconds:.0} s an objective failed while the service stood at its maximum of {max}"),
+                "raise `scaling.max_capacity` (`max_replicas` of an autoscaler of pods), or find out what the tasks do with their time",
             ),
             Self::RefusedByDependency { connections, max_connections } => (
                 K::ConnectionsExhausted,
@@ -644,7 +644,8 @@ impl Simulation<'_> {
             add(Finding::ScalingSilent { longest: t.longest_silent }, t.noted[TroubleKind::Silent as usize].since);
         }
         if r.at_max_broken_s > 0.0 {
-            let max = s.scaling.as_ref().map_or(0, |m| m.max);
+            let of_pods = self.kube.as_ref().and_then(|k| k.max_replicas(index));
+            let max = s.scaling.as_ref().map(|m| m.max).or(of_pods).unwrap_or(0);
             let since = t.noted[TroubleKind::AtMaximum as usize].since;
             add(Finding::AtMaximum { seconds: r.at_max_broken_s, max }, since);
         }

@@ -326,6 +326,8 @@ table! {
         pub horizontal_pod_autoscaler: Option<Hpa> = None,
         /// KEDA in front of its replicas, instead of an autoscaler of one's own; absent: none.
         pub scaled_object: Option<ScaledObject> = None,
+        /// Who recommends what its pods should request; absent: none.
+        pub vertical_pod_autoscaler: Option<VerticalPodAutoscaler> = None,
         /// `karpenter.sh/do-not-disrupt`: pods keep their node from being disrupted.
         pub do_not_disrupt: bool = false,
         /// `cluster-autoscaler.kubernetes.io/safe-to-evict`: `false` keeps the node from being removed.
@@ -738,6 +740,27 @@ table! {
         pub triggers: Vec<QueueTrigger>,
         /// How fast the autoscaler may go; absent: its own rules.
         pub behavior: Option<HpaBehavior> = None,
+    }
+}
+
+table! {
+    /// A Vertical Pod Autoscaler with the update mode `Off`: it recommends requests in `decisions.csv`, and changes nothing.
+    /// Source: autoscaling.k8s.io/v1.
+    pub struct VerticalPodAutoscaler {
+        /// It recommends no less.
+        pub min_allowed: AllowedRequests = AllowedRequests::default(),
+        /// It recommends no more.
+        pub max_allowed: AllowedRequests = AllowedRequests::default(),
+    }
+}
+
+table! {
+    /// A bound of what may be recommended.
+    pub struct AllowedRequests {
+        /// CPU; absent: no bound.
+        pub cpu: Option<Cpu> = None,
+        /// Memory; absent: no bound.
+        pub memory: Option<Bytes> as TaskMemory = None,
     }
 }
 

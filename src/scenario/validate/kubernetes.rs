@@ -295,6 +295,15 @@ impl Check<'_> {
             if let Some(object) = &k.scaled_object {
                 c.within(&["scaled_object"], |c| c.scaled_object(object, name, service));
             }
+            if let Some(vpa) = &k.vertical_pod_autoscaler {
+                let (low, high) = (&vpa.min_allowed, &vpa.max_allowed);
+                let cpu = low.cpu.zip(high.cpu).is_none_or(|(l, h)| l <= h);
+                let memory = low.memory.zip(high.memory).is_none_or(|(l, h)| l <= h);
+                c.within(&["vertical_pod_autoscaler"], |c| {
+                    c.ordered(&["min_allowed", "cpu"], &["max_allowed", "cpu"], cpu);
+                    c.ordered(&["min_allowed", "memory"], &["max_allowed", "memory"], memory);
+                });
+            }
             if k.volume_claim.is_some() {
                 c.volume_claim(service);
             }

@@ -62,7 +62,6 @@ impl HpaRuntime {
             (None, None) => return None,
         };
         let flags = &plan.cluster.eks.horizontal_pod_autoscaler;
-        let server = &plan.cluster.eks.metrics_server;
         Some(Self {
             spec,
             settings: HpaSettings {
@@ -73,11 +72,7 @@ impl HpaRuntime {
                 initial_readiness_delay: flags.initial_readiness_delay,
                 ..HpaSettings::default()
             },
-            server: MetricsServer {
-                metric_resolution: server.metric_resolution,
-                housekeeping: HOUSEKEEPING,
-                scrape_delay: server.lag,
-            },
+            server: server_of(plan),
             memory: HpaMemory::default(),
             seen: None,
             said: None,
@@ -87,6 +82,12 @@ impl HpaRuntime {
             served: Vec::new(),
         })
     }
+}
+
+/// The metrics-server of a plan.
+pub(super) fn server_of(plan: &Plan) -> MetricsServer {
+    let server = &plan.cluster.eks.metrics_server;
+    MetricsServer { metric_resolution: server.metric_resolution, housekeeping: HOUSEKEEPING, scrape_delay: server.lag }
 }
 
 fn spec_of(hpa: &Hpa) -> HpaSpec {
@@ -167,10 +168,15 @@ impl Simulation<'_> {
         let now = self.queue.now();
         for index in 0..self.services.len() {
             let service = ServiceId::from(index);
-            let Some(hpa) = &self.kube().workloads[index].hpa else { continue };
-            let counts = hpa.spec.metrics.iter().any(|m| matches!(m, MetricSpec::Pods { .. }));
+            let w = &self.kube().workloads[index];
+            if w.hpa.is_none() && w.vpa.is_none() {
+                continue;
+            }
+            let asks = |h: &HpaRuntime| h.spec.metrics.iter().any(|m| matches!(m, MetricSpec::Pods { .. }));
+            let counts = w.hpa.as_ref().is_some_and(asks);
             // As many points as two scrapes may be apart, and one more.
-            let keep = (hpa.server.metric_resolution.as_nanos() / HOUSEKEEPING.as_nanos()) as usize * 2 + 4;
+            let resolution = self.kube().settings.metrics_server.metric_resolution;
+            let keep = (resolution.as_nanos() / HOUSEKEEPING.as_nanos()) as usize * 2 + 4;
             if counts {
                 self.drain(service);
                 let w = &mut self.kube_mut().workloads[index];
@@ -287,7 +293,7 @@ impl Simulation<'_> {
     }
 
     /// What the Metrics API says of a pod.
-    fn resource_reading(&self, task: TaskId, resource: ResourceName, server: &MetricsServer) -> PodReading {
+    pub(super) fn resource_reading(&self, task: TaskId, resource: ResourceName, server: &MetricsServer) -> PodReading {
         let plan = self.services[self.cluster.task(task).service.index()].plan;
         let pod = &self.kube().pods[task.index()];
         let started = pod.container_started.unwrap_or(self.queue.now());

@@ -21,6 +21,7 @@ mod shapes;
 mod silence;
 mod undo;
 mod volumes;
+mod vpa;
 mod workloads;
 
 use super::{RunError, Simulation};
@@ -114,6 +115,7 @@ impl<'p> Kube<'p> {
         }
         let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, specs, &system_spec);
         let measured = workloads.iter().any(|w| w.hpa.is_some());
+        let measured = workloads.iter().any(|w| w.hpa.is_some() || w.vpa.is_some());
         Ok(Some(Self {
             settings,
             scheduler,
@@ -170,6 +172,7 @@ impl<'p> Simulation<'p> {
         self.start_rollouts();
         self.start_autoscalers();
         self.start_scaled_objects();
+        self.start_recommenders();
         self.start_cluster_autoscaler();
     }
 

@@ -20,6 +20,11 @@ impl super::Kube<'_> {
         Some((w.unschedulable, w.unschedulable_first, w.why_not.clone().unwrap_or_default()))
     }
 
+    /// The most replicas that the autoscaler of a workload may set, where there is one.
+    pub(in crate::simulation) fn max_replicas(&self, service: usize) -> Option<u32> {
+        Some(self.workloads.get(service)?.hpa.as_ref()?.spec.max_replicas)
+    }
+
     /// Whether a pod waits for a node now, and none has room.
     pub(in crate::simulation) fn waits_for_node(&self, t: &Task) -> bool {
         let pod = &self.pods[t.id.index()];

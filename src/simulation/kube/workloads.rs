@@ -58,6 +58,7 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) rollout: Option<Progressive<'p>>,
     pub(super) hpa: Option<HpaRuntime>,
     pub(super) keda: Option<super::keda::KedaRuntime>,
+    pub(super) vpa: Option<super::vpa::VpaRuntime>,
     /// The zone that its volume is bound to, once it is.
     pub(super) volume_zone: Option<ZoneId>,
     /// Evictions that were granted, for its budget.
@@ -96,6 +97,7 @@ impl<'p> Workload<'p> {
             rollout: Progressive::new(&service.kubernetes),
             hpa: HpaRuntime::new(plan, service_id, name, service, streams),
             keda: super::keda::KedaRuntime::new(plan, name, service, streams),
+            vpa: super::vpa::VpaRuntime::new(plan, name, service, streams),
             volume_zone: None,
             budget: super::evict::BudgetRuntime::new(service),
             served: 0,
