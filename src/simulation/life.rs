@@ -537,7 +537,7 @@ impl Simulation<'_> {
         }
         match code {
             _ if self.node_is_down(task) => self.cut_off(task),
-            _ if self.is_kube() => self.pod_terminates(task),
+            _ if self.is_kube() && code != StopCode::EssentialContainerExited => self.pod_terminates(task),
             StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::HostLost => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);

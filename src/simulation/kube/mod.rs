@@ -7,12 +7,14 @@ mod endpoints;
 mod evict;
 mod flagger;
 mod hpa;
+mod jobs;
 mod measure;
 mod nodes;
 mod pods;
 pub(super) mod probes;
 mod progressive;
 mod rollout;
+mod quota;
 mod schedule;
 mod shapes;
 mod undo;
@@ -25,6 +27,7 @@ use crate::kubernetes::scheduler::{NodeId as Seat, Profile, QueueSpec, Scheduler
 use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 pub(super) use evict::DRAIN_TIMEOUT;
+pub(super) use jobs::Jobs;
 pub(super) use pods::Pod;
 pub(super) use progressive::shifts_traffic;
 use workloads::Workload;
@@ -59,6 +62,8 @@ pub(super) struct Kube<'p> {
     pub(super) drains: Vec<nodes::Drain>,
     /// Evictions of a node that were refused at the last look.
     pub(super) refusals: indexmap::IndexMap<NodeId, u32>,
+    /// By namespace.
+    pub(super) quotas: Vec<(&'p str, crate::kubernetes::quota::Quota)>,
     /// CPU totals of pods are sampled for somebody.
     pub(super) measured: bool,
 }
@@ -108,6 +113,7 @@ impl<'p> Kube<'p> {
             autoscaler: autoscaler::Autoscaler::new(plan, streams),
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
+            quotas: quota::quotas(settings),
             measured,
         }))
     }
