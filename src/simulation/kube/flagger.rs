@@ -179,10 +179,10 @@ impl Simulation<'_> {
             }
             _ => {
                 let why = self.why_not_available(service, revision);
-                let waits = match action {
-                    CanaryAction::WaitsForPods if why.is_empty() => "pods to become ready".to_string(),
-                    CanaryAction::WaitsForPods => format!("pods to become ready ({why})"),
-                    _ => "the next check".to_string(),
+                let waits = match (action, why.as_str()) {
+                    (CanaryAction::WaitsForPods, "") => "pods to become ready".to_string(),
+                    (_, "") => "the next check".to_string(),
+                    _ => format!("pods to become ready ({why})"),
                 };
                 self.deployment_row(service, "progress", &waits);
             }
