@@ -16,10 +16,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 use simctl::catalog::Catalog;
 use simctl::kernel::SimTime;
+use simctl::kubernetes::karpenter::disruption::{Memory, Method, Observation, candidates_for, disrupt};
 use simctl::kubernetes::karpenter::instance::InstanceType;
 use simctl::kubernetes::karpenter::labels::WellKnown;
 use simctl::kubernetes::karpenter::launch::Unavailable;
-use simctl::kubernetes::karpenter::pool::{NodeClass, NodePool};
+use simctl::kubernetes::karpenter::pool::{NodeClass, NodePool, PoolRequirement};
 use simctl::kubernetes::karpenter::requirements::{Requirements, ValueSet};
 use simctl::kubernetes::karpenter::scheduling::{Scheduler, Simulation, Target};
 use simctl::kubernetes::karpenter::table::{ObservedMemory, TypeTable, catalog_types};
@@ -59,8 +60,10 @@ fn main() -> ExitCode {
         );
         slowest = slowest.max(times[ROUNDS / 2]);
     }
+    let (candidates, time) = disruption();
+    println!("  a round of disruption over 1,000 nodes of which none can go: {time:.3} s, {candidates} candidates");
     let parts = Parts::new(0, false);
-    let pods = parts.pending(1_000);
+    let pods = parts.pending(PODS);
     let start = worked();
     let ours = black_box(Scheduler::new(parts.world(), &Unavailable::default()).provision(&pods));
     let middle = worked();
@@ -69,7 +72,7 @@ fn main() -> ExitCode {
     let claims: Vec<usize> = ours.claims.iter().map(|c| c.pods.len()).collect();
     assert_eq!(claims, theirs, "both open the same claims");
     println!(
-        "  1,000 pods without topology: {:.3} s, the plain form {:.3} s, {:.0} times",
+        "  without topology: {:.3} s, the plain form {:.3} s, {:.0} times",
         middle - start,
         end - middle,
         (end - middle) / (middle - start)
@@ -80,6 +83,29 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// A round in which every node is looked at in vain: the pods of each fill a node of the cheapest type that takes them.
+fn disruption() -> (usize, f64) {
+    let mut parts = Parts::new(1_000, false);
+    parts.shapes[0].requests = Resources { cpu_m: 7_000, memory: 26 << 30, pods: 1, ..Resources::default() };
+    for (key, value) in [(parts.known.instance_type, "m5.2xlarge"), (parts.known.capacity_type, "on-demand")] {
+        let requirement = Requirement { key, operator: Operator::In, values: vec![parts.symbols.intern(value)] };
+        parts.pools[0].requirements.push(PoolRequirement { requirement, min_values: None });
+    }
+    parts.pools[0].disruption.budgets[0].nodes = "100%".to_owned();
+    for node in &mut parts.nodes {
+        node.pods.retain(|p| p.owner == Owner::DaemonSet);
+        node.pods.push(PodView::new(u64::MAX, 0, SimTime::ZERO));
+    }
+    let unavailable = Unavailable::default();
+    let seen = Observation { pending: &[], unavailable: &unavailable, queued: &[], version: 1, most_single: None };
+    let start = worked();
+    let world = parts.world();
+    let found = disrupt(&mut Scheduler::new(world, &unavailable), &mut Memory::default(), &seen);
+    let time = worked() - start;
+    assert!(found.is_none(), "nothing can go");
+    (candidates_for(&world, Method::SingleNode, &[]).len(), time)
 }
 
 /// Seconds that this thread has been at work, as the kernel of Linux counts them; elsewhere the clock on the wall.

@@ -593,7 +593,50 @@ fn findings_are_there_for_programs_too() {
 
 #[test]
 fn a_block_of_the_other_orchestrator_is_listed_as_unused() {
-    let text = with("[variants.slower]", "[services.web.kubernetes]\nmax_surge = \"25%\"\n\n[variants.slower]");
+    let text =
+        with("[variants.slower]", "[services.web.kubernetes]\nstrategy.max_surge = \"25%\"\n\n[variants.slower]");
     let l = load_text("s", "s.toml", &text, Path::new("."), &LoadOptions::default()).unwrap();
     assert_eq!(l.unused, ["services.web.kubernetes"]);
+}
+
+#[test]
+fn arithmetic_follows_calls_and_queues() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let of = |file: &str| {
+        let loaded = load(&root.join(file), &LoadOptions::default()).unwrap_or_else(|e| panic!("{}", e.render(false)));
+        check::arithmetic(&loaded.plan, &loaded.inputs)
+    };
+    let shop = of("microservices.toml");
+    let figure = |address: &str, name: &str| {
+        let found = shop.iter().find(|f| f.address.starts_with(address) && f.figures.iter().any(|(n, _)| *n == name));
+        let found = found.unwrap_or_else(|| panic!("nothing of {address} in {shop:#?}"));
+        found.figures.iter().find(|(n, _)| *n == name).expect("a figure").1
+    };
+    // 120 pages a second ask the catalogue once each; one in five asks the orders.
+    assert!((figure("services.catalogue", "requests_per_second") - 120.0).abs() < 1e-9);
+    assert!((figure("services.orders", "requests_per_second") - 24.0).abs() < 1e-9);
+    // The head of the file: 336 queries a second keep half of the eight workers busy.
+    assert!((figure("dependencies.db", "calls_per_second") - 336.0).abs() < 1e-6);
+    assert!((figure("dependencies.db", "busy_workers") / 8.0 - 0.5).abs() < 0.02);
+    let orders = of("queue-workers.toml");
+    let queue = orders.iter().find(|f| f.code == "N0106").expect("the queue is reckoned");
+    assert!(queue.message.contains("messages come, 162/s at the peak"), "{}", queue.message);
+}
+
+#[test]
+fn schedules_that_aws_refuses_are_refused() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/nightly-batch.toml");
+    let text = std::fs::read_to_string(root).expect("the scenario");
+    for (cron, why) in [
+        ("cron(0 2 * * * *)", "exactly one of day-of-month and day-of-week must be `?`"),
+        ("cron(0 25 * * ? *)", "`25` is not a value of hours"),
+        ("cron(0 2 * * ?)", "six fields"),
+    ] {
+        let bad = text.replace("cron(0 2 * * ? *)", cron);
+        let options =
+            LoadOptions { check_schedule: Some(simctl::experiment::CHECK_SCHEDULE), ..LoadOptions::default() };
+        let found = load_text("s", "s.toml", &bad, Path::new("."), &options).expect_err("refused");
+        let said = found.render(false);
+        assert!(said.contains(why) && said.contains("--> s.toml:"), "{said}");
+    }
 }

@@ -122,3 +122,25 @@ fn daemons_and_protection() {
     );
     says("ecs.placement_strategy = [{ type = \"spread\", field = \"zone\" }]", "attribute:ecs.availability-zone");
 }
+
+#[test]
+fn what_no_instance_can_do_is_said_once_with_its_place() {
+    let bad = |from: &str, to: &str| {
+        assert!(GROUP.contains(from), "{from}");
+        said(&GROUP.replace(from, to), "")
+    };
+    let unknown = bad("\"c5.large\"", "\"c5.larg\"");
+    assert!(unknown.contains("there is no instance type `c5.larg`") && unknown.contains("c5.large"), "{unknown}");
+    let weights = bad("capacity.group = { weight = 1 }", "capacity.group = { weight = 0 }");
+    assert!(weights.contains("all weights are 0") && weights.contains("write `weight = 1`"), "{weights}");
+    let large = said(GROUP, "task.cpu = 8192");
+    assert!(large.contains("larger than any instance") && large.contains("the largest"), "{large}");
+    let never = said(
+        GROUP,
+        "ecs.placement_constraints = [{ type = \"memberOf\", expression = \"attribute:ecs.instance-type =~ m7g.*\" }]",
+    );
+    assert!(never.contains("holds for none of them"), "{never}");
+    for said in [unknown, weights, large, never] {
+        assert!(said.contains("--> s.toml:") && said.matches("error[").count() == 1, "{said}");
+    }
+}

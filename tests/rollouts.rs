@@ -198,7 +198,7 @@ impl World {
             more.push_str("[actions.second]\ntype = \"deploy\"\nat = \"230s\"\nservice = \"shop\"\n");
         }
         if self.by.contains("alb") {
-            more.push_str("[services.shop.load_balancer]\nhealth_check = { interval = \"5s\", healthy_threshold = 2 }\nderegistration_delay = \"10s\"\n");
+            more.push_str("[services.shop.load_balancer]\nhealth_check = { interval = \"5s\", timeout = \"2s\", healthy_threshold = 2 }\nderegistration_delay = \"10s\"\n");
         }
         let (surge, unavailable) = (self.surge.text(), self.unavailable.text());
         let _ = write!(
@@ -308,7 +308,7 @@ fn recreate_has_an_outage() {
 
 #[test]
 fn an_image_that_cannot_be_pulled_is_asked_for_again_and_the_old_pods_serve() {
-    let more = "revision = { fails_to_start = 1.0 }\n[actions.back]\ntype = \"stop_deployment\"\nat = \"20m\"\nservice = \"shop\"\n";
+    let more = "revision = { fails_to_start = 1.0 }\n[services.shop.kubernetes]\nreadiness_probe = { period_seconds = 3 }\npre_stop = \"5s\"\n[actions.back]\ntype = \"stop_deployment\"\nat = \"20m\"\nservice = \"shop\"\n";
     let run = simulate(&shop(5, 3, 8, 50, more));
     let DeploymentOutcome::RolledBack { reason } = outcome(&run, 0) else { panic!("{:?}", outcome(&run, 0)) };
     assert!(reason.contains("ProgressDeadlineExceeded") && reason.contains("ImagePullBackOff: 4"), "{reason}");
@@ -329,7 +329,7 @@ fn a_faulty_pull_comes_up_when_the_registry_is_back() {
 
 #[test]
 fn a_canary_measures_its_own_pods_and_a_bad_one_meets_few() {
-    let rollout = "[services.shop.load_balancer]\nhealth_check = { interval = \"5s\", healthy_threshold = 2 }\n\
+    let rollout = "[services.shop.load_balancer]\nhealth_check = { interval = \"5s\", timeout = \"2s\", healthy_threshold = 2 }\n\
         [services.shop.kubernetes.rollout]\nby = \"argo_canary\"\ntraffic_routing = \"alb\"\n\
         steps = [{ set_weight = 10 }, { pause = { duration = \"5m\" } }]\n\
         analysis = { templates = [\"ok\"] }\n\
@@ -348,7 +348,7 @@ fn a_canary_measures_its_own_pods_and_a_bad_one_meets_few() {
 
 #[test]
 fn a_pause_without_a_length_waits_for_its_promotion() {
-    let rollout = "[services.shop.load_balancer]\nhealth_check = { interval = \"5s\", healthy_threshold = 2 }\n\
+    let rollout = "[services.shop.load_balancer]\nhealth_check = { interval = \"5s\", timeout = \"2s\", healthy_threshold = 2 }\n\
         [services.shop.kubernetes.rollout]\nby = \"argo_blue_green\"\nauto_promotion_enabled = false\n";
     let waits = simulate(&shop(7, 4, 6, 30, rollout));
     assert_eq!(*outcome(&waits, 0), DeploymentOutcome::InProgress);
@@ -452,11 +452,15 @@ fn what_kubernetes_cannot_do_is_refused() {
     refused(&shop(1, 3, 3, 10, &routed), "no Application Load Balancer");
     let template = by("by = \"argo_canary\"\nsteps = [{ analysis = [\"nope\"] }]");
     refused(&shop(1, 3, 3, 10, &template), "there is no analysis template `nope`");
-    let blind = by("by = \"flagger\"\nprovider = \"kubernetes\"\nmetrics = [{ name = \"request-duration\", max = 500 }]");
+    let blind =
+        by("by = \"flagger\"\nprovider = \"kubernetes\"\nmetrics = [{ name = \"request-duration\", max = 500 }]");
     refused(&shop(1, 3, 3, 10, &blind), "no traffic reaches the canary");
     let promote = "[actions.go]\ntype = \"promote\"\nat = \"5m\"\nservice = \"shop\"\n";
     refused(&shop(1, 3, 3, 10, promote), "no rollout of Argo");
-    let rule = JOBS.replace("type = \"cron_job\", schedule = \"20 * * * *\"", "type = \"rule\", schedule_expression = \"rate(1 hour)\"");
+    let rule = JOBS.replace(
+        "type = \"cron_job\", schedule = \"20 * * * *\"",
+        "type = \"rule\", schedule_expression = \"rate(1 hour)\"",
+    );
     let rule = rule.replace(", concurrency_policy = \"POLICY\"", "").replace("TAKES", "1m").replace("RATE", "0.0");
     refused(&rule, "EventBridge starts no Jobs");
 }

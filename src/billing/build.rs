@@ -135,6 +135,12 @@ impl Builder<'_> {
                 })
             }
         };
+        if let Some(claim) = &service.kubernetes.volume_claim {
+            // A claim outlives its pods: the volume is there all the time.
+            let gib = u32::try_from(claim.size.get().div_ceil(1 << 30)).unwrap_or(u32::MAX);
+            let per = MONTH_SECS / 3_600 * HOUR_NS;
+            standing.push((self.entry(Item::ClaimedVolume, owner, ("ebs", "gp3_gb_month"), per)?, gib));
+        }
         let way_out = match egress {
             Egress::NatGateway => Some(self.entry(Item::NatData, owner, ("vpc", "nat_gateway_gb"), GB)?),
             Egress::VpcEndpoints => {

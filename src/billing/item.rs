@@ -91,6 +91,8 @@ items! {
     ManagedInstancesFee = "managed_instances_fee", "h", "Managed Instances fee";
     /// Volumes of EC2 instances.
     EbsVolume = "ebs_volume", "GB-month", "EBS volumes";
+    /// EBS volumes that workloads of Kubernetes claim.
+    ClaimedVolume = "claimed_volume", "GB-month", "Claimed EBS volumes";
     /// Public IPv4 addresses of EC2 instances.
     InstanceIpv4 = "public_ipv4_instances", "h", "Public IPv4 of instances";
     /// CPU credits that burstable instances spent beyond those they earned.

@@ -222,6 +222,8 @@ pub enum NodeEnd {
     MaxLifetime,
     /// It was idle, or its tasks fit elsewhere.
     Idle,
+    /// An update of its node group replaced it.
+    Updated,
     /// Never became ready.
     LaunchFailed,
 }
@@ -237,6 +239,7 @@ impl NodeEnd {
             Self::Failure => "failure",
             Self::MaxLifetime => "max_lifetime",
             Self::Idle => "idle",
+            Self::Updated => "updated",
             Self::LaunchFailed => "launch_failed",
         }
     }

@@ -690,6 +690,18 @@ pub enum DiagnosisKind {
     ProviderAtMaximum,
     /// A deployment does not go on.
     DeploymentStuck,
+    /// An update of a node group failed.
+    NodeGroupUpdateFailed,
+    /// Pods found no node.
+    PodsUnschedulable,
+    /// Containers of pods were started again.
+    ContainerRestarts,
+    /// The same container was started again and again.
+    CrashLoopBackOff,
+    /// A ResourceQuota refused pods.
+    NamespaceQuotaReached,
+    /// A volume was attached to another node than that of a pod that needs it.
+    VolumeInUse,
     /// Scaling wanted more than it was allowed.
     ScalingBlocked,
     /// An alarm of a scaling policy had no data.
@@ -729,6 +741,12 @@ impl DiagnosisKind {
             Self::TasksUnplaceable => "tasks unplaceable",
             Self::ProviderAtMaximum => "capacity provider at its maximum",
             Self::DeploymentStuck => "deployment stuck",
+            Self::NodeGroupUpdateFailed => "node group update failed",
+            Self::PodsUnschedulable => "pods unschedulable",
+            Self::ContainerRestarts => "container restarts",
+            Self::CrashLoopBackOff => "CrashLoopBackOff",
+            Self::NamespaceQuotaReached => "namespace quota reached",
+            Self::VolumeInUse => "volume in use",
             Self::ScalingBlocked => "scaling blocked",
             Self::ScalingWithoutData => "scaling without data",
             Self::ScalingSilent => "scaling does not see it",

@@ -389,7 +389,7 @@ impl Page<'_> {
             layers.push(failed.note(largest(&s.failed_tasks, "")).weight(1.2));
         }
         let mut panels = vec![panel("Tasks by revision", "tasks", 200.0, layers)];
-        let weight = self.held("to the revision that comes", &s.weight, PURPLE, Dash::Solid).weight(2.0);
+        let weight = self.held("to the newer revision", &s.weight, PURPLE, Dash::Solid).weight(2.0);
         panels.push(Panel { at_least: 100.0, ..panel("Production traffic", "%", 80.0, vec![weight]) });
         if s.failed.any() {
             panels.push(self.load_panel(120.0));

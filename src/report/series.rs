@@ -176,10 +176,10 @@ pub(crate) struct ServiceSeries {
     /// Times at which scaling changed the desired count, up or down, one a bucket and direction.
     pub(crate) scaled: Vec<(f64, bool)>,
     pub(crate) deployments: Vec<DeploymentStep>,
-    /// Tasks of the revision that comes and of the one that goes, running, healthy.
+    /// Tasks of the newer and of the older revision of a deployment, running, healthy.
     pub(crate) revisions: [Series; 4],
     pub(crate) failed_tasks: Series,
-    /// Share of production traffic that the revision that comes gets, percent.
+    /// Share of production traffic that the newer revision gets, percent.
     pub(crate) weight: Series,
     /// What deployments waited for.
     pub(super) waits: Waits,
@@ -346,13 +346,18 @@ impl ResultData {
             if let Some(s) = services.get_mut(row.service.as_ref()) {
                 let t = row.time_s.value();
                 let b = bucket(t);
-                for (series, n) in
-                    s.revisions.iter_mut().zip([row.new_running, row.new_healthy, row.old_running, row.old_healthy])
-                {
+                let (comes, goes) = ([row.new_running, row.new_healthy], [row.old_running, row.old_healthy]);
+                // In a rollback the older revision comes: its tasks stay the older ones, and so does its share.
+                let back = row.previous_revision > row.revision;
+                let ((newer, older), weight) = match back {
+                    true => ((goes, comes), 100.0 - row.new_weight_pct.0),
+                    false => ((comes, goes), row.new_weight_pct.0),
+                };
+                for (series, n) in s.revisions.iter_mut().zip(newer.into_iter().chain(older)) {
                     series.add(b, t, f64::from(n));
                 }
                 s.failed_tasks.add(b, t, f64::from(row.failed_tasks));
-                s.weight.add(b, t, row.new_weight_pct.0);
+                s.weight.add(b, t, weight);
                 s.waits.see(&row);
                 // A stall that ends by itself was no more than waiting.
                 if s.deployments.last().is_some_and(|d| d.step == "stalled" && d.deployment == row.deployment) {

@@ -3,12 +3,14 @@
 //!
 //! A finding of severity error is a bound that no run can beat; everything else is for information.
 
+use indexmap::IndexMap;
+
 use super::diagnostic::Severity;
 use super::has_traffic;
 use super::lang::address;
 use super::model::{
-    Bound, Capacity, CapacityKind, CpuModel, Inputs, LoadBalancer, Objectives, Plan, PredefinedMetric, RequestClass,
-    ScalingPolicy, Sense, Service, Shape, TargetTracking, Task, Traffic,
+    Bound, Capacity, CapacityKind, CpuModel, Dependency, Inputs, LoadBalancer, Objectives, Plan, PredefinedMetric,
+    RequestClass, ScalingPolicy, Sense, Service, Shape, TargetTracking, Task, Traffic,
 };
 use crate::kernel::{Law, SimDuration};
 use crate::units::{Cpu, print_duration};
@@ -35,7 +37,79 @@ pub fn arithmetic(plan: &Plan, inputs: &Inputs) -> Vec<Finding> {
     for (name, service) in &plan.services {
         Arithmetic { plan, inputs, name, service, findings: &mut findings }.all();
     }
+    for (name, dependency) in &plan.dependencies {
+        findings.extend(asked(plan, inputs, name, dependency));
+    }
     findings
+}
+
+/// What is asked of a dependency when each of its callers is at its peak, against what its workers can do.
+fn asked(plan: &Plan, inputs: &Inputs, name: &str, dependency: &Dependency) -> Option<Finding> {
+    let calls = calls_to(plan, inputs, name);
+    let rate: f64 = calls.iter().map(|c| c.peak).sum();
+    let usual = dependency.service_time.law().mean();
+    let busy: f64 = calls.iter().map(|c| c.peak * c.work.unwrap_or(usual)).sum();
+    let usage = busy / f64::from(dependency.concurrency.max(1));
+    let message = format!(
+        "its callers make {} calls/s at their peaks, retries left out: they keep {} of its {} workers busy, {} %",
+        short(rate),
+        short(busy),
+        dependency.concurrency,
+        short(usage * 100.0),
+    );
+    let (severity, code) = if usage <= 1.0 { (Severity::Note, "N0107") } else { (Severity::Warning, "W0107") };
+    let figures = vec![("calls_per_second", rate), ("busy_workers", busy)];
+    (rate > 0.0).then(|| Finding { code, severity, address: address(&["dependencies", name]), message, figures })
+}
+
+/// The calls of one service to another one or to a dependency.
+struct Called {
+    /// A second, when the caller is at its peak.
+    peak: f64,
+    /// Class of the request at the callee; none for its usual mix.
+    class: Option<String>,
+    /// Work of one call at a dependency, seconds; none for its usual work.
+    work: Option<f64>,
+}
+
+/// Who calls, and how often at his peak: what clients, queues and callers in turn ask of him, retries left out. Circles of
+/// calls are refused by the language.
+fn calls_to(plan: &Plan, inputs: &Inputs, name: &str) -> Vec<Called> {
+    let mut rates = IndexMap::new();
+    calls_of(plan, inputs, name, &mut rates)
+}
+
+fn calls_of<'a>(plan: &'a Plan, inputs: &Inputs, name: &str, rates: &mut IndexMap<&'a str, f64>) -> Vec<Called> {
+    let mut calls = Vec::new();
+    for (caller, service) in &plan.services {
+        let Some(call) = service.calls.get(name) else { continue };
+        let rate = match rates.get(caller.as_str()) {
+            Some(rate) => *rate,
+            None => {
+                let arithmetic = Arithmetic { plan, inputs, name: caller, service, findings: &mut Vec::new() };
+                let queue = service.worker.as_ref().and_then(|w| plan.queues.get(&w.queue));
+                let own = if has_traffic(service) { arithmetic.demand(&service.traffic).peak.0 } else { 0.0 };
+                let taken = queue.map_or(0.0, |q| arithmetic.demand(&q.traffic).peak.0);
+                let asked: f64 = calls_of(plan, inputs, caller, rates).iter().map(|c| c.peak).sum();
+                rates.insert(caller, own + taken + asked);
+                own + taken + asked
+            }
+        };
+        let classes = service.requests.iter();
+        let chosen: f64 = classes
+            .filter(|(class, _)| call.classes.is_empty() || call.classes.contains(class))
+            .map(|(_, c)| c.weight)
+            .sum();
+        let all = weight(service);
+        if all > 0.0 {
+            calls.push(Called {
+                peak: rate * call.count * chosen / all,
+                class: call.request.clone(),
+                work: call.service_time.as_ref().map(|t| t.law().mean()),
+            });
+        }
+    }
+    calls
 }
 
 /// Length of a CFS period.
@@ -78,12 +152,94 @@ impl Arithmetic<'_> {
 
     fn all(&mut self) {
         self.size();
-        if !has_traffic(self.service) || self.service.requests.is_empty() {
+        if self.service.requests.is_empty() {
             return;
         }
-        let demand = self.demand();
+        self.called();
+        self.worked();
+        if !has_traffic(self.service) {
+            return;
+        }
+        let demand = self.demand(&self.service.traffic);
         self.load(&demand);
         self.zero_load(&demand);
+    }
+
+    /// What the callers of a service ask of it when each of them is at its peak, retries left out.
+    fn called(&mut self) {
+        let calls = calls_to(self.plan, self.inputs, self.name);
+        let rate: f64 = calls.iter().map(|c| c.peak).sum();
+        if rate <= 0.0 {
+            return;
+        }
+        let of = |c: &Called, figure: &dyn Fn(&RequestClass) -> f64| {
+            let class = c.class.as_ref().and_then(|name| self.service.requests.get(name));
+            c.peak * class.map_or_else(|| mean(self.service, figure), figure)
+        };
+        let own = if has_traffic(self.service) { self.demand(&self.service.traffic).peak.0 } else { 0.0 };
+        let cpu = |c: &RequestClass| c.cpu_time.law().mean();
+        let slot = |c: &RequestClass| c.cpu_time.law().mean() + c.wait.law().mean();
+        let offered: f64 = calls.iter().map(|c| of(c, &cpu)).sum::<f64>() + own * mean(self.service, cpu);
+        let held: f64 = calls.iter().map(|c| of(c, &slot)).sum::<f64>() + own * mean(self.service, slot);
+        let tasks = f64::from(self.most_tasks());
+        let capacity = usable(&self.service.task) * tasks;
+        let slots = self.service.task.concurrency.map_or(f64::INFINITY, |n| f64::from(n) * tasks);
+        let usage = (offered / capacity.max(1e-12)).max(held / slots);
+        let beside = if own > 0.0 { " beside its own" } else { "" };
+        let message = format!(
+            "its callers ask for {} requests/s at their peaks{beside}, retries left out: they need {} of the {} vCPU of {tasks} \
+             tasks, {} % of what these can serve",
+            short(rate),
+            short(offered),
+            short(capacity),
+            short(usage * 100.0),
+        );
+        let figures = vec![
+            ("requests_per_second", rate),
+            ("offered_vcpus", offered),
+            ("capacity_vcpus", capacity),
+            ("tasks", tasks),
+        ];
+        match usage <= 1.0 {
+            true => self.add(Severity::Note, "N0105", &["desired_count"], message, figures),
+            false => self.add(Severity::Warning, "W0105", &["desired_count"], message, figures),
+        }
+    }
+
+    /// The messages of the queue that a service works on, against what its tasks can do.
+    fn worked(&mut self) {
+        let Some(worker) = &self.service.worker else { return };
+        let Some(queue) = self.plan.queues.get(&worker.queue) else { return };
+        let demand = self.demand(&queue.traffic);
+        if demand.total <= 0.0 {
+            return;
+        }
+        let work = mean(self.service, |c| c.cpu_time.law().mean());
+        let time = work + mean(self.service, |c| c.wait.law().mean());
+        let per_task = usable(&self.service.task);
+        let by_loops = f64::from(worker.concurrency) / time.max(1e-12);
+        let task_rate = (per_task / work.max(1e-12)).min(by_loops);
+        let tasks = self.most_tasks();
+        let most = task_rate * f64::from(tasks);
+        let duration = self.plan.simulation.duration.as_secs_f64();
+        let share = demand.total / (most * duration).max(1e-12);
+        let limit = if by_loops < per_task / work.max(1e-12) { "their loops" } else { "their CPU" };
+        let grows = if demand.peak.0 > most { "; at the peak the queue grows" } else { "" };
+        let message = format!(
+            "{} messages come, {}/s at the peak ({}); {tasks} tasks do at most {}/s ({limit}), so that the whole is {} % of what \
+             they can do in the time{grows}",
+            short(demand.total),
+            short(demand.peak.0),
+            print_duration(whole_seconds(demand.peak.1)),
+            short(most),
+            short(share * 100.0),
+        );
+        let figures =
+            vec![("messages", demand.total), ("messages_per_second_at_peak", demand.peak.0), ("most_per_second", most)];
+        match share <= 1.0 {
+            true => self.add(Severity::Note, "N0106", &["worker"], message, figures),
+            false => self.add(Severity::Warning, "W0106", &["worker"], message, figures),
+        }
     }
 
     /// Tasks that may run at once: of the bounds of scaling and of scheduled actions, or the fixed count.
@@ -140,8 +296,7 @@ impl Arithmetic<'_> {
         }
     }
 
-    fn demand(&self) -> Demand {
-        let traffic = &self.service.traffic;
+    fn demand(&self, traffic: &Traffic) -> Demand {
         let duration = self.plan.simulation.duration;
         let end = duration.as_secs_f64();
         let mut looks: Vec<f64> = (0..=LOOKS).map(|i| end * i as f64 / LOOKS as f64).collect();
@@ -153,7 +308,7 @@ impl Arithmetic<'_> {
         });
         let mut rates: Vec<(f64, f64)> =
             looks.iter().map(|t| (*t, closed + smooth_rate(traffic, *t, self.plan))).collect();
-        let steps = self.counted();
+        let steps = self.counted(traffic);
         for (t, rate) in &mut rates {
             *rate += step_rate(&steps, *t);
         }
@@ -181,10 +336,10 @@ impl Arithmetic<'_> {
     }
 
     /// Traces and recordings as steps: from, to, requests a second; in simulated time.
-    fn counted(&self) -> Vec<(f64, f64, f64)> {
+    fn counted(&self, traffic: &Traffic) -> Vec<(f64, f64, f64)> {
         let end = self.plan.simulation.duration.as_secs_f64();
         let mut steps = Vec::new();
-        if let Some(trace) = &self.service.traffic.trace
+        if let Some(trace) = &traffic.trace
             && let Some(rows) = self.inputs.traces.get(&trace.file)
         {
             let from = trace.from.as_secs_f64();
@@ -211,7 +366,7 @@ impl Arithmetic<'_> {
                 }
             }
         }
-        if let Some(recorded) = &self.service.traffic.recorded
+        if let Some(recorded) = &traffic.recorded
             && let Some(instants) = self.inputs.recordings.get(&recorded.file)
         {
             // Counted by the minute: a rate of single instants has no meaning.

@@ -36,11 +36,6 @@ pub fn schema() -> Json {
         "type": "object",
         "description": "Written by simctl into plan.toml: the scenario, the variant and the files that a plan was made of.",
     });
-    // A file may serve both orchestrators: the block that is not in force is listed as unused.
-    defs.map["Service"]["properties"]["kubernetes"] = json!({
-        "type": "object",
-        "description": "What only a Kubernetes Deployment has. Not in force under ECS.",
-    });
     root["$defs"] = Json::Object(defs.map);
     root
 }

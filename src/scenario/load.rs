@@ -8,8 +8,8 @@ use super::inputs::{Files, InputFile, read_inputs, read_text};
 use super::lang::{Lang, Reader, list};
 use super::locate;
 use super::model::{
-    Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesJob, KubernetesService, LoadBalancer,
-    Orchestrator, Plan, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
+    Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesJob, KubernetesService,
+    LoadBalancer, Orchestrator, Plan, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
 };
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};

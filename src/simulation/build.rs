@@ -21,7 +21,7 @@ use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{Action, Capacity, Inputs, Orchestrator, Plan, Revision, SchedulingStrategy, Service};
+use crate::scenario::model::{Capacity, Inputs, Orchestrator, Plan, Revision, SchedulingStrategy, Service};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 
@@ -230,14 +230,11 @@ impl<'p> Simulation<'p> {
         self.queue.schedule(first(self.plan.simulation.interval), Phase::Record, ControlEvent::Interval.into());
         self.queue.schedule(first(SimDuration::from_secs(60)), Phase::Record, ControlEvent::Minute.into());
         for (index, action) in self.plan.actions.values().enumerate() {
-            let at = match action {
-                Action::Deploy(a) => a.at,
-                Action::StopDeployment(a) => a.at,
-                Action::DesiredCount(a) => a.at,
-                Action::Suspend(a) => a.at,
-                Action::Promote(a) => a.at,
-            };
-            self.queue.schedule(SimTime::ZERO + at, Phase::Decision, ControlEvent::Action(index as u32).into());
+            self.queue.schedule(
+                SimTime::ZERO + action.at(),
+                Phase::Decision,
+                ControlEvent::Action(index as u32).into(),
+            );
         }
         for (index, capacity) in self.capacities.iter().enumerate() {
             for (which, reclaim) in capacity.plan.spot().iter().flat_map(|s| s.reclaims.iter().enumerate()) {

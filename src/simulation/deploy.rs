@@ -46,12 +46,9 @@ impl Simulation<'_> {
     pub(super) fn on_action(&mut self, index: usize) -> Result<(), RunError> {
         let plan = self.plan;
         let Some((name, action)) = plan.actions.get_index(index) else { return Ok(()) };
-        let wanted = match action {
-            Action::Deploy(a) => &a.service,
-            Action::StopDeployment(a) => &a.service,
-            Action::DesiredCount(a) => &a.service,
-            Action::Suspend(a) => &a.service,
-            Action::Promote(a) => &a.service,
+        let Some(wanted) = action.service() else {
+            self.on_node_action(name, action);
+            return Ok(());
         };
         let Some(position) = plan.services.get_index_of(wanted) else { return Ok(()) };
         let service = ServiceId::from(position);
@@ -89,6 +86,7 @@ impl Simulation<'_> {
                 }
                 ("scalable_target", before, "kinds of scaling were suspended or resumed".to_string())
             }
+            Action::UpdateNodeGroup(_) => return Ok(()),
         };
         let row = DecisionRow {
             time_s: self.queue.now().into(),
@@ -104,6 +102,25 @@ impl Simulation<'_> {
         let detail = DecisionDetail { observation: serde_json::json!({ "action": name }), memory: to_json(&()) };
         self.recorder.decision(&row, &detail);
         Ok(())
+    }
+
+    /// A timed action on nodes.
+    fn on_node_action(&mut self, name: &str, action: &Action) {
+        let Action::UpdateNodeGroup(update) = action else { return };
+        if !self.is_kube() {
+            return;
+        }
+        let why = self.update_node_group(update);
+        let row = DecisionRow {
+            time_s: self.queue.now().into(),
+            controller: "node_group_update".into(),
+            subject: format!("actions.{name}").into(),
+            reason: "action".into(),
+            explanation: why.into(),
+            ..DecisionRow::default()
+        };
+        let detail = DecisionDetail { observation: serde_json::json!({ "action": name }), memory: to_json(&()) };
+        self.recorder.decision(&row, &detail);
     }
 
     /// Somebody stops the deployment at work. Says what became of it.

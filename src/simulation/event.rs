@@ -127,10 +127,20 @@ pub enum Timer {
     Probe(TaskId),
     /// A Horizontal Pod Autoscaler looks at its metrics.
     Hpa(ServiceId),
+    /// The loops of Karpenter.
+    Karpenter,
+    /// The window of Karpenter's batch closes.
+    KarpenterBatch,
+    /// KEDA looks at the triggers of a workload.
+    Keda(ServiceId),
     /// The Cluster Autoscaler scans.
     ClusterAutoscaler,
     /// Evictions of a node that is drained are asked for again.
     Drain(NodeId),
+    /// The control plane does something about a node that is not heard.
+    Silence(NodeId),
+    /// The update of a node group looks at its nodes.
+    GroupUpdate(CapacityId),
 }
 
 #[cfg(test)]

@@ -85,8 +85,7 @@ impl Group {
         places: &mut NodePool,
     ) -> Result<Option<Self>, RunError> {
         let Some(instances) = capacity.instances() else { return Ok(None) };
-        let types = super::nodes::types_of(capacity, catalog, &plan.cluster.region, &plan.cluster.eks)
-            .map_err(BillingError::from)?;
+        let types = super::nodes::types_of(plan, catalog, (name, capacity)).map_err(BillingError::from)?;
         let zones: Vec<ZoneId> = (0..plan.cluster.zones).filter(|z| instances.has_zone(*z)).map(ZoneId).collect();
         let region = &plan.cluster.region;
         let (mut pools, mut classes, mut named) = (Vec::new(), Vec::new(), Vec::new());
@@ -217,6 +216,11 @@ impl Simulation<'_> {
     /// What follows from a fact about instances, in the world.
     pub(super) fn follow_node(&mut self, fact: &Fact) {
         let now = self.queue.now();
+        if self.is_kube()
+            && let Fact::NodeLife(node, _) | Fact::NodeStatus(node, _) | Fact::TaskFreed(_, node) = *fact
+        {
+            self.wake_update(self.cluster.node(node).spec.capacity);
+        }
         match *fact {
             Fact::NodeLaunched(node) => {
                 let n = self.cluster.node(node);

@@ -739,7 +739,9 @@ impl Simulation<'_> {
         self.tasks[task.index()].start = StartStep::None;
         self.apply(Command::Advance { task, to: TaskStatus::Deprovisioning });
         if let Some(server) = self.tasks[task.index()].server {
-            let waits_for_balancer = self.tasks[task.index()].deregistering && self.tasks[task.index()].registered;
+            let endpoint = self.kube.as_ref().is_some_and(|k| k.is_endpoint_still(task));
+            let runtime = &self.tasks[task.index()];
+            let waits_for_balancer = (runtime.deregistering || endpoint) && runtime.registered;
             if waits_for_balancer {
                 // Still a target: connections to it are refused until the balancer notices.
                 self.data.set_ready(server, false);

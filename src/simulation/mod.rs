@@ -292,8 +292,13 @@ impl Simulation<'_> {
             Timer::KubeScheduler => self.on_kube_scheduler(),
             Timer::Probe(task) => self.on_probe_due(task),
             Timer::Hpa(service) => self.on_hpa(service),
+            Timer::Karpenter => self.on_karpenter(),
+            Timer::KarpenterBatch => self.on_karpenter_batch(),
+            Timer::Keda(service) => self.on_keda(service),
             Timer::ClusterAutoscaler => self.on_cluster_autoscaler(),
             Timer::Drain(node) => self.on_drain(node),
+            Timer::Silence(node) => self.on_silence(node),
+            Timer::GroupUpdate(capacity) => self.on_group_update(capacity),
             Timer::Job(job) => self.pump_job(usize::from(job)),
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::cluster::{
 };
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
 use crate::scenario::instances::allowed_types;
-use crate::scenario::model::{Architecture, Capacity, EcsAgent, Eks, Instances, Switch};
+use crate::scenario::model::{Architecture, Capacity, EcsAgent, Instances, Plan, Switch};
 use crate::traffic::{self, BurstMode, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
@@ -387,8 +387,9 @@ impl Simulation<'_> {
     /// later. Returns the tasks on it.
     pub(super) fn lose_node(&mut self, node: NodeId, noticed_after: SimDuration) -> Vec<TaskId> {
         self.nodes[node.index()].lost = true;
-        if !self.is_kube() {
-            self.pool.set_active(node, false);
+        match self.is_kube() {
+            true => self.node_falls_silent(node),
+            false => self.pool.set_active(node, false),
         }
         self.queue.cancel_timer(Timer::Node(node));
         self.queue.cancel_timer(Timer::Agent(node));
@@ -466,12 +467,16 @@ impl Simulation<'_> {
 
 /// The instance types of a capacity, with what an instance of each registers.
 pub(super) fn types_of(
-    plan: &Capacity,
+    whole: &Plan,
     catalog: &Catalog,
-    region: &str,
-    settings: &Eks,
+    (name, plan): (&str, &Capacity),
 ) -> Result<Vec<NodeType>, CatalogError> {
+    let (region, settings) = (&whole.cluster.region, &whole.cluster.eks);
     let Some(instances) = plan.instances() else { return Ok(Vec::new()) };
+    if let Capacity::NodePool(pool) = plan {
+        let new = |of| NodeType::of_node(of, &pool.kubelet, settings, &instances);
+        return Ok(super::kube::karpenter::types_of_pool(whole, catalog, name, pool).into_iter().map(new).collect());
+    }
     if let Capacity::NodeGroup(group) = plan {
         let new = |of| NodeType::of_node(of, &group.kubelet, settings, &instances);
         return group.instance_types.iter().map(|name| Ok(new(catalog.instance_type(name)?))).collect();

@@ -30,6 +30,10 @@ pub(super) enum TroubleKind {
     Exit,
     /// A container of a pod was started again.
     Restarted,
+    /// A quota of the namespace refused a pod.
+    Forbidden,
+    /// The volume of a pod was attached to another node.
+    VolumeInUse,
     /// A task was killed for memory.
     OutOfMemory,
     /// The agent gave up pulling an image.
@@ -158,6 +162,11 @@ pub(super) enum Finding {
     NoInstances { launches: u64, short: u32 },
     GroupAtMaximum { minutes: u64, max: u32, waiting: u32 },
     DeploymentStuck { revision: u32, why: String },
+    Unschedulable { pods: u64, waiting: u32, why: String },
+    Restarts { times: u64, of_one: u32, why: String },
+    Forbidden { times: u64, namespace: String },
+    VolumeInUse { times: u64 },
+    UpdateFailed { times: u64, why: String, evicts: bool },
     ScalingHeld { by: Vec<(&'static str, u64)> },
     ScalingWithoutData { evaluations: u64 },
     ScalingSilent { longest: SimDuration },
@@ -345,6 +354,65 @@ impl Finding {
                 format!("revision {revision} does not go on: {why}"),
                 "end it with a circuit breaker, an alarm, or StopServiceDeployment",
             ),
+            Self::Unschedulable { pods, waiting, why } => (
+                K::PodsUnschedulable,
+                *pods,
+                format!(
+                    "{} no node at first, the latest because: {}{}",
+                    n(*pods, "pod found", "pods found"),
+                    why.trim_end_matches('.'),
+                    match waiting {
+                        0 => String::new(),
+                        w => format!("; {} unschedulable at the end", n(u64::from(*w), "pod is", "pods are")),
+                    }
+                ),
+                "an autoscaler for nodes, larger groups or pools, smaller requests, or low-priority pods that hold room",
+            ),
+            Self::Restarts { times, of_one: of_one @ 3.., why } => (
+                K::CrashLoopBackOff,
+                *times,
+                format!(
+                    "containers were started again {times} times, one of them {of_one} times, lately because {why}; the kubelet waits longer each time, up to 5 min"
+                ),
+                "look for what ends them; a liveness probe that a busy pod fails makes it worse (`timeout_seconds`, `failure_threshold`)",
+            ),
+            Self::Restarts { times, why, .. } => (
+                K::ContainerRestarts,
+                *times,
+                format!(
+                    "{} again, lately because {why}",
+                    n(*times, "container was started", "containers were started")
+                ),
+                "look for what ended them",
+            ),
+            Self::Forbidden { times, namespace } => (
+                K::NamespaceQuotaReached,
+                *times,
+                format!(
+                    "{} forbidden by the ResourceQuota of the namespace {namespace}",
+                    n(*times, "creation of a pod was", "creations of a pod were")
+                ),
+                "raise the quota, or leave room in it for the surge of a rollout",
+            ),
+            Self::VolumeInUse { times } => (
+                K::VolumeInUse,
+                *times,
+                format!(
+                    "{} the volume attached to another node (Multi-Attach error)",
+                    n(*times, "look found", "looks found")
+                ),
+                "a ReadWriteOnce volume goes with one replica and the strategy `Recreate`",
+            ),
+            Self::UpdateFailed { times, why, evicts } => (
+                K::NodeGroupUpdateFailed,
+                *times,
+                why.clone(),
+                if *evicts {
+                    "let the budget spare a pod (`pod_disruption_budget.max_unavailable`), run more pods than it demands, or force the update (`update_config.force`)"
+                } else {
+                    "see why new nodes do not come: capacity, zones, quotas, `nodes.launch`"
+                },
+            ),
             Self::ScalingHeld { by } => {
                 let named: Vec<String> = by.iter().map(|(name, n)| format!("{} {n}", name.replace('_', " "))).collect();
                 (
@@ -471,6 +539,7 @@ impl Simulation<'_> {
                 add(finding(noted.count), noted.since);
             }
         }
+        self.diagnose_pods(index, &mut add);
         let unplaced = &t.unplaced;
         if unplaced.times > 0 {
             let (tasks, given_up) = (unplaced.times, unplaced.given_up);
@@ -495,6 +564,28 @@ impl Simulation<'_> {
         }
     }
 
+    /// Names the troubles that only pods have.
+    fn diagnose_pods(&self, index: usize, add: &mut impl FnMut(Finding, Option<SimTime>)) {
+        let Some(kube) = &self.kube else { return };
+        let t = &self.services[index].trouble;
+        let noted = |kind: TroubleKind| Some(t.noted[kind as usize]).filter(|n| n.count > 0);
+        if let Some((pods, first, why)) = kube.unschedulable(index) {
+            let waiting = self.cluster.count(ServiceId::from(index), |t| kube.waits_for_node(t));
+            add(Finding::Unschedulable { pods, waiting, why }, first);
+        }
+        if let Some(n) = noted(TroubleKind::Restarted) {
+            let (of_one, why) = kube.restarts(index);
+            add(Finding::Restarts { times: n.count, of_one, why }, n.since);
+        }
+        if let Some(n) = noted(TroubleKind::Forbidden) {
+            let namespace = self.services[index].plan.kubernetes.namespace.clone();
+            add(Finding::Forbidden { times: n.count, namespace }, n.since);
+        }
+        if let Some(n) = noted(TroubleKind::VolumeInUse) {
+            add(Finding::VolumeInUse { times: n.count }, n.since);
+        }
+    }
+
     /// Tasks of a service that wait for room on an instance now.
     fn unplaced_now(&self, service: ServiceId) -> u32 {
         self.cluster.count(service, |t| {
@@ -513,6 +604,9 @@ impl Simulation<'_> {
             let Some(group) = self.group(id) else { continue };
             let t = &group.trouble;
             let mut add = |finding: Finding, since| into.push(finding.diagnosis(capacity.name, since));
+            if let Some((at, finding)) = self.failed_updates(id) {
+                add(finding, Some(at));
+            }
             if t.no_capacity > 0 {
                 let short = group.desired.saturating_sub(self.members(id).count() as u32);
                 add(Finding::NoInstances { launches: t.no_capacity, short }, t.no_capacity_first);
@@ -634,6 +728,12 @@ mod tests {
             Finding::Unplaceable { tasks: 2, given_up: 1, waiting: 1, why: "no room".into() },
             Finding::GroupAtMaximum { minutes: 4, max: 10, waiting: 3 },
             Finding::DeploymentStuck { revision: 2, why: "no room".into() },
+            Finding::Unschedulable { pods: 2, waiting: 1, why: "0/3 nodes are available: 3 Insufficient cpu.".into() },
+            Finding::Restarts { times: 1, of_one: 1, why: "its liveness probe failed".into() },
+            Finding::Restarts { times: 9, of_one: 4, why: "its container exited".into() },
+            Finding::Forbidden { times: 4, namespace: "shop".into() },
+            Finding::VolumeInUse { times: 2 },
+            Finding::UpdateFailed { times: 1, why: "2 pods were left".into(), evicts: true },
             Finding::ScalingHeld { by: vec![("suspended", 3), ("cooldown", 1)] },
             Finding::ScalingWithoutData { evaluations: 9 },
             Finding::ScalingSilent { longest: SimDuration::from_secs(900) },

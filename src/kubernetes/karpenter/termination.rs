@@ -121,3 +121,91 @@ pub fn step(world: &World<'_>, node: &NodeView, memory: &mut Termination, volume
     }
     Step::TerminateInstance
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::kubernetes::karpenter::labels::WellKnown;
+    use crate::kubernetes::karpenter::world::{DISRUPTED_TAINT, DoNotDisrupt, Options};
+    use crate::kubernetes::object::{PodSpec, Symbols, Toleration};
+
+    /// A node with pods of four shapes: ordinary, critical, one that tolerates the taint, and an ordinary one.
+    fn drain(pods: &[PodView], memory: &mut Termination, at: u64) -> Step {
+        let mut symbols = Symbols::default();
+        let known = WellKnown::new(&mut symbols);
+        let ordinary = PodSpec::new(symbols.intern("default"));
+        let (mut critical, mut tolerant) = (ordinary.clone(), ordinary.clone());
+        critical.priority = SYSTEM_CRITICAL;
+        let key = symbols.intern(DISRUPTED_TAINT);
+        tolerant.tolerations.push(Toleration { key: Some(key), value: None, effect: None });
+        let shapes = [ordinary, critical, tolerant];
+        let mut node = NodeView::new(symbols.intern("n"));
+        node.pods = pods.to_vec();
+        let world = World {
+            now: SimTime::from_secs(at),
+            start: Timestamp::UNIX_EPOCH,
+            symbols: &symbols,
+            known: &known,
+            shapes: &shapes,
+            pools: &[],
+            tables: &[],
+            nodes: &[],
+            daemons: &[],
+            options: Options::default(),
+        };
+        step(&world, &node, memory, 0)
+    }
+
+    fn pod(uid: u64, shape: usize) -> PodView {
+        PodView::new(uid, shape, SimTime::ZERO)
+    }
+
+    #[test]
+    fn waves_wait_for_each_other() {
+        let mut memory = Termination::new(SimTime::ZERO, None);
+        let daemon = PodView { owner: Owner::DaemonSet, ..pod(2, 0) };
+        let held = PodView { do_not_disrupt: Some(DoNotDisrupt::Always), ..pod(4, 0) };
+        let all = [pod(1, 0), daemon, pod(3, 1), held, pod(5, 2)];
+        let expect = |wave, evict: &[u64]| Step::Drain { wave, evict: evict.to_vec(), force: Vec::new() };
+        assert_eq!(drain(&all, &mut memory, 1), expect(Wave::Ordinary, &[1]));
+        assert_eq!(
+            drain(&all[1..], &mut memory, 2),
+            expect(Wave::Ordinary, &[]),
+            "a pod that must not be disturbed is waited for"
+        );
+        assert_eq!(drain(&all[1..3], &mut memory, 3), expect(Wave::OrdinaryDaemon, &[2]));
+        assert_eq!(drain(&all[2..3], &mut memory, 4), expect(Wave::Critical, &[3]));
+        assert_eq!(
+            drain(&all[4..], &mut memory, 10),
+            Step::Settle(SimTime::from_secs(15)),
+            "who tolerates the taint stays"
+        );
+        assert_eq!(drain(&[], &mut memory, 15), Step::TerminateInstance);
+    }
+
+    #[test]
+    fn a_deadline_is_stronger_than_annotations() {
+        let mut memory = Termination::new(SimTime::ZERO, Some(SimDuration::from_secs(100)));
+        let held = PodView { do_not_disrupt: Some(DoNotDisrupt::Always), ..pod(4, 0) };
+        let force = |step: Step| match step {
+            Step::Drain { force, .. } => force,
+            _ => Vec::new(),
+        };
+        assert!(force(drain(std::slice::from_ref(&held), &mut memory, 70)).is_empty());
+        assert_eq!(force(drain(&[held.clone(), pod(6, 1)], &mut memory, 71)), [4, 6], "in every wave");
+        let mut memory = Termination::new(SimTime::ZERO, None);
+        memory.force(SimTime::from_secs(5));
+        assert_eq!(force(drain(&[held], &mut memory, 6)), [4]);
+    }
+
+    #[test]
+    fn a_stuck_pod_is_not_waited_for() {
+        let mut memory = Termination::new(SimTime::ZERO, None);
+        let going = PodView { phase: PodPhase::Terminating { deadline: SimTime::from_secs(30) }, ..pod(1, 0) };
+        let wait = Step::Drain { wave: Wave::Ordinary, evict: Vec::new(), force: Vec::new() };
+        assert_eq!(drain(std::slice::from_ref(&going), &mut memory, 90), wait);
+        assert!(matches!(drain(&[going], &mut memory, 91), Step::Settle(_)));
+    }
+}

@@ -359,6 +359,17 @@ impl World<'_> {
         own.zip(zone).and_then(|(t, zone)| t.price(zone, node.capacity_type)).unwrap_or(Usd::ZERO)
     }
 
+    /// Whether a pool's nodes exceed its limits now. It is looked at again just before each NodeClaim of a pass is created: one of a
+    /// pool that does is dropped, and its pods wait for the next pass.
+    #[must_use]
+    pub fn exceeds_limits(&self, pool: usize) -> bool {
+        let mut left = self.pools[pool].limits.clone();
+        for node in self.nodes.iter().filter(|n| n.managed && n.pool == Some(pool)) {
+            left.take(&node.capacity, 1);
+        }
+        !left.allow(&Resources::default()) || left.nodes.is_some_and(|n| n < 0)
+    }
+
     /// What an hour of all nodes costs.
     #[must_use]
     pub fn price(&self) -> Usd {

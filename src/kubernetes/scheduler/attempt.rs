@@ -138,7 +138,8 @@ impl Scheduler {
             }
         }
         // The first of a group that wants to be near itself may go anywhere.
-        if !all_there && !(form.near_itself && form.near.iter().all(|a| self.counts.total(a.counter) == 0)) {
+        let is_first = || form.near_itself && form.near.iter().all(|a| self.counts.total(a.counter) == 0);
+        if !all_there && !is_first() {
             return Verdict::AFFINITY;
         }
         if form.apart.iter().any(|a| count(a).is_some_and(|pods| pods > 0)) {

@@ -328,11 +328,13 @@ table! {
         pub service: KubeService = KubeService::default(),
         /// The autoscaler of its replicas; absent for a fixed number.
         pub horizontal_pod_autoscaler: Option<Hpa> = None,
+        /// KEDA in front of its replicas, instead of an autoscaler of one's own; absent: none.
+        pub scaled_object: Option<ScaledObject> = None,
         /// `karpenter.sh/do-not-disrupt`: pods keep their node from being disrupted.
         pub do_not_disrupt: bool = false,
         /// `cluster-autoscaler.kubernetes.io/safe-to-evict`: `false` keeps the node from being removed.
         pub safe_to_evict: Option<bool> = None,
-        /// A volume that each pod claims; absent: none.
+        /// The volume that its pods claim; absent: none.
         pub volume_claim: Option<VolumeClaim> = None,
     }
 }
@@ -576,8 +578,6 @@ table! {
     pub struct KubeService {
         /// What stands in front. Absent: an Application Load Balancer where `load_balancer` is written, else kube-proxy.
         pub r#type: Option<KubeServiceType> = None,
-        /// What the load balancer sends to.
-        pub target_type: TargetType = TargetType::Ip,
     }
 }
 
@@ -586,18 +586,9 @@ words! {
     pub enum KubeServiceType {
         /// kube-proxy: each connection goes to a ready pod at random.
         ClusterIp = "ClusterIP",
-        /// An Application Load Balancer of an Ingress.
+        /// An Application Load Balancer of an Ingress, which sends to the pods themselves (target type `ip`, with
+        /// readiness gates).
         Alb = "alb",
-    }
-}
-
-words! {
-    /// What the AWS Load Balancer Controller registers. Source: alb.ingress.kubernetes.io/target-type.
-    pub enum TargetType {
-        /// The pods themselves, once they are ready (with readiness gates).
-        Ip = "ip",
-        /// The nodes: kube-proxy picks the pod.
-        Instance = "instance",
     }
 }
 
@@ -723,21 +714,49 @@ words! {
 }
 
 table! {
-    /// A volume that each pod claims.
+    /// A claim of an EBS volume (gp3, ReadWriteOnce, WaitForFirstConsumer), which all pods of the workload share: bound to the
+    /// zone of the first one, and attached to one node at a time.
     pub struct VolumeClaim {
-        /// An EBS volume lives in one zone; a file system of EFS in all.
-        pub storage_class: StorageClass = StorageClass::Ebs,
         /// Its size.
         pub size: Bytes as Storage = Bytes::from_gib(10),
     }
 }
 
-words! {
-    /// Where a volume lives.
-    pub enum StorageClass {
-        /// EBS gp3: bound to the zone of its first pod.
-        Ebs = "ebs",
-        /// EFS: reached from all zones.
-        Efs = "efs",
+table! {
+    /// A ScaledObject of KEDA: it takes the workload to nothing and back, and makes the autoscaler for what lies between.
+    /// Source: keda.sh/v1alpha1.
+    pub struct ScaledObject {
+        /// Time between two looks at the triggers.
+        pub polling_interval: SimDuration as Seconds = SimDuration::from_secs(30),
+        /// Time since a trigger was last active, after which the workload may go to nothing.
+        pub cooldown_period: SimDuration as Seconds = SimDuration::from_secs(300),
+        /// The same from the start on, while no trigger has been active yet.
+        pub initial_cooldown_period: SimDuration as Seconds = SimDuration::ZERO,
+        /// Replicas while no trigger is active, where that is fewer than `min_replica_count`.
+        pub idle_replica_count: Option<u32> = None,
+        /// Fewest replicas; with 0 the workload goes to nothing.
+        pub min_replica_count: u32 = 0,
+        /// Most replicas.
+        pub max_replica_count: u32 = 100,
+        /// What is looked at.
+        pub triggers: Vec<QueueTrigger>,
+        /// How fast the autoscaler may go; absent: its own rules.
+        pub behavior: Option<HpaBehavior> = None,
+    }
+}
+
+table! {
+    /// A trigger on a queue. Source: KEDA, scaler `aws-sqs-queue`.
+    pub struct QueueTrigger {
+        /// The queue.
+        pub queue: String,
+        /// The aim: messages for each replica.
+        pub queue_length: u32 = 5,
+        /// Messages above which it is active.
+        pub activation_queue_length: u64 = 0,
+        /// Whether messages count that a consumer has and has not deleted.
+        pub scale_on_in_flight: bool = true,
+        /// Whether messages count that may not be received yet.
+        pub scale_on_delayed: bool = false,
     }
 }

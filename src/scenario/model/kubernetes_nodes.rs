@@ -45,8 +45,20 @@ table! {
     pub struct UpdateConfig {
         /// Nodes that are replaced at once, 1 to 100; a share is rounded up.
         pub max_unavailable: IntOrPercent = IntOrPercent::Int(1),
+        /// Whether new nodes come before old ones go.
+        pub update_strategy: UpdateStrategy = UpdateStrategy::Default,
         /// Whether pods that cannot be evicted within 15 minutes are deleted. Otherwise the update fails.
         pub force: bool = false,
+    }
+}
+
+words! {
+    /// Whether new nodes come before old ones go. Source: EKS API, NodegroupUpdateConfig.
+    pub enum UpdateStrategy {
+        /// They do: the group grows first.
+        Default = "DEFAULT",
+        /// Old nodes go first: no more nodes than before.
+        Minimal = "MINIMAL",
     }
 }
 

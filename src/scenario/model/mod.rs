@@ -213,6 +213,8 @@ tagged! {
         DesiredCount(DesiredCountAction) = "desired_count",
         /// Suspends or resumes kinds of scaling, as RegisterScalableTarget does.
         Suspend(SuspendAction) = "suspend_scaling",
+        /// Replaces all nodes of a managed node group, as UpdateNodegroupVersion does.
+        UpdateNodeGroup(UpdateNodeGroupAction) = "update_node_group",
         /// Promotes a paused rollout of Argo, as `kubectl argo rollouts promote` does.
         Promote(PromoteAction) = "promote",
     }
@@ -309,6 +311,44 @@ table! {
         pub service: String,
         /// The whole new state: what is absent runs.
         pub suspended: Suspended = Suspended::default(),
+    }
+}
+
+impl Action {
+    /// When it happens.
+    #[must_use]
+    pub const fn at(&self) -> SimDuration {
+        match self {
+            Self::Deploy(a) => a.at,
+            Self::StopDeployment(a) => a.at,
+            Self::DesiredCount(a) => a.at,
+            Self::Suspend(a) => a.at,
+            Self::UpdateNodeGroup(a) => a.at,
+            Self::Promote(a) => a.at,
+        }
+    }
+
+    /// The service that it is about; absent where it is about nodes.
+    #[must_use]
+    pub const fn service(&self) -> Option<&String> {
+        match self {
+            Self::Deploy(a) => Some(&a.service),
+            Self::StopDeployment(a) => Some(&a.service),
+            Self::DesiredCount(a) => Some(&a.service),
+            Self::Suspend(a) => Some(&a.service),
+            Self::Promote(a) => Some(&a.service),
+            Self::UpdateNodeGroup(_) => None,
+        }
+    }
+}
+
+table! {
+    /// Replaces all nodes of a managed node group by such of a new version of its image.
+    pub struct UpdateNodeGroupAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The node group, a capacity of type `node_group`. Its `update_config` says how.
+        pub capacity: String,
     }
 }
 

@@ -5,8 +5,9 @@ use crate::catalog::{Catalog, InstanceType};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
-    Affinity, Capacity, CapacityOption, FargateProfile, Hpa, HpaMetric, IntOrPercent, LabelOperator, LabelRequirement,
-    NodeGroup, NodePool, NodeSettings, NodeTaint, PodLimits, PodToleration, Probe, RolloutType, Service, Task, TolerationOperator, WorkloadKind,
+    Action, Affinity, Capacity, CapacityOption, FargateProfile, Hpa, HpaBehavior, HpaMetric, IntOrPercent,
+    LabelOperator, LabelRequirement, NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits,
+    PodToleration, Probe, RolloutType, ScaledObject, Service, Task, TolerationOperator, WorkloadKind,
 };
 use crate::units::{ByteNotation, print_bytes, print_cpu};
 
@@ -101,6 +102,24 @@ impl Check<'_> {
             self.on_spot(&["instance_types"], &types);
         }
         self.within(&["nodes"], |c| c.node_settings(&group.nodes, capacity, spot));
+    }
+
+    /// An action on nodes.
+    pub(super) fn node_action(&mut self, action: &Action) {
+        let Action::UpdateNodeGroup(update) = action else { return };
+        if self.plan.cluster.orchestrator != Orchestrator::Eks {
+            self.error("S1012", &[], "only EKS has node groups to update", "`cluster.orchestrator` is `ecs`");
+            return;
+        }
+        let groups: Vec<&str> = self
+            .plan
+            .capacity
+            .iter()
+            .filter(|(_, c)| matches!(c, Capacity::NodeGroup(_)))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let span = self.at(&["capacity"]);
+        self.known(&["capacity"], span, "node group", &update.capacity, &groups);
     }
 
     fn node_pool(&mut self, pool: &NodePool, capacity: &Capacity) {
@@ -254,6 +273,12 @@ impl Check<'_> {
             if let Some(hpa) = &k.horizontal_pod_autoscaler {
                 c.within(&["horizontal_pod_autoscaler"], |c| c.hpa(hpa, name, service));
             }
+            if let Some(object) = &k.scaled_object {
+                c.within(&["scaled_object"], |c| c.scaled_object(object, name, service));
+            }
+            if k.volume_claim.is_some() {
+                c.volume_claim(service);
+            }
         });
     }
 
@@ -367,6 +392,73 @@ impl Check<'_> {
         }
     }
 
+    /// A claim needs nodes: EBS volumes cannot be mounted on Fargate.
+    fn volume_claim(&mut self, service: &Service) {
+        let namespace = &service.kubernetes.namespace;
+        let takes = |c: &Capacity| match c {
+            Capacity::FargateProfile(f) => {
+                f.selectors.iter().any(|s| s.labels.is_empty() && (s.namespace == *namespace || s.namespace == "*"))
+            }
+            _ => false,
+        };
+        if self.plan.capacity.values().any(takes) {
+            self.error(
+                "S1012",
+                &["volume_claim"],
+                "an EBS volume cannot be mounted by a pod on Fargate",
+                format!("a Fargate profile takes the pods of the namespace `{namespace}`"),
+            );
+        }
+    }
+
+    fn scaled_object(&mut self, object: &ScaledObject, name: &str, service: &Service) {
+        if service.kubernetes.horizontal_pod_autoscaler.is_some() {
+            self.error(
+                "S1012",
+                &[],
+                format!(
+                    "`{name}` has an autoscaler and a ScaledObject: KEDA makes its own, and refuses the second one"
+                ),
+                "one of both",
+            );
+        }
+        if service.kubernetes.kind == WorkloadKind::DaemonSet {
+            self.error(
+                "S1012",
+                &[],
+                format!("`{name}` is a DaemonSet, which has no replicas to scale"),
+                "leave it out",
+            );
+        }
+        self.not_zero(&["polling_interval"], object.polling_interval);
+        self.range(&["max_replica_count"], u64::from(object.max_replica_count), 1, u64::from(u32::MAX), "KEDA takes a");
+        let ordered = object.min_replica_count <= object.max_replica_count;
+        self.ordered(&["min_replica_count"], &["max_replica_count"], ordered);
+        if object.idle_replica_count.is_some_and(|idle| idle >= object.min_replica_count) {
+            self.error(
+                "S1012",
+                &["idle_replica_count"],
+                "`idle_replica_count` is below `min_replica_count`, or KEDA refuses it",
+                "too many",
+            );
+        }
+        if object.triggers.is_empty() {
+            self.error("S1012", &["triggers"], "a ScaledObject has at least one trigger", "KEDA refuses it");
+        }
+        let queues: Vec<&str> = self.plan.queues.keys().map(String::as_str).collect();
+        for (i, trigger) in object.triggers.iter().enumerate() {
+            let index = format!("[{i}]");
+            let path = ["triggers", index.as_str(), "queue"];
+            let span = self.at(&path);
+            self.known(&path, span, "queue", &trigger.queue, &queues);
+            let path = ["triggers", index.as_str(), "queue_length"];
+            self.range(&path, u64::from(trigger.queue_length), 1, u64::from(u32::MAX), "KEDA takes a");
+        }
+        if let Some(behavior) = &object.behavior {
+            self.behavior(behavior);
+        }
+    }
+
     fn hpa(&mut self, hpa: &Hpa, name: &str, service: &Service) {
         self.range(&["min_replicas"], u64::from(hpa.min_replicas), 1, u64::from(u32::MAX), "Kubernetes takes a");
         self.ordered(&["min_replicas"], &["max_replicas"], hpa.min_replicas <= hpa.max_replicas);
@@ -395,8 +487,13 @@ impl Check<'_> {
                 }
             }
         }
-        let rules = hpa.behavior.iter().flat_map(|b| [("scale_up", &b.scale_up), ("scale_down", &b.scale_down)]);
-        for (key, rules) in rules {
+        if let Some(behavior) = &hpa.behavior {
+            self.behavior(behavior);
+        }
+    }
+
+    fn behavior(&mut self, behavior: &HpaBehavior) {
+        for (key, rules) in [("scale_up", &behavior.scale_up), ("scale_down", &behavior.scale_down)] {
             let Some(rules) = rules else { continue };
             if let Some(window) = rules.stabilization_window_seconds {
                 let path = ["behavior", key, "stabilization_window_seconds"];

@@ -311,15 +311,12 @@ impl Check<'_> {
     fn actions(&mut self) {
         let names: Vec<&str> = self.plan.services.keys().map(String::as_str).collect();
         for (name, action) in &self.plan.actions {
-            let (at, service) = match action {
-                Action::Deploy(a) => (a.at, &a.service),
-                Action::StopDeployment(a) => (a.at, &a.service),
-                Action::DesiredCount(a) => (a.at, &a.service),
-                Action::Suspend(a) => (a.at, &a.service),
-                Action::Promote(a) => (a.at, &a.service),
-            };
             self.within(&["actions", name], |c| {
-                c.happens(&["at"], at);
+                c.happens(&["at"], action.at());
+                let Some(service) = action.service() else {
+                    c.node_action(action);
+                    return;
+                };
                 let span = c.at(&["service"]);
                 c.known(&["service"], span, "service", service, &names);
                 match action {
@@ -384,6 +381,7 @@ impl Check<'_> {
                             );
                         }
                     }
+                    Action::UpdateNodeGroup(_) => {}
                 }
             });
         }

@@ -7,8 +7,8 @@ use crate::kernel::SimDuration;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::metric_math::Expression;
 use crate::scenario::model::{
-    Alarm, History, Job, JobSchedule, MaxCapacityBreach, Metric, MetricPair, MetricQuery, Objectives,
-    Orchestrator, PredictiveScaling, Queue, Service, Worker,
+    Alarm, History, Job, JobSchedule, MaxCapacityBreach, Metric, MetricPair, MetricQuery, Objectives, Orchestrator,
+    PredictiveScaling, Queue, Service, Worker,
 };
 
 /// Whether a metric is one of a queue.
@@ -193,7 +193,9 @@ impl Check<'_> {
         }
         if job.schedules.is_empty() {
             let label = match self.plan.cluster.orchestrator {
-                Orchestrator::Eks => "EventBridge starts no Jobs: at least one schedule of type `cron_job` or `run_task`",
+                Orchestrator::Eks => {
+                    "EventBridge starts no Jobs: at least one schedule of type `cron_job` or `run_task`"
+                }
                 Orchestrator::Ecs => "at least one schedule",
             };
             self.error("S1003", &["schedules"], "nothing starts the job", label);

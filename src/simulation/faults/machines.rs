@@ -81,6 +81,10 @@ impl Simulation<'_> {
                 continue;
             }
             stopped += 1;
+            // Pods are the control plane's affair: EC2 takes the node, and they end with it.
+            if self.is_kube() && t.node.is_some() {
+                continue;
+            }
             let service = t.service;
             self.services[service.index()].trouble.note(TroubleKind::LostMachine, now);
             if t.stop_code.is_none() {

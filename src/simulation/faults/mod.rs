@@ -335,6 +335,13 @@ impl Simulation<'_> {
                         self.serve_again(task);
                     }
                 }
+                if self.is_kube() {
+                    for node in self.running_nodes(|spec| o.zones.contains(&spec.zone.0)) {
+                        if !self.faults.is_out(self.cluster.node(node).spec.zone.0) {
+                            self.node_is_heard(node);
+                        }
+                    }
+                }
                 if entry {
                     self.share_entries();
                 }

@@ -67,10 +67,18 @@ impl Simulation<'_> {
                 self.lose_node(node, o.noticed_after);
             }
         }
+        if o.loss == ZoneLoss::Network && self.is_kube() {
+            for node in self.running_nodes(|spec| o.zones.contains(&spec.zone.0)) {
+                self.node_falls_silent(node);
+            }
+        }
         for task in self.tasks_where(|t| o.zones.contains(&t.zone.0)) {
+            let on_node = self.is_kube() && self.cluster.task(task).node.is_some();
             let starting = self.cluster.task(task).status < TaskStatus::Running;
             match o.loss {
                 ZoneLoss::Power => hit += usize::from(self.lose_machine(index, task, o.noticed_after)),
+                // Its kubelet waits for the network.
+                ZoneLoss::Network if starting && on_node => hit += 1,
                 // Without a network nothing starts.
                 ZoneLoss::Network if starting => {
                     hit += usize::from(self.lose_machine(index, task, o.noticed_after));

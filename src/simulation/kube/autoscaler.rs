@@ -145,7 +145,7 @@ impl Simulation<'_> {
     /// The DaemonSet and system pods that would run on a node.
     fn daemon_shapes(&mut self, template: &KubeNode) -> Vec<ShapeId> {
         let kube = self.kube_mut();
-        let mut shapes = vec![kube.system; kube.settings.system_pods as usize];
+        let mut shapes = if kube.settings.system_pods > 0 { vec![kube.system] } else { Vec::new() };
         let sets: Vec<ShapeId> =
             kube.workloads.iter().filter(|w| w.plan.kind == WorkloadKind::DaemonSet).map(|w| w.shape).collect();
         for shape in sets {
@@ -219,7 +219,7 @@ impl Simulation<'_> {
                         key: key(n.id),
                         node: seat,
                         group: managed,
-                        ready: !self.nodes[n.id.index()].lost,
+                        ready: !self.is_unreachable(n.id),
                         created: n.times.registered.unwrap_or(n.times.launched),
                         deleted: n.life >= LifeCycle::Terminating || self.leaves(n.id),
                         scale_down_disabled: false,

@@ -100,24 +100,53 @@ impl Simulation<'_> {
     /// Begins to drain a node: no new pods, and those on it are evicted. It is terminated when they are gone, or at
     /// the deadline whatever still runs.
     pub(in crate::simulation) fn drain_pods(&mut self, node: NodeId, why: NodeEnd, deadline: Option<SimTime>) {
-        if self.kube().drains.iter().any(|d| d.node == node) {
+        // A drain that is to end with the node takes the place of one that is not.
+        if self.leaves(node) {
             return;
         }
+        self.end_drain(node);
         self.cordon(node);
-        self.kube_mut().drains.push(Drain { node, why, deadline });
+        self.kube_mut().drains.push(Drain { node, why: Some(why), deadline });
         self.wake_group(self.cluster.node(node).spec.capacity);
         self.go_on_draining(node);
     }
 
+    /// Evicts the pods of a node, and asks again for as long as budgets refuse; the node itself stays.
+    pub(super) fn evict_all(&mut self, node: NodeId) {
+        if !self.is_emptied(node) {
+            self.cordon(node);
+            self.kube_mut().drains.push(Drain { node, why: None, deadline: None });
+            self.go_on_draining(node);
+        }
+    }
+
+    /// Whether the pods of a node are being evicted.
+    pub(super) fn is_emptied(&self, node: NodeId) -> bool {
+        self.kube().drains.iter().any(|d| d.node == node)
+    }
+
+    /// Nobody asks for evictions on a node any more.
+    pub(super) fn end_drain(&mut self, node: NodeId) {
+        self.kube_mut().drains.retain(|d| d.node != node);
+        self.queue.cancel_timer(Timer::Drain(node));
+    }
+
     /// Whether a node is being drained so that it can be terminated.
     pub(in crate::simulation) fn leaves(&self, node: NodeId) -> bool {
-        self.kube.as_ref().is_some_and(|k| k.drains.iter().any(|d| d.node == node))
+        self.kube.as_ref().is_some_and(|k| k.drains.iter().any(|d| d.node == node && d.why.is_some()))
     }
 
     /// A node takes no more pods.
     pub(super) fn cordon(&mut self, node: NodeId) {
         if self.cluster.node(node).status == NodeStatus::Active {
             self.apply(Command::Node { node, step: NodeStep::Drain });
+        }
+    }
+
+    /// A node takes pods again.
+    pub(super) fn uncordon(&mut self, node: NodeId) {
+        if self.cluster.node(node).status == NodeStatus::Draining {
+            self.apply(Command::Node { node, step: NodeStep::Activate });
         }
     }
 
@@ -137,9 +166,14 @@ impl Simulation<'_> {
         let late = drain.deadline.is_some_and(|at| now >= at);
         let pods = self.in_the_way(node);
         if pods.is_empty() || late {
-            self.kube_mut().drains.retain(|d| d.node != node);
-            self.queue.cancel_timer(Timer::Drain(node));
-            self.terminate_node(node, drain.why);
+            match drain.why {
+                Some(why) => {
+                    self.end_drain(node);
+                    self.terminate_node(node, why);
+                }
+                // Whoever wants it empty looks for himself.
+                None => self.wake_update(self.cluster.node(node).spec.capacity),
+            }
             return;
         }
         let mut refused = 0_u32;
@@ -149,9 +183,8 @@ impl Simulation<'_> {
             }
             let held = self.kube().workloads[self.cluster.task(task).service.index()].plan.do_not_disrupt;
             // Karpenter waits for pods that must not be disrupted; others do not look at the annotation.
-            if held && self.is_of_karpenter(node) {
-                refused += 1;
-            } else if !self.evict(task, "Evicted: its node is being drained").granted() {
+            let waits = held && self.is_of_karpenter(node);
+            if waits || !self.evict(task, "Evicted: its node is being drained").granted() {
                 refused += 1;
             }
         }
@@ -163,7 +196,7 @@ impl Simulation<'_> {
     }
 
     /// Writes down that budgets hold a drain up, once for each time the number changes.
-    fn note_refused(&mut self, node: NodeId, refused: u32, pods: usize) {
+    pub(super) fn note_refused(&mut self, node: NodeId, refused: u32, pods: usize) {
         let said = self.kube_mut().refusals.insert(node, refused);
         if said == Some(refused) {
             return;

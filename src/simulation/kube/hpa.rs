@@ -9,10 +9,11 @@ use crate::kubernetes::hpa::{
     Observation, PodReading, PodState, PodTarget, PolicyKind, Reading, Replicas, ResourceName, Sample, ScalingPolicy,
     ScalingRules, SelectPolicy, TotalTarget,
 };
+use crate::kubernetes::keda::QueueTrigger;
 use crate::kubernetes::kubelet::{PodPhase, ReadyCondition};
 use crate::output::{DecisionDetail, DecisionRow, Fixed, Secs};
 use crate::scenario::model::{
-    Hpa, HpaMetric, HpaPolicyType, HpaRules, Plan, ResourceName as Named, SelectPolicy as Select, Service,
+    Hpa, HpaBehavior, HpaMetric, HpaPolicyType, HpaRules, Plan, ResourceName as Named, SelectPolicy as Select, Service,
 };
 use crate::units::{ServiceId, TaskId};
 
@@ -33,23 +34,35 @@ pub(in crate::simulation) struct HpaRuntime {
     said: Option<(Basis, AbleToScale, Option<u32>)>,
     /// Where in the sync period it looks.
     phase: f64,
-    /// Queues of its external metrics, by metric.
+    /// Queues of its external metrics, by metric, and what counts of them where KEDA reads them.
     queues: Vec<Option<usize>>,
+    triggers: Vec<QueueTrigger>,
     /// Requests served at the last points, for metrics of requests.
     served: Vec<(SimTime, u64)>,
 }
 
 impl HpaRuntime {
     pub(super) fn new(plan: &Plan, _: ServiceId, name: &str, service: &Service, streams: &Streams) -> Option<Self> {
-        let hpa = service.kubernetes.horizontal_pod_autoscaler.as_ref()?;
+        let k = &service.kubernetes;
+        let (spec, queues, triggers) = match (&k.horizontal_pod_autoscaler, &k.scaled_object) {
+            (Some(hpa), _) => {
+                let queue = |m: &HpaMetric| match m {
+                    HpaMetric::External(m) => plan.queues.get_index_of(&m.queue),
+                    _ => None,
+                };
+                (spec_of(hpa), hpa.metrics.iter().map(queue).collect(), Vec::new())
+            }
+            (None, Some(object)) => {
+                let queues = object.triggers.iter().map(|t| plan.queues.get_index_of(&t.queue)).collect();
+                let object = super::keda::object_of(object);
+                (object.hpa(), queues, object.triggers)
+            }
+            (None, None) => return None,
+        };
         let flags = &plan.cluster.eks.horizontal_pod_autoscaler;
         let server = &plan.cluster.eks.metrics_server;
-        let queue = |m: &HpaMetric| match m {
-            HpaMetric::External(m) => plan.queues.get_index_of(&m.queue),
-            _ => None,
-        };
         Some(Self {
-            spec: spec_of(hpa),
+            spec,
             settings: HpaSettings {
                 sync_period: flags.sync_period,
                 tolerance: flags.tolerance,
@@ -66,7 +79,8 @@ impl HpaRuntime {
             memory: HpaMemory::default(),
             said: None,
             phase: Draw::new(streams.root(&format!("hpa/{name}"))).unit(),
-            queues: hpa.metrics.iter().map(queue).collect(),
+            queues,
+            triggers,
             served: Vec::new(),
         })
     }
@@ -90,6 +104,16 @@ fn spec_of(hpa: &Hpa) -> HpaSpec {
             target: TotalTarget::AverageValue(milli(m.average_value)),
         },
     };
+    HpaSpec {
+        min_replicas: hpa.min_replicas,
+        max_replicas: hpa.max_replicas,
+        metrics: hpa.metrics.iter().map(metric).collect(),
+        behavior: hpa.behavior.as_ref().map(behavior_of),
+    }
+}
+
+/// How fast an autoscaler may go.
+pub(super) fn behavior_of(behavior: &HpaBehavior) -> Behavior {
     let rules = |r: &HpaRules| ScalingRules {
         stabilization_window: r.stabilization_window_seconds.map(|s| SimDuration::from_secs(u64::from(s))),
         select_policy: Some(match r.select_policy {
@@ -111,15 +135,7 @@ fn spec_of(hpa: &Hpa) -> HpaSpec {
             .collect(),
         tolerance: None,
     };
-    HpaSpec {
-        min_replicas: hpa.min_replicas,
-        max_replicas: hpa.max_replicas,
-        metrics: hpa.metrics.iter().map(metric).collect(),
-        behavior: hpa.behavior.as_ref().map(|b| Behavior {
-            scale_up: b.scale_up.as_ref().map(rules),
-            scale_down: b.scale_down.as_ref().map(rules),
-        }),
-    }
+    Behavior { scale_up: behavior.scale_up.as_ref().map(rules), scale_down: behavior.scale_down.as_ref().map(rules) }
 }
 
 impl Simulation<'_> {
@@ -228,9 +244,19 @@ impl Simulation<'_> {
                     decided_at: now,
                 });
             }
+            self.count_rescale(service, current, decision.replicas);
             self.apply(Command::SetDesired { service, desired: decision.replicas });
         }
         self.schedule_timer_if_due(Timer::Hpa(service), now + settings.sync_period, Phase::Decision);
+    }
+
+    /// Counts a change of the replicas for the summary.
+    pub(super) fn count_rescale(&mut self, service: ServiceId, from: u32, to: u32) {
+        if self.queue.now() >= self.warm_up {
+            let record = &mut self.recorder.services[service.index()];
+            record.scale_outs += u64::from(to > from);
+            record.scale_ins += u64::from(to < from);
+        }
     }
 
     /// A pod as the autoscaler sees it.
@@ -302,8 +328,10 @@ impl Simulation<'_> {
     fn queue_length(&self, service: ServiceId, metric: usize) -> Option<i64> {
         let hpa = self.kube().workloads[service.index()].hpa.as_ref()?;
         let queue = hpa.queues.get(metric).copied().flatten()?;
-        let visible = self.data.queue_gauges(self.queue.now(), queue).visible;
-        Some(i64::try_from(visible.saturating_mul(1_000)).unwrap_or(i64::MAX))
+        let seen = self.data.queue_gauges(self.queue.now(), queue);
+        let trigger = hpa.triggers.get(metric);
+        let messages = trigger.map_or(seen.visible, |t| t.backlog(seen.visible, seen.in_flight, seen.delayed));
+        Some(QueueTrigger::reading(messages))
     }
 
     fn record_hpa(
@@ -373,7 +401,6 @@ impl Simulation<'_> {
             }
             .into(),
             explanation: explanation.into(),
-            ..DecisionRow::default()
         };
         let observation = serde_json::json!({
             "replicas": format!("{:?}", observation.replicas),

@@ -146,7 +146,8 @@ impl Simulation<'_> {
     /// The pods of a Job that neither ended nor terminate.
     fn active_job_pods(&self, job: usize, at: usize) -> Vec<TaskId> {
         let j = &self.jobs[job];
-        let of = |t: TaskId| self.tasks[t.index()].work.and_then(|n| j.items.get(n as usize)).map(|i| i.firing as usize);
+        let of =
+            |t: TaskId| self.tasks[t.index()].work.and_then(|n| j.items.get(n as usize)).map(|i| i.firing as usize);
         let alive = self.cluster.tasks_of(j.service).filter(|t| t.stop_code.is_none()).map(|t| t.id);
         alive.filter(|t| of(*t) == Some(at)).collect()
     }

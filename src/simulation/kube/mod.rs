@@ -8,16 +8,21 @@ mod evict;
 mod flagger;
 mod hpa;
 mod jobs;
+pub(super) mod karpenter;
+mod keda;
 mod measure;
+mod node_group;
 mod nodes;
 mod pods;
 pub(super) mod probes;
 mod progressive;
-mod rollout;
 mod quota;
+mod rollout;
 mod schedule;
 mod shapes;
+mod silence;
 mod undo;
+mod volumes;
 mod workloads;
 
 use super::{RunError, Simulation};
@@ -58,6 +63,14 @@ pub(super) struct Kube<'p> {
     pub(super) busy_until: SimTime,
     /// The Cluster Autoscaler, if one is installed.
     pub(super) autoscaler: Option<autoscaler::Autoscaler>,
+    /// Karpenter, where a NodePool is there.
+    pub(super) karpenter: Option<karpenter::Karpenter>,
+    /// Updates of node groups, in the order in which they began.
+    pub(super) updates: Vec<node_group::GroupUpdate>,
+    /// Root of the draws of which old node is next.
+    pub(super) update_draws: u64,
+    /// Who watches over nodes that fall silent.
+    pub(super) node_controller: silence::NodeController,
     /// Nodes that are being drained.
     pub(super) drains: Vec<nodes::Drain>,
     /// Evictions of a node that were refused at the last look.
@@ -69,6 +82,11 @@ pub(super) struct Kube<'p> {
 }
 
 impl<'p> Kube<'p> {
+    /// Whether proxies and balancers still take a pod for an endpoint.
+    pub(super) fn is_endpoint_still(&self, task: TaskId) -> bool {
+        self.pods[task.index()].endpoint
+    }
+
     /// How often the containers of a pod were started again.
     pub(super) fn restarts_of(&self, task: TaskId) -> u64 {
         u64::from(self.pods[task.index()].restarts)
@@ -80,23 +98,31 @@ impl<'p> Kube<'p> {
             return Ok(None);
         }
         let settings = &plan.cluster.eks;
-        let mut profile = Profile::default();
-        profile.percentage_of_nodes_to_score = i64::from(settings.scheduler.percentage_of_nodes_to_score);
-        if settings.scheduler.scoring_strategy == ScoringStrategy::MostAllocated {
-            profile.scoring = Fit::MostAllocated;
-        }
+        let scoring = match settings.scheduler.scoring_strategy {
+            ScoringStrategy::LeastAllocated => Fit::LeastAllocated,
+            ScoringStrategy::MostAllocated => Fit::MostAllocated,
+        };
+        let profile = Profile {
+            percentage_of_nodes_to_score: i64::from(settings.scheduler.percentage_of_nodes_to_score),
+            scoring,
+            ..Profile::default()
+        };
         let mut scheduler = Scheduler::new(profile);
         let system = shapes::system_pods(settings, scheduler.symbols_mut());
+        let system_spec = system.clone();
         let system = scheduler.add_shape(system);
         let mut workloads = Vec::new();
+        let mut specs = Vec::new();
         for (index, (name, service)) in plan.services.iter().enumerate() {
             let spec = shapes::pod_of(plan, name, service, scheduler.symbols_mut());
             let priority = spec.priority;
+            specs.push(spec.clone());
             let shape = scheduler.add_shape(spec);
             let selector = shapes::app_selector(name, scheduler.symbols_mut());
             let seen = (shape, selector, priority);
             workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
+        let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, specs, &system_spec);
         let measured = workloads.iter().any(|w| w.hpa.is_some());
         Ok(Some(Self {
             settings,
@@ -111,6 +137,10 @@ impl<'p> Kube<'p> {
             attempts: 0,
             busy_until: SimTime::ZERO,
             autoscaler: autoscaler::Autoscaler::new(plan, streams),
+            karpenter,
+            node_controller: silence::NodeController::new(settings, plan.cluster.zones),
+            updates: Vec::new(),
+            update_draws: streams.root("node-group-updates"),
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             quotas: quota::quotas(settings),
@@ -137,11 +167,20 @@ impl<'p> Simulation<'p> {
 
     /// Time zero under Kubernetes: pods that have run for long, autoscalers, periodic work.
     pub(super) fn start_kube(&mut self) {
+        self.start_karpenter();
+        let mut waiting = Vec::new();
         for index in 0..self.services.len() {
-            self.start_pods(ServiceId::from(index));
+            waiting.extend(self.start_pods(ServiceId::from(index)));
+        }
+        if !waiting.is_empty() {
+            self.provision_at_start(&waiting);
+        }
+        for task in waiting {
+            self.start_pod(task);
         }
         self.start_rollouts();
         self.start_autoscalers();
+        self.start_scaled_objects();
         self.start_cluster_autoscaler();
     }
 

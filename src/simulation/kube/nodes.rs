@@ -7,6 +7,8 @@ use super::shapes::{self, arch, label, millicores};
 use crate::catalog::{Arch, InstanceType};
 use crate::cluster::{Market, NodeEnd, NodeStatus, Resources};
 use crate::kernel::SimTime;
+use crate::kubernetes::allocatable::{DEFAULT_EPHEMERAL_STORAGE, KubeletConfiguration, Reserved, Threshold};
+use crate::kubernetes::cni::EniLimits;
 use crate::kubernetes::object::{Labels, Resources as Amounts, Symbols, Taint};
 use crate::kubernetes::scheduler::{ClusterEvent, Code, Node as KubeNode, NodeId as Seat, PodKey};
 use crate::scenario::model::{Capacity, Eks, Instances, Kubelet, NodeTaint};
@@ -16,7 +18,8 @@ use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::simulation) struct Drain {
     pub(super) node: NodeId,
-    pub(super) why: NodeEnd,
+    /// Why it is terminated when it is empty; absent where somebody else does that.
+    pub(super) why: Option<NodeEnd>,
     /// When it ends whatever still runs.
     pub(super) deadline: Option<SimTime>,
 }
@@ -24,48 +27,38 @@ pub(in crate::simulation) struct Drain {
 /// Keys of the system pods of nodes: beside all tasks.
 const SYSTEM: u64 = 1 << 40;
 
-/// Most pods of a node whose interfaces have prefixes: small and large types. Source: amazon-vpc-cni-k8s, max-pods calculator.
-const MOST_WITH_PREFIXES: [u32; 2] = [110, 250];
-
-/// What a node of a type has for pods, the system's included. Source: nodeadm of amazon-eks-ami (kube-reserved),
-/// kubelet defaults (eviction threshold).
+/// What a node of a type has for pods, the system's included. Its memory is what the image registers, not the estimate that
+/// Karpenter reckons with.
 fn allocatable(of: &InstanceType, kubelet: &Kubelet, settings: &Eks) -> Amounts {
-    let by_address = of.max_enis_default_card * of.ipv4_per_eni.saturating_sub(1) + 2;
-    let with_prefixes = || {
-        let all = of.max_enis_default_card * of.ipv4_per_eni.saturating_sub(1) * 16 + 2;
-        all.min(MOST_WITH_PREFIXES[usize::from(of.vcpus >= 30)])
+    let addresses = EniLimits::of(of, 0);
+    let most = match settings.vpc_cni.enable_prefix_delegation {
+        true => addresses.max_pods_with_prefixes(of.vcpus),
+        false => addresses.max_pods(),
     };
-    let most = if settings.vpc_cni.enable_prefix_delegation { with_prefixes() } else { by_address };
-    let pods = kubelet.max_pods.unwrap_or(most);
-    let cpu = i64::from(of.vcpus) * 1_000;
-    let reserved_cpu = kubelet.kube_reserved_cpu.map_or_else(|| reserved_cpu(of.vcpus), millicores);
-    let mib = |m: u64| (m << 20) as i64;
-    let reserved_memory =
-        kubelet.kube_reserved_memory.map_or_else(|| mib(255 + 11 * u64::from(pods)), |m| m.get() as i64);
-    let memory = mib(of.registered_memory_mib())
-        - reserved_memory
-        - kubelet.system_reserved_memory.get() as i64
-        - kubelet.eviction_hard_memory.get() as i64;
-    Amounts {
-        cpu_m: (cpu - reserved_cpu - millicores(kubelet.system_reserved_cpu)).max(0),
-        memory: memory.max(0),
-        ephemeral_storage: i64::MAX / 4,
-        pods: i64::from(pods),
+    let bytes = |b: Bytes| i64::try_from(b.get()).unwrap_or(i64::MAX);
+    let config = KubeletConfiguration {
+        max_pods: kubelet.max_pods,
+        kube_reserved: Reserved {
+            cpu_m: kubelet.kube_reserved_cpu.map(millicores),
+            memory: kubelet.kube_reserved_memory.map(bytes),
+            ephemeral_storage: None,
+        },
+        system_reserved: Reserved {
+            cpu_m: Some(millicores(kubelet.system_reserved_cpu)),
+            memory: Some(bytes(kubelet.system_reserved_memory)),
+            ephemeral_storage: None,
+        },
+        eviction_memory: Threshold::Bytes(bytes(kubelet.eviction_hard_memory)),
+        ..KubeletConfiguration::default()
+    };
+    config.allocatable(&Amounts {
+        cpu_m: i64::from(of.vcpus) * 1_000,
+        memory: bytes(Bytes::from_mib(of.registered_memory_mib())),
+        // No pod of the language asks for any.
+        ephemeral_storage: DEFAULT_EPHEMERAL_STORAGE,
+        pods: i64::from(config.pods(most, of.vcpus)),
         extended: Vec::new(),
-    }
-}
-
-/// CPU that the kubelet keeps, in millicores: 6 % of the first core, 1 % of the second, half a percent of the next two, a quarter of the rest.
-fn reserved_cpu(vcpus: u32) -> i64 {
-    (0..i64::from(vcpus))
-        .map(|core| match core {
-            0 => 60_000,
-            1 => 10_000,
-            2 | 3 => 5_000,
-            _ => 2_500,
-        })
-        .sum::<i64>()
-        / 1_000
+    })
 }
 
 impl Capacity {
@@ -135,8 +128,7 @@ impl Simulation<'_> {
         let settings = self.kube().settings;
         let kubelet = plan.kubelet().cloned().unwrap_or_default();
         let mut allocatable = allocatable(of, &kubelet, settings);
-        let letter = char::from(b'a' + zone.0.min(25) as u8);
-        let zone_name = format!("{region}{letter}");
+        let zone_name = zone_name(&region, zone);
         let symbols = self.kube_mut().scheduler.symbols_mut();
         if of.gpus > 0 {
             allocatable.set_extended(symbols.intern("nvidia.com/gpu"), i64::from(of.gpus));
@@ -175,17 +167,31 @@ impl Simulation<'_> {
     /// A node is Ready: the scheduler may use it.
     pub(in crate::simulation) fn node_is_ready(&mut self, node: NodeId) {
         let now = self.queue.now();
+        if let Some(seat) = self.kube().seat_of(node) {
+            // It was cordoned and takes pods again.
+            let kube = self.kube_mut();
+            if let Some(seen) = kube.scheduler.node(seat).cloned() {
+                kube.scheduler.update_node(seat, KubeNode { unschedulable: false, ..seen });
+            }
+            self.cluster_event(ClusterEvent::NodeTaints);
+            return;
+        }
         let n = self.cluster.node(node);
         let (spec, launch) = (n.spec, n.launch);
         let Some(of) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).map(|t| t.of) else {
             return;
         };
         let name = format!("{}-{launch}", self.capacities[spec.capacity.index()].name);
-        let seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
+        let mut seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
+        if let Some(labels) = self.claim_labels(node) {
+            let known: Vec<_> = seen.labels.iter().collect();
+            seen.labels = labels.iter().chain(known).collect();
+        }
         let kube = self.kube_mut();
         let seat = kube.scheduler.add_node(seen);
-        for k in 0..u64::from(kube.settings.system_pods) {
-            kube.scheduler.place(PodKey(SYSTEM | u64::from(node.0) << 8 | k), kube.system, seat, now);
+        // One shape stands for all of them.
+        if kube.settings.system_pods > 0 {
+            kube.scheduler.place(PodKey(SYSTEM | u64::from(node.0)), kube.system, seat, now);
         }
         let (at, place) = (node.index(), seat.0 as usize);
         if kube.seats.len() <= at {
@@ -217,9 +223,12 @@ impl Simulation<'_> {
             kube.nodes_of_seats[seat.0 as usize] = None;
         }
         kube.drains.retain(|d| d.node != node);
+        kube.node_controller.forget(node);
         kube.refusals.shift_remove(&node);
         self.end_deletion(node, true);
+        self.claim_is_gone(node);
         self.queue.cancel_timer(Timer::Drain(node));
+        self.queue.cancel_timer(Timer::Silence(node));
         self.wake_daemon_sets();
     }
 
@@ -277,7 +286,9 @@ impl Simulation<'_> {
             // A managed node group drains on the notice.
             _ => true,
         };
-        if acts && self.cluster.node(node).status == NodeStatus::Active {
+        if acts && self.is_of_karpenter(node) {
+            self.claim_has_notice(node);
+        } else if acts && self.cluster.node(node).status == NodeStatus::Active {
             self.drain_pods(node, NodeEnd::SpotInterruption, Some(until));
         }
     }
@@ -331,10 +342,16 @@ impl Simulation<'_> {
 
     /// The timer of a drain rang.
     pub(in crate::simulation) fn on_drain(&mut self, node: NodeId) {
-        if !self.go_on_deleting(node) {
+        if !self.go_on_deleting(node) && !self.go_on_terminating(node) {
             self.go_on_draining(node);
         }
     }
+}
+
+/// The name of a zone of a region.
+pub(super) fn zone_name(region: &str, zone: ZoneId) -> String {
+    let letter = char::from(b'a' + zone.0.min(25) as u8);
+    format!("{region}{letter}")
 }
 
 fn interned(symbols: &mut Symbols, pairs: &[(&str, &str)]) -> Labels {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::super::life::{StartStep, StopStep};
 use super::super::start::{draw_time, purpose};
+use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
 use crate::cluster::{Command, Health, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
@@ -122,6 +123,8 @@ impl Simulation<'_> {
     pub(super) fn bind_pod(&mut self, task: TaskId, node: NodeId) {
         let now = self.queue.now();
         self.apply(Command::PlaceTask { task, node });
+        self.pod_event(node);
+        self.bind_claim(task, node);
         let pod = &mut self.kube_mut().pods[task.index()];
         pod.bound = true;
         pod.unschedulable = None;
@@ -134,11 +137,23 @@ impl Simulation<'_> {
         let runtime = &mut self.tasks[task.index()];
         runtime.start = StartStep::Sandbox;
         runtime.waited = false;
+        if self.is_silent(node) {
+            self.freeze(task, sync + address);
+            return;
+        }
         self.queue.set_timer(Timer::Start(task), now + sync + address, Phase::State);
     }
 
     /// The CNI plugin gives a pod its address, or has none left.
     pub(in crate::simulation) fn on_sandbox(&mut self, task: TaskId) {
+        if self.volume_is_elsewhere(task) {
+            let again = self.queue.now() + super::volumes::ATTACH_RETRY;
+            let service = self.cluster.task(task).service;
+            self.services[service.index()].trouble.note(TroubleKind::VolumeInUse, self.queue.now());
+            self.tasks[task.index()].start = StartStep::Sandbox;
+            self.queue.set_timer(Timer::Start(task), again, Phase::State);
+            return;
+        }
         if self.has_address(task) {
             self.take_address(task);
             self.on_pending(task);
@@ -149,8 +164,8 @@ impl Simulation<'_> {
         let runtime = &mut self.tasks[task.index()];
         runtime.start = StartStep::Sandbox;
         runtime.waits.address += SANDBOX_RETRY;
-        runtime.waits_for = Some(super::super::trouble::TroubleKind::NoAddress);
-        self.services[service.index()].trouble.note(super::super::trouble::TroubleKind::NoAddress, now);
+        runtime.waits_for = Some(TroubleKind::NoAddress);
+        self.services[service.index()].trouble.note(TroubleKind::NoAddress, now);
         self.queue.set_timer(Timer::Start(task), now + SANDBOX_RETRY, Phase::State);
     }
 
@@ -172,7 +187,8 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let t = self.cluster.task(task);
         let (service, runs) = (t.service, t.status == TaskStatus::Running);
-        let containers = runs && self.containers_ready(task);
+        let reached = !t.node.is_some_and(|n| self.is_unreachable(n));
+        let containers = runs && reached && self.containers_ready(task);
         let pod = &self.kube().pods[task.index()];
         if containers != pod.containers_ready {
             self.kube_mut().pods[task.index()].containers_ready = containers;
@@ -248,6 +264,10 @@ impl Simulation<'_> {
         pod.changed = Some(now);
         self.end_probes(task);
         self.tell_endpoints(task);
+        // Its kubelet does not hear of it: it ends with its node, or when that is heard again.
+        if self.on_silent_node(task) {
+            return;
+        }
         if pre_stop.is_zero() {
             self.begin_stopping(task, now + grace);
             return;
@@ -268,6 +288,9 @@ impl Simulation<'_> {
 
     /// A pod that is being deleted has ended or never ran: the scheduler and the queue forget it.
     pub(in crate::simulation) fn pod_ends(&mut self, task: TaskId) {
+        if let Some(node) = self.cluster.task(task).node {
+            self.pod_event(node);
+        }
         self.end_probes(task);
         let kube = self.kube_mut();
         kube.queue.remove(pod_key(task));
@@ -298,23 +321,37 @@ impl Simulation<'_> {
         }
     }
 
-    /// Pods of a service that run when the simulation starts.
-    pub(super) fn start_pods(&mut self, service: ServiceId) {
+    /// Pods of a service that run when the simulation starts; those that find no node are given back.
+    pub(super) fn start_pods(&mut self, service: ServiceId) -> Vec<TaskId> {
         let desired = self.cluster.service(service).desired;
+        let mut waiting = Vec::new();
         for _ in 0..desired {
             if !self.quota_admits(service) {
-                return;
+                break;
             }
-            let Some(task) = self.create_pod(service, 0, "initial") else { return };
+            let Some(task) = self.create_pod(service, 0, "initial") else { break };
             if self.kube().workloads[service.index()].fargate.is_some() {
                 self.apply(Command::Launched { task });
                 self.pod_has_run(task, None);
                 continue;
             }
             match self.node_at_start(task) {
+                // Its volume is attached to the node of another pod.
+                Some(node) if self.claim_is_off(service, node) => self.bind_pod(task, node),
                 Some(node) => self.pod_has_run(task, Some(node)),
-                None => self.enqueue_pod(task),
+                None => waiting.push(task),
             }
+        }
+        waiting
+    }
+
+    /// A pod of the start that found no node at first.
+    pub(super) fn start_pod(&mut self, task: TaskId) {
+        let service = self.cluster.task(task).service;
+        match self.node_at_start(task) {
+            Some(node) if self.claim_is_off(service, node) => self.bind_pod(task, node),
+            Some(node) => self.pod_has_run(task, Some(node)),
+            None => self.enqueue_pod(task),
         }
     }
 
@@ -325,6 +362,7 @@ impl Simulation<'_> {
         if let Some(node) = node {
             self.apply(Command::PlaceTask { task, node });
             self.kube_mut().pods[task.index()].bound = true;
+            self.bind_claim(task, node);
             for wanted in self.wanted_images(task) {
                 self.nodes[node.index()].images.put(wanted.key, now);
             }

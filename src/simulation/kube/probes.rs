@@ -106,7 +106,14 @@ impl Simulation<'_> {
             && at <= now
         {
             self.kube_mut().pods[task.index()].probes.begin(kind, at);
-            if let (Some(probe), Some(server)) = (self.probe(task, kind), self.tasks[task.index()].server)
+            if self.on_silent_node(task) {
+                // The kubelet reaches its own pods, if there still is one.
+                let runtime = &self.tasks[task.index()];
+                if !runtime.machine_lost {
+                    let ok = !runtime.sick;
+                    self.on_kubelet_probe(task, kind, ok);
+                }
+            } else if let (Some(probe), Some(server)) = (self.probe(task, kind), self.tasks[task.index()].server)
                 && !self.tasks[task.index()].machine_lost
             {
                 let timeout = SimDuration::from_secs(u64::from(probe.timeout_seconds));
@@ -169,10 +176,14 @@ impl Simulation<'_> {
         let pod = &mut self.kube_mut().pods[task.index()];
         pod.container_started = None;
         pod.restarts += 1;
+        let restarts = pod.restarts;
         let (at, crashes) = CrashBackoff::default().restart(pod.crashes, now);
         pod.crashes = crashes;
         pod.tries.waiting = Some(Waiting::CrashLoopBackOff);
         let rolled_out = pod.was_ready && !self.cluster.service(service).deploying();
+        let w = &mut self.kube_mut().workloads[service.index()];
+        w.most_restarts = w.most_restarts.max(restarts);
+        w.restart_why = why.to_string();
         let runtime = &mut self.tasks[task.index()];
         runtime.stop_reason = format!("Restarted: {why}");
         runtime.start = StartStep::Restart;

@@ -2,8 +2,8 @@
 
 use super::super::{Simulation, Timer};
 use super::pods::pod_key;
-use crate::cluster::{StopCode, TaskStatus};
-use crate::kernel::{Draw, Phase};
+use crate::cluster::{StopCode, Task, TaskStatus};
+use crate::kernel::{Draw, Phase, SimTime};
 use crate::kubernetes::scheduler::{Budget, ClusterEvent, NoPreemption, PodKey, Preemption};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::units::{NodeId, ServiceId, TaskId};
@@ -11,6 +11,25 @@ use crate::units::{NodeId, ServiceId, TaskId};
 /// The pod of a key, unless it is one of the system's.
 pub(super) fn task_of(key: PodKey) -> Option<TaskId> {
     u32::try_from(key.0).ok().map(TaskId)
+}
+
+impl super::Kube<'_> {
+    /// Pods of a workload that found no node, when first, and what was said last; `None` where there were none.
+    pub(in crate::simulation) fn unschedulable(&self, service: usize) -> Option<(u64, Option<SimTime>, String)> {
+        let w = self.workloads.get(service).filter(|w| w.unschedulable > 0)?;
+        Some((w.unschedulable, w.unschedulable_first, w.why_not.clone().unwrap_or_default()))
+    }
+
+    /// Whether a pod waits for a node now, and none has room.
+    pub(in crate::simulation) fn waits_for_node(&self, t: &Task) -> bool {
+        let pod = &self.pods[t.id.index()];
+        pod.unschedulable.is_some() && !pod.bound && t.stop_code.is_none()
+    }
+
+    /// Restarts of the container that was restarted most, and why the last one was.
+    pub(in crate::simulation) fn restarts(&self, service: usize) -> (u32, String) {
+        self.workloads.get(service).map_or((0, String::new()), |w| (w.most_restarts, w.restart_why.clone()))
+    }
 }
 
 impl Simulation<'_> {
@@ -83,7 +102,7 @@ impl Simulation<'_> {
             Ok(seat) => {
                 kube.queue.done(key);
                 let Some(node) = kube.node_at(seat) else { return };
-                kube.scheduler.place(key, shape, seat, crate::kernel::SimTime::MAX);
+                kube.scheduler.place(key, shape, seat, SimTime::MAX);
                 self.bind_pod(task, node);
                 self.cluster_event(ClusterEvent::PodAssigned);
             }
@@ -138,7 +157,9 @@ impl Simulation<'_> {
             for displaced in found.displaced {
                 self.kube_mut().queue.activate(displaced, now);
             }
+            return;
         }
+        self.pod_needs_a_node(task);
     }
 
     /// Lets a pod push out others of lower priority.

@@ -110,7 +110,8 @@ pub(super) fn pod_of(plan: &Plan, name: &str, service: &Service, symbols: &mut S
             match_label_keys: Vec::new(),
         })
         .collect();
-    spec.images = vec![symbols.intern(name)];
+    // The cluster's default spread counts the pods of the same controller.
+    spec.owner_selector = Some(own.clone());
     if let Some(class) = &k.priority_class_name {
         let own = plan.cluster.eks.priority_classes.get(class);
         let system = SYSTEM_CLASSES.iter().find(|(n, _)| n == class).map(|(_, p)| *p);

@@ -1,6 +1,7 @@
 //! Deployments and their ReplicaSets at work: one pass of the controller, and the pods that it asks for.
 
 use super::super::scale::to_json;
+use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
 use super::hpa::HpaRuntime;
 use super::progressive::{Progressive, TARGET};
@@ -21,7 +22,7 @@ use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{
     Capacity, IntOrPercent as Written, KubernetesService, Plan, Rollout, RolloutType, Service, WorkloadKind,
 };
-use crate::units::{CapacityId, IntOrPercent, NodeId, ServiceId, TaskId};
+use crate::units::{CapacityId, IntOrPercent, NodeId, ServiceId, TaskId, ZoneId};
 
 /// A ReplicaSet.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +57,16 @@ pub(in crate::simulation) struct Workload<'p> {
     /// Progressive delivery, instead of the Deployment's own controller.
     pub(super) rollout: Option<Progressive<'p>>,
     pub(super) hpa: Option<HpaRuntime>,
+    pub(super) keda: Option<super::keda::KedaRuntime>,
+    /// The zone that its volume is bound to, once it is.
+    pub(super) volume_zone: Option<ZoneId>,
     /// Evictions that were granted, for its budget.
     pub(super) budget: super::evict::BudgetRuntime,
     /// Requests that reached its pods.
     pub(in crate::simulation) served: u64,
+    /// Restarts of the container that was restarted most, and why the last one was.
+    pub(super) most_restarts: u32,
+    pub(super) restart_why: String,
     /// Pods that found no node, the first time, and what was said last.
     pub(super) unschedulable: u64,
     pub(super) unschedulable_first: Option<SimTime>,
@@ -90,8 +97,12 @@ impl<'p> Workload<'p> {
             status: DeploymentStatus::default(),
             rollout: Progressive::new(&service.kubernetes),
             hpa: HpaRuntime::new(plan, service_id, name, service, streams),
+            keda: super::keda::KedaRuntime::new(plan, name, service, streams),
+            volume_zone: None,
             budget: super::evict::BudgetRuntime::new(service),
             served: 0,
+            most_restarts: 0,
+            restart_why: String::new(),
             unschedulable: 0,
             unschedulable_first: None,
             why_not: None,
@@ -345,6 +356,8 @@ impl Simulation<'_> {
         for _ in 0..count {
             if !self.quota_admits(service) {
                 failed = true;
+                let now = self.queue.now();
+                self.services[service.index()].trouble.note(TroubleKind::Forbidden, now);
                 break;
             }
             let started_by = if deploying {

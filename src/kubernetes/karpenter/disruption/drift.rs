@@ -110,3 +110,58 @@ pub(super) fn decide(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::kubernetes::karpenter::labels::WellKnown;
+    use crate::kubernetes::karpenter::pool::PoolRequirement;
+    use crate::kubernetes::karpenter::table::TypeTable;
+    use crate::kubernetes::karpenter::world::Options;
+    use crate::kubernetes::object::{Operator, Requirement};
+
+    #[test]
+    fn reasons_are_looked_for_in_their_order() {
+        let mut symbols = Symbols::default();
+        let known = WellKnown::new(&mut symbols);
+        let mut pool = NodePool::new(symbols.intern("default"), 0);
+        let made_of = template_hash(&pool, &symbols);
+        let mut node = NodeView::new(symbols.intern("n"));
+        node.labels.set(known.node_pool, pool.name);
+        let amd = symbols.intern("amd64");
+        node.labels.set(known.arch, amd);
+        (node.managed, node.pool) = (true, Some(0));
+        let (key, value) = (symbols.intern("team"), symbols.intern("blue"));
+        let arm = symbols.intern("arm64");
+        let tables = [TypeTable::default()];
+        let reason = |pool: &NodePool, secs: u64, provider| {
+            let pools = [pool.clone()];
+            let world = World {
+                now: SimTime::from_secs(secs),
+                start: Timestamp::UNIX_EPOCH,
+                symbols: &symbols,
+                known: &known,
+                shapes: &[],
+                pools: &pools,
+                tables: &tables,
+                nodes: &[],
+                daemons: &[],
+                options: Options::default(),
+            };
+            drifted(&world, &node, made_of, provider)
+        };
+        assert_eq!(reason(&pool, 10, None), None);
+        pool.weight = 7;
+        pool.disruption.budgets.clear();
+        assert_eq!(reason(&pool, 10, None), None, "how a pool behaves is not what its nodes are made of");
+        assert_eq!(reason(&pool, 10, Some(DriftReason::Ami)), Some(DriftReason::Ami));
+        assert_eq!(reason(&pool, 3_600, Some(DriftReason::Ami)), Some(DriftReason::InstanceTypeNotFound));
+        let requirement = Requirement { key: known.arch, operator: Operator::In, values: vec![arm] };
+        pool.requirements.push(PoolRequirement { requirement, min_values: None });
+        assert_eq!(reason(&pool, 3_600, None), Some(DriftReason::Requirements));
+        pool.labels.set(key, value);
+        assert_eq!(reason(&pool, 3_600, None), Some(DriftReason::NodePool));
+    }
+}
