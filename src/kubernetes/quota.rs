@@ -157,6 +157,11 @@ impl Quota {
         }
     }
 
+    /// A pod is there, whether or not the quota would allow it: it counts.
+    pub fn charge(&mut self, pod: &PodSpec) {
+        self.count(pod, 1);
+    }
+
     /// A pod ended or is gone: it uses nothing any more. Terminating pods still count.
     pub fn release(&mut self, pod: &PodSpec) {
         self.count(pod, -1);
@@ -169,7 +174,7 @@ impl Quota {
 /// The refusal of the first quota that does not.
 pub fn admit(quotas: &mut [Quota], pod: &PodSpec) -> Result<(), QuotaRefusal> {
     quotas.iter().try_for_each(|quota| quota.check(pod))?;
-    quotas.iter_mut().for_each(|quota| quota.count(pod, 1));
+    quotas.iter_mut().for_each(|quota| quota.charge(pod));
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use super::inputs::{Files, InputFile, read_inputs, read_text};
 use super::lang::{Lang, Reader, list};
 use super::locate;
 use super::model::{
-    Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesService, LoadBalancer,
-    Orchestrator, Plan, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
+    Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesJob, KubernetesService,
+    LoadBalancer, Orchestrator, Plan, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
 };
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};
@@ -378,6 +378,29 @@ fn keep_in_force(plan: &mut Plan, root: &Node) -> Vec<String> {
         }
         serves
     });
+    for (name, job) in &mut plan.jobs {
+        job.schedules.retain(|schedule, s| {
+            let serves = s.serves(orchestrator);
+            if !serves {
+                out(&["jobs", name, "schedules", schedule]);
+            }
+            serves
+        });
+        let beside: &[&str] = match orchestrator {
+            Orchestrator::Ecs => &["kubernetes"],
+            Orchestrator::Eks => &["capacity", "attempts", "retry_interval"],
+        };
+        for key in beside {
+            out(&["jobs", name, key]);
+        }
+        match orchestrator {
+            Orchestrator::Ecs => job.kubernetes = KubernetesJob::default(),
+            Orchestrator::Eks => {
+                job.capacity.clear();
+                (job.attempts, job.retry_interval) = (1, SimDuration::ZERO);
+            }
+        }
+    }
     for (name, service) in &mut plan.services {
         let beside: &[&str] = match orchestrator {
             Orchestrator::Ecs => &["kubernetes"],

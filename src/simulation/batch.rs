@@ -62,54 +62,67 @@ fn as_service(job: &Job) -> Service {
         scaling: None,
         alarms: IndexMap::new(),
         ecs: EcsService::default(),
-        kubernetes: KubernetesService::default(),
+        kubernetes: KubernetesService {
+            namespace: job.kubernetes.namespace.clone(),
+            labels: job.kubernetes.labels.clone(),
+            limits: job.kubernetes.limits.clone(),
+            node_selector: job.kubernetes.node_selector.clone(),
+            tolerations: job.kubernetes.tolerations.clone(),
+            priority_class_name: job.kubernetes.priority_class_name.clone(),
+            termination_grace_period_seconds: job.kubernetes.termination_grace_period_seconds,
+            do_not_disrupt: job.kubernetes.do_not_disrupt,
+            safe_to_evict: job.kubernetes.safe_to_evict,
+            ..KubernetesService::default()
+        },
         monitoring_resolution: 60,
     }
 }
 
 /// A piece of work.
 #[derive(Clone, Copy, Debug)]
-struct Item {
+pub(super) struct Item {
     schedule: u16,
-    firing: u32,
+    pub(super) firing: u32,
     due: SimTime,
     /// First RUNNING, and that of the last attempt.
     started: Option<SimTime>,
     last_started: Option<SimTime>,
-    attempts: u32,
-    interruptions: u32,
+    pub(super) attempts: u32,
+    pub(super) interruptions: u32,
     /// How it ended.
-    ended: Option<(SimTime, bool)>,
+    pub(super) ended: Option<(SimTime, bool)>,
 }
 
 /// A job of the plan while it runs.
 pub(super) struct JobRuntime<'p> {
     pub(super) name: &'p str,
-    plan: &'p Job,
-    service: ServiceId,
+    pub(super) plan: &'p Job,
+    pub(super) service: ServiceId,
     schedules: Vec<Option<Schedule>>,
-    items: Vec<Item>,
+    pub(super) items: Vec<Item>,
     waiting: VecDeque<u32>,
-    running: u32,
+    pub(super) running: u32,
     firings: u32,
+    /// Its Jobs and CronJobs under Kubernetes.
+    pub(super) kube: super::kube::Jobs,
     /// For the work of items, and for the seconds of firings.
     work_root: u64,
     firing_root: u64,
-    figures: Figures,
+    pub(super) figures: Figures,
 }
 
 #[derive(Default)]
-struct Figures {
+pub(super) struct Figures {
     firings: u64,
     due: u64,
     tasks_started: u64,
     succeeded: u64,
     failed: u64,
-    attempts_failed: u64,
-    interrupted: u64,
+    pub(super) attempts_failed: u64,
+    pub(super) interrupted: u64,
     in_time: u64,
     judged: u64,
-    max_running: u32,
+    pub(super) max_running: u32,
     last_done: Option<SimTime>,
     wait: Histogram,
     duration: Histogram,
@@ -128,7 +141,7 @@ impl<'p> JobRuntime<'p> {
                 let bad = |e: &dyn std::fmt::Display| RunError::Schedule(format!("jobs.{name}.schedules: {e}"));
                 let index = plan.services.get_index_of(name).ok_or_else(|| bad(&"the job has no service"))?;
                 let schedules = job.schedules.values().map(|s| match s {
-                    JobSchedule::RunTask(_) => Ok(None),
+                    JobSchedule::RunTask(_) | JobSchedule::CronJob(_) => Ok(None),
                     JobSchedule::Rule(r) => {
                         Schedule::parse(&r.schedule_expression, "UTC").map(Some).map_err(|e| bad(&e))
                     }
@@ -147,6 +160,7 @@ impl<'p> JobRuntime<'p> {
                     waiting: VecDeque::new(),
                     running: 0,
                     firings: 0,
+                    kube: super::kube::Jobs::new(job).map_err(|e| bad(&e))?,
                     work_root: streams.root(&format!("work/{name}")),
                     firing_root: streams.root(&format!("schedule/{name}")),
                     figures: Figures::default(),
@@ -168,7 +182,7 @@ impl<'p> JobRuntime<'p> {
             end_time,
         };
         match spec {
-            JobSchedule::RunTask(_) => None,
+            JobSchedule::RunTask(_) | JobSchedule::CronJob(_) => None,
             JobSchedule::Rule(_) => parsed.next_action(&framed(None, None), start, after),
             JobSchedule::Scheduler(s) if s.schedule_expression.trim().starts_with("rate") => {
                 // A rate begins at its start date, or at once.
@@ -213,6 +227,7 @@ impl Simulation<'_> {
     /// Sets the first firing of every schedule.
     pub(super) fn start_jobs(&mut self) {
         for job in 0..self.jobs.len() {
+            self.start_cron_jobs(job);
             for (index, schedule) in self.jobs[job].plan.schedules.values().enumerate() {
                 if let JobSchedule::RunTask(call) = schedule {
                     let event = ControlEvent::JobFires(job as u16, index as u16);
@@ -238,6 +253,10 @@ impl Simulation<'_> {
     /// The instant of a schedule has come: its call follows within its minute or window.
     pub(super) fn on_job_schedule(&mut self, job: usize, schedule: usize) {
         let now = self.queue.now();
+        if self.is_kube() {
+            self.sync_cron_job(job, schedule);
+            return;
+        }
         let delay = self.jobs[job].delay(schedule, now.as_nanos());
         let event = ControlEvent::JobFires(job as u16, schedule as u16);
         if now + delay <= self.end {
@@ -258,8 +277,12 @@ impl Simulation<'_> {
         let count = spec.count();
         let firing = j.firings;
         j.firings += 1;
+        let kube = self.kube.is_some();
+        let first = j.items.len() as u32;
         for _ in 0..count {
-            j.waiting.push_back(j.items.len() as u32);
+            if !kube {
+                j.waiting.push_back(j.items.len() as u32);
+            }
             j.items.push(Item {
                 schedule: schedule as u16,
                 firing,
@@ -275,7 +298,10 @@ impl Simulation<'_> {
             j.figures.firings += 1;
             j.figures.due += u64::from(count);
         }
-        let waiting = j.waiting.len();
+        if kube {
+            j.kube.create(schedule, first..first + count);
+        }
+        let waiting = if kube { count as usize } else { j.waiting.len() };
         let row = DecisionRow {
             time_s: now.into(),
             controller: "schedule".into(),
@@ -307,6 +333,10 @@ impl Simulation<'_> {
 
     /// Starts as much of the waiting work as may run.
     pub(super) fn pump_job(&mut self, job: usize) {
+        if self.is_kube() {
+            self.sync_jobs(job);
+            return;
+        }
         loop {
             let j = &self.jobs[job];
             let most = j.plan.max_concurrency.unwrap_or(u32::MAX);
@@ -396,6 +426,7 @@ impl Simulation<'_> {
                 }
                 j.figures.tasks_started += u64::from(counted);
             }
+            Fact::TaskStops(_, code) if self.kube.is_some() => self.job_pod_stops(job, task, code),
             Fact::TaskStops(_, StopCode::SpotInterruption) => {
                 item.interruptions += 1;
                 j.figures.interrupted += u64::from(counted);
@@ -404,6 +435,7 @@ impl Simulation<'_> {
                 let now = self.queue.now();
                 self.services[j.service.index()].trouble.note(super::trouble::TroubleKind::FailedStart, now);
             }
+            Fact::TaskStatus(_, TaskStatus::Deprovisioning) if self.kube.is_some() => self.job_pod_ended(job, task),
             Fact::TaskStatus(_, TaskStatus::Deprovisioning) => {
                 j.running -= 1;
                 let ok = self.tasks[task.index()].work_done == Some(true);
@@ -427,7 +459,7 @@ impl Simulation<'_> {
         self.pump_job(job);
     }
 
-    fn end_item(&mut self, job: usize, number: u32, ok: bool) {
+    pub(super) fn end_item(&mut self, job: usize, number: u32, ok: bool) {
         let now = self.queue.now();
         let j = &mut self.jobs[job];
         let latest = j.latest(&j.items[number as usize]);

@@ -249,7 +249,9 @@ impl Simulation<'_> {
         let weight = state.fleets.then(|| state.share_of(revision));
         let mut counts = [0_u32; 5];
         for t in self.cluster.tasks_of(service) {
-            let new = if state.fleets { t.revision == revision } else { t.deployment == id };
+            // Pods belong to the ReplicaSet of their revision, whichever rollout made them.
+            let by_revision = state.fleets || state.pods.is_some();
+            let new = if by_revision { t.revision == revision } else { t.deployment == id };
             match (new, t.status) {
                 (true, s) if s < TaskStatus::Running => counts[0] += 1,
                 (true, TaskStatus::Running) => {

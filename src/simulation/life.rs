@@ -537,7 +537,7 @@ impl Simulation<'_> {
         }
         match code {
             _ if self.node_is_down(task) => self.cut_off(task),
-            _ if self.is_kube() => self.pod_terminates(task),
+            _ if self.is_kube() && code != StopCode::EssentialContainerExited => self.pod_terminates(task),
             StopCode::EssentialContainerExited | StopCode::OutOfMemory | StopCode::HostLost => {
                 if let Some(server) = self.tasks[task.index()].server {
                     self.data.kill(&mut self.queue, server);
@@ -739,7 +739,9 @@ impl Simulation<'_> {
         self.tasks[task.index()].start = StartStep::None;
         self.apply(Command::Advance { task, to: TaskStatus::Deprovisioning });
         if let Some(server) = self.tasks[task.index()].server {
-            let waits_for_balancer = self.tasks[task.index()].deregistering && self.tasks[task.index()].registered;
+            let endpoint = self.kube.as_ref().is_some_and(|k| k.is_endpoint_still(task));
+            let runtime = &self.tasks[task.index()];
+            let waits_for_balancer = (runtime.deregistering || endpoint) && runtime.registered;
             if waits_for_balancer {
                 // Still a target: connections to it are refused until the balancer notices.
                 self.data.set_ready(server, false);

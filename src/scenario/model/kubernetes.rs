@@ -274,6 +274,10 @@ table! {
         pub requests_cpu: Option<Cpu> = None,
         /// Memory requested; absent: no limit.
         pub requests_memory: Option<Bytes> as TaskMemory = None,
+        /// Limits of CPU; absent: no limit. With one, a pod without a limit of CPU is refused.
+        pub limits_cpu: Option<Cpu> = None,
+        /// Limits of memory; absent: no limit.
+        pub limits_memory: Option<Bytes> as TaskMemory = None,
         /// Pods; absent: no limit.
         pub pods: Option<u32> = None,
     }

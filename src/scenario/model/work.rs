@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{ByteLaw, StrategyItem, Task, TimeLaw, Traffic};
+use super::{ByteLaw, Orchestrator, PodLimits, PodToleration, StrategyItem, Task, TimeLaw, Traffic};
 use crate::kernel::SimDuration;
 
 table! {
@@ -70,6 +70,8 @@ table! {
         pub attempts: u32 = 1,
         /// Time between the end of a failed attempt and the next one.
         pub retry_interval: SimDuration = SimDuration::ZERO,
+        /// What only a Job of Kubernetes has. CPU and memory of `task` are its pods' requests.
+        pub kubernetes: KubernetesJob = KubernetesJob::default(),
         /// Time from the firing within which a piece of work is to be done; for the objective `done_by_deadline`. Absent: no deadline.
         pub deadline: Option<SimDuration> = None,
     }
@@ -97,8 +99,10 @@ tagged! {
         Rule(RuleSchedule) = "rule",
         /// EventBridge Scheduler.
         Scheduler(SchedulerSchedule) = "scheduler",
-        /// One call of RunTask, or one submission to the job's queue.
+        /// One call of RunTask, or one submission to the job's queue; under EKS a Job that is created.
         RunTask(RunTaskCall) = "run_task",
+        /// A CronJob of Kubernetes.
+        CronJob(CronJobSchedule) = "cron_job",
     }
 }
 
@@ -142,7 +146,73 @@ table! {
     }
 }
 
+table! {
+    /// A schedule of a CronJob, whose controller acts at once. Source: batch/v1 CronJobSpec.
+    pub struct CronJobSchedule {
+        /// Five fields of cron, or a macro such as `@daily`.
+        pub schedule: String,
+        /// IANA time zone of the schedule.
+        pub time_zone: String = "Etc/UTC".to_string(),
+        /// Completions of each Job.
+        pub count: u32 = 1,
+        /// What happens when the last Job still runs.
+        pub concurrency_policy: CronJobConcurrency = CronJobConcurrency::Allow,
+        /// How late a Job may be started; absent for ever.
+        pub starting_deadline_seconds: Option<u32> = None,
+    }
+}
+
+words! {
+    /// What happens when it is time and the last Job still runs.
+    pub enum CronJobConcurrency {
+        /// Both run.
+        Allow = "Allow",
+        /// The new one is left out.
+        Forbid = "Forbid",
+        /// The old one is deleted.
+        Replace = "Replace",
+    }
+}
+
+table! {
+    /// What only a Job of Kubernetes has: each firing creates one with `count` completions, of which `max_concurrency` run at once. Its pods are not started again when they fail (`restartPolicy: Never`): others take their place. Source: batch/v1 JobSpec.
+    pub struct KubernetesJob {
+        /// Failed pods of a Job that are borne; one more fails the Job, and what it has not done by then.
+        pub backoff_limit: u32 = 6,
+        /// How long a Job may take; absent for ever.
+        pub active_deadline_seconds: Option<u32> = None,
+        /// The namespace.
+        pub namespace: String = "default".to_string(),
+        /// Labels of its pods, beside `app`, which is the name of the job.
+        pub labels: IndexMap<String, String> = IndexMap::new(),
+        /// What a pod may use at most.
+        pub limits: PodLimits = PodLimits::default(),
+        /// Labels that the node must have.
+        pub node_selector: IndexMap<String, String> = IndexMap::new(),
+        /// Taints that are tolerated.
+        pub tolerations: Vec<PodToleration> = Vec::new(),
+        /// The priority class; absent: priority 0.
+        pub priority_class_name: Option<String> = None,
+        /// Time from the deletion of a pod until it is killed.
+        pub termination_grace_period_seconds: u32 as WholeSeconds = 30,
+        /// `karpenter.sh/do-not-disrupt`: pods keep their node from being disrupted.
+        pub do_not_disrupt: bool = false,
+        /// `cluster-autoscaler.kubernetes.io/safe-to-evict`: `false` keeps the node from being removed.
+        pub safe_to_evict: Option<bool> = None,
+    }
+}
+
 impl JobSchedule {
+    /// Whether it can start work under an orchestrator.
+    #[must_use]
+    pub const fn serves(&self, orchestrator: Orchestrator) -> bool {
+        match self {
+            Self::RunTask(_) => true,
+            Self::Rule(_) | Self::Scheduler(_) => matches!(orchestrator, Orchestrator::Ecs),
+            Self::CronJob(_) => matches!(orchestrator, Orchestrator::Eks),
+        }
+    }
+
     /// Tasks at each firing.
     #[must_use]
     pub fn count(&self) -> u32 {
@@ -150,6 +220,7 @@ impl JobSchedule {
             Self::Rule(s) => s.count,
             Self::Scheduler(s) => s.count,
             Self::RunTask(s) => s.count,
+            Self::CronJob(s) => s.count,
         }
     }
 }

@@ -6,13 +6,13 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
     Action, Affinity, Capacity, CapacityOption, FargateProfile, Hpa, HpaBehavior, HpaMetric, IntOrPercent,
-    LabelOperator, LabelRequirement, NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator, Probe, RolloutType,
-    ScaledObject, Service, TolerationOperator, WorkloadKind,
+    LabelOperator, LabelRequirement, NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits,
+    PodToleration, Probe, RolloutType, ScaledObject, Service, Task, TolerationOperator, WorkloadKind,
 };
 use crate::units::{ByteNotation, print_bytes, print_cpu};
 
 /// Priority classes that every cluster has. Source: scheduling.k8s.io.
-const SYSTEM_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
+pub(super) const SYSTEM_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 
 impl Check<'_> {
     /// The cluster's own settings.
@@ -254,26 +254,7 @@ impl Check<'_> {
                     "exactly one of both",
                 );
             }
-            for (i, t) in k.tolerations.iter().enumerate() {
-                if t.key.is_none() && t.operator == TolerationOperator::Equal {
-                    let index = format!("[{i}]");
-                    c.error(
-                        "S1012",
-                        &["tolerations", &index],
-                        "a toleration without a key needs the operator `Exists`",
-                        "Kubernetes refuses it",
-                    );
-                }
-                if t.operator == TolerationOperator::Exists && !t.value.is_empty() {
-                    let index = format!("[{i}]");
-                    c.error(
-                        "S1012",
-                        &["tolerations", &index, "value"],
-                        "the operator `Exists` takes no value",
-                        "leave it out",
-                    );
-                }
-            }
+            c.tolerations(&k.tolerations);
             for (i, spread) in k.topology_spread_constraints.iter().enumerate() {
                 if spread.max_skew == 0 {
                     let index = format!("[{i}]");
@@ -308,6 +289,29 @@ impl Check<'_> {
                 c.volume_claim(service);
             }
         });
+    }
+
+    /// Tolerations that the API server would refuse.
+    pub(super) fn tolerations(&mut self, tolerations: &[PodToleration]) {
+        for (i, t) in tolerations.iter().enumerate() {
+            let index = format!("[{i}]");
+            if t.key.is_none() && t.operator == TolerationOperator::Equal {
+                self.error(
+                    "S1012",
+                    &["tolerations", &index],
+                    "a toleration without a key needs the operator `Exists`",
+                    "Kubernetes refuses it",
+                );
+            }
+            if t.operator == TolerationOperator::Exists && !t.value.is_empty() {
+                self.error(
+                    "S1012",
+                    &["tolerations", &index, "value"],
+                    "the operator `Exists` takes no value",
+                    "leave it out",
+                );
+            }
+        }
     }
 
     fn affinity(&mut self, a: &Affinity) {
@@ -367,8 +371,8 @@ impl Check<'_> {
         );
     }
 
-    fn pod(&mut self, service: &Service) {
-        let (task, limits) = (&service.task, &service.kubernetes.limits);
+    /// Requests and limits of a pod.
+    pub(super) fn pod_size(&mut self, task: &Task, limits: &PodLimits) {
         if limits.cpu.is_some_and(|l| l < task.cpu) {
             let d = Diagnostic::error("S1011", "the CPU limit is below the request")
                 .at(self.at(&["limits", "cpu"]))
@@ -387,6 +391,11 @@ impl Check<'_> {
         if only_fargate && size_of_pod(task.cpu, task.memory).is_none() {
             self.error("S1020", &[], "a pod on Fargate has at most 16 vCPU and 120 GB", "this one requests more");
         }
+    }
+
+    fn pod(&mut self, service: &Service) {
+        self.pod_size(&service.task, &service.kubernetes.limits);
+        let only_fargate = self.plan.capacity.values().all(|c| matches!(c, Capacity::FargateProfile(_)));
         if only_fargate && service.kubernetes.kind == WorkloadKind::DaemonSet {
             self.error("S1012", &["kind"], "Fargate runs no DaemonSets", "it needs nodes");
         }

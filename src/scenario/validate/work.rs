@@ -7,7 +7,7 @@ use crate::kernel::SimDuration;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::metric_math::Expression;
 use crate::scenario::model::{
-    Alarm, History, Job, JobSchedule, MaxCapacityBreach, Metric, MetricPair, MetricQuery, Objectives,
+    Alarm, History, Job, JobSchedule, MaxCapacityBreach, Metric, MetricPair, MetricQuery, Objectives, Orchestrator,
     PredictiveScaling, Queue, Service, Worker,
 };
 
@@ -150,8 +150,16 @@ impl Check<'_> {
     }
 
     fn job(&mut self, job: &Job) {
-        self.strategy(&job.capacity);
-        let on_fargate = self.on_fargate(&job.capacity);
+        let on_fargate = match self.plan.cluster.orchestrator {
+            Orchestrator::Eks => {
+                self.within(&["kubernetes"], |c| c.job_pods(job));
+                false
+            }
+            Orchestrator::Ecs => {
+                self.strategy(&job.capacity);
+                self.on_fargate(&job.capacity)
+            }
+        };
         self.within(&["task"], |c| {
             c.task(&job.task, on_fargate);
             for key in ["concurrency", "accept_queue"] {
@@ -184,16 +192,36 @@ impl Check<'_> {
             self.not_zero(&["deadline"], deadline);
         }
         if job.schedules.is_empty() {
-            self.error("S1003", &["schedules"], "nothing starts the job", "at least one schedule");
+            let label = match self.plan.cluster.orchestrator {
+                Orchestrator::Eks => {
+                    "EventBridge starts no Jobs: at least one schedule of type `cron_job` or `run_task`"
+                }
+                Orchestrator::Ecs => "at least one schedule",
+            };
+            self.error("S1003", &["schedules"], "nothing starts the job", label);
         }
         for (name, schedule) in &job.schedules {
             self.within(&["schedules", name], |c| c.job_schedule(schedule, job));
         }
     }
 
+    /// What only a Job of Kubernetes has.
+    fn job_pods(&mut self, job: &Job) {
+        let k = &job.kubernetes;
+        let mut classes: Vec<&str> = self.plan.cluster.eks.priority_classes.keys().map(String::as_str).collect();
+        classes.extend(super::kubernetes::SYSTEM_CLASSES);
+        if let Some(class) = &k.priority_class_name {
+            let span = self.at(&["priority_class_name"]);
+            self.known(&["priority_class_name"], span, "priority class", class, &classes);
+        }
+        self.pod_size(&job.task, &k.limits);
+        self.tolerations(&k.tolerations);
+    }
+
     fn job_schedule(&mut self, schedule: &JobSchedule, job: &Job) {
         let count = schedule.count();
-        if job.max_concurrency.is_none() && !(1..=10).contains(&count) {
+        let ecs = self.plan.cluster.orchestrator == Orchestrator::Ecs;
+        if ecs && job.max_concurrency.is_none() && !(1..=10).contains(&count) {
             let d = Diagnostic::error("S1012", format!("RunTask starts 1 to 10 tasks in a call, not {count}"))
                 .at(self.at(&["count"]))
                 .label("1 to 10")
@@ -203,6 +231,17 @@ impl Check<'_> {
         self.range(&["count"], u64::from(count), 1, 1_000_000, "a job takes a");
         match schedule {
             JobSchedule::RunTask(call) => self.happens(&["at"], call.at),
+            JobSchedule::CronJob(cron) => {
+                self.zone(&["time_zone"], &cron.time_zone);
+                let text = cron.schedule.trim();
+                let shaped = text.starts_with('@') || text.split_whitespace().count() == 5;
+                if !shaped || text.contains("TZ=") {
+                    let d = Diagnostic::error("S1040", "the schedule of a CronJob has five fields, or is a macro")
+                        .at(self.at(&["schedule"]))
+                        .help("for example \"0 2 * * *\": minute, hour, day of month, month, day of week; the zone is in `time_zone`");
+                    self.report(&["schedule"], d);
+                }
+            }
             JobSchedule::Rule(rule) => {
                 let text = rule.schedule_expression.trim();
                 if text.starts_with("at(") {

@@ -132,6 +132,9 @@ impl Simulation<'_> {
             }
         }
         counts.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
-        counts.iter().map(|(name, n)| format!("{name}: {n}")).collect::<Vec<_>>().join(", ")
+        let w = &self.kube().workloads[service.index()];
+        let refused = w.sets.iter().any(|s| s.failing).then(|| w.refused.clone()).flatten();
+        let counts = counts.iter().map(|(name, n)| format!("{name}: {n}"));
+        refused.into_iter().chain(counts).collect::<Vec<_>>().join(", ")
     }
 }

@@ -86,7 +86,13 @@ impl Simulation<'_> {
         self.run_two(service, (decision.primary_template, decision.primary_replicas), false);
         self.run_two(service, (Template(revision | TARGET), decision.canary_replicas), true);
         self.look_again(service, Some(decision.next_check));
-        self.say_flagger(service, &decision.action, revision);
+        // While somebody changes the target anew, what ends is the delivery of the template before.
+        let ends = match decision.action {
+            CanaryAction::Succeeded => decision.primary_template == Template(revision),
+            CanaryAction::RolledBack { .. } => decision.status.seen == Some(Template(revision)),
+            _ => false,
+        };
+        self.say_flagger(service, &decision.action, revision, ends);
     }
 
     /// The sets of the primary and those of the target.
@@ -127,7 +133,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn say_flagger(&mut self, service: ServiceId, action: &CanaryAction, revision: u32) {
+    fn say_flagger(&mut self, service: ServiceId, action: &CanaryAction, revision: u32, ends: bool) {
         if !self.cluster.service(service).deploying() {
             return;
         }
@@ -168,8 +174,8 @@ impl Simulation<'_> {
             }
         }
         match action {
-            CanaryAction::Succeeded => self.end_deployment(service, DeploymentOutcome::Completed),
-            CanaryAction::RolledBack { deadline } => {
+            CanaryAction::Succeeded if ends => self.end_deployment(service, DeploymentOutcome::Completed),
+            CanaryAction::RolledBack { deadline } if ends => {
                 let said = self.kube().workloads[service.index()].rollout.as_ref().map_or("", |r| &r.said);
                 let why = match deadline {
                     true => "the canary's pods were not ready in time".to_string(),
@@ -179,10 +185,10 @@ impl Simulation<'_> {
             }
             _ => {
                 let why = self.why_not_available(service, revision);
-                let waits = match action {
-                    CanaryAction::WaitsForPods if why.is_empty() => "pods to become ready".to_string(),
-                    CanaryAction::WaitsForPods => format!("pods to become ready ({why})"),
-                    _ => "the next check".to_string(),
+                let waits = match (action, why.as_str()) {
+                    (CanaryAction::WaitsForPods, "") => "pods to become ready".to_string(),
+                    (_, "") => "the next check".to_string(),
+                    _ => format!("pods to become ready ({why})"),
                 };
                 self.deployment_row(service, "progress", &waits);
             }

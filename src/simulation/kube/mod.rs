@@ -7,6 +7,7 @@ mod endpoints;
 mod evict;
 mod flagger;
 mod hpa;
+mod jobs;
 pub(super) mod karpenter;
 mod keda;
 mod measure;
@@ -15,6 +16,7 @@ mod nodes;
 mod pods;
 pub(super) mod probes;
 mod progressive;
+mod quota;
 mod rollout;
 mod schedule;
 mod shapes;
@@ -31,6 +33,7 @@ use crate::kubernetes::scheduler::{NodeId as Seat, Profile, QueueSpec, Scheduler
 use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 pub(super) use evict::DRAIN_TIMEOUT;
+pub(super) use jobs::Jobs;
 pub(super) use pods::Pod;
 pub(super) use progressive::shifts_traffic;
 use workloads::Workload;
@@ -73,11 +76,18 @@ pub(super) struct Kube<'p> {
     pub(super) drains: Vec<nodes::Drain>,
     /// Evictions of a node that were refused at the last look.
     pub(super) refusals: indexmap::IndexMap<NodeId, u32>,
+    /// By namespace.
+    pub(super) quotas: Vec<(&'p str, crate::kubernetes::quota::Quota)>,
     /// CPU totals of pods are sampled for somebody.
     pub(super) measured: bool,
 }
 
 impl<'p> Kube<'p> {
+    /// Whether proxies and balancers still take a pod for an endpoint.
+    pub(super) fn is_endpoint_still(&self, task: TaskId) -> bool {
+        self.pods[task.index()].endpoint
+    }
+
     /// How often the containers of a pod were started again.
     pub(super) fn restarts_of(&self, task: TaskId) -> u64 {
         u64::from(self.pods[task.index()].restarts)
@@ -135,6 +145,7 @@ impl<'p> Kube<'p> {
             update_draws: streams.root("node-group-updates"),
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
+            quotas: quota::quotas(settings),
             measured,
         }))
     }

@@ -92,6 +92,7 @@ impl Simulation<'_> {
         let capacity = profile.or_else(|| self.node_capacities().first().copied()).unwrap_or(CapacityId(0));
         let task = self.try_apply(Command::StartTask { service, deployment, capacity, zone: ZoneId(0) })?;
         self.tasks[task.index()].started_by = started_by;
+        self.charge_quota(task, true);
         if profile.is_none() {
             // No quota of AWS holds a pod back: it waits for a node from here on.
             self.apply(Command::Launched { task });
@@ -301,6 +302,7 @@ impl Simulation<'_> {
 
     /// A pod is gone: its place on the node is free.
     pub(in crate::simulation) fn pod_gone(&mut self, task: TaskId) {
+        self.charge_quota(task, false);
         let bound = std::mem::replace(&mut self.kube_mut().pods[task.index()].bound, false);
         if bound {
             self.kube_mut().scheduler.remove(pod_key(task));
@@ -324,6 +326,9 @@ impl Simulation<'_> {
         let desired = self.cluster.service(service).desired;
         let mut waiting = Vec::new();
         for _ in 0..desired {
+            if !self.quota_admits(service) {
+                break;
+            }
             let Some(task) = self.create_pod(service, 0, "initial") else { break };
             if self.kube().workloads[service.index()].fargate.is_some() {
                 self.apply(Command::Launched { task });

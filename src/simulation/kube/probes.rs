@@ -5,7 +5,7 @@ use super::super::start::{draw_time, purpose};
 use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
 use super::backoff::Waiting;
-use crate::cluster::TaskStatus;
+use crate::cluster::{StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::kubelet::CrashBackoff;
 use crate::kubernetes::probes::{ProbeEffect, ProbeKind, ProbeSpec, Probes};
@@ -161,6 +161,12 @@ impl Simulation<'_> {
             return;
         }
         let service = t.service;
+        if self.job_of(service).is_some() {
+            // `restartPolicy: Never`: the pod has failed.
+            self.tasks[task.index()].stop_reason = format!("Failed: {why}");
+            self.end_task(task, StopCode::EssentialContainerExited);
+            return;
+        }
         self.end_probes(task);
         self.services[service.index()].trouble.note(TroubleKind::Restarted, now);
         if let Some(server) = self.tasks[task.index()].server {

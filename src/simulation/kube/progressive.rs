@@ -70,7 +70,7 @@ impl<'p> Progressive<'p> {
     }
 
     /// The revision that serves while another one comes.
-    fn stable(&self) -> Option<u32> {
+    pub(super) fn stable(&self) -> Option<u32> {
         match &self.by {
             By::Argo { status, .. } => status.stable.map(|t| t.0),
             By::Flagger { status, .. } => status.primary.map(|t| t.0),

@@ -1,6 +1,7 @@
 //! `kubectl rollout undo`, and what is said of a rollout that stands still.
 
 use super::super::Simulation;
+use super::progressive::{Progressive, TARGET};
 use crate::cluster::DeploymentOutcome;
 use crate::kubernetes::deployment;
 use crate::output::{DecisionDetail, DecisionRow};
@@ -15,10 +16,15 @@ impl Simulation<'_> {
             return "there is nothing to roll back".to_string();
         };
         let under_way = state.deploying();
-        let spec = self.kube().workloads[service.index()].spec(state.desired, revision);
-        let back = match deployment::undo(&spec, &self.observe_sets(service), None) {
-            Ok(template) => template.0,
-            Err(why) => return why.to_string(),
+        let w = &self.kube().workloads[service.index()];
+        let spec = w.spec(state.desired, revision);
+        let stable = w.rollout.as_ref().and_then(Progressive::stable).filter(|stable| *stable != revision);
+        let mut sets = self.observe_sets(service);
+        sets.retain(|s| s.template.0 & TARGET == 0);
+        let back = match (stable, deployment::undo(&spec, &sets, None)) {
+            (Some(stable), _) => stable,
+            (None, Ok(template)) => template.0,
+            (None, Err(why)) => return why.to_string(),
         };
         let text = format!("kubectl rollout undo: revision {} comes back", back + 1);
         if under_way {

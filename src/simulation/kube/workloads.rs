@@ -72,6 +72,8 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) unschedulable: u64,
     pub(super) unschedulable_first: Option<SimTime>,
     pub(super) why_not: Option<String>,
+    /// Why its namespace's quota refused its last pod.
+    pub(super) refused: Option<String>,
 }
 
 impl<'p> Workload<'p> {
@@ -106,6 +108,7 @@ impl<'p> Workload<'p> {
             unschedulable: 0,
             unschedulable_first: None,
             why_not: None,
+            refused: None,
         };
         let most = replicas
             .saturating_add(i32::try_from(bounds(&service.kubernetes, service.desired_count).max_surge).unwrap_or(0));
@@ -221,6 +224,10 @@ fn profile_of(plan: &Plan, name: &str, service: &Service) -> Option<CapacityId> 
 impl Simulation<'_> {
     /// One look of the controllers at a workload.
     pub(in crate::simulation) fn sync_workload(&mut self, service: ServiceId) {
+        if let Some(job) = self.job_of(service) {
+            self.sync_jobs(job);
+            return;
+        }
         match self.kube().workloads[service.index()].plan.kind {
             WorkloadKind::Deployment if self.kube().workloads[service.index()].rollout.is_some() => {
                 self.sync_progressive(service);
@@ -378,26 +385,6 @@ impl Simulation<'_> {
         }
     }
 
-    /// Whether the namespace's quota admits one more pod of a service.
-    fn quota_admits(&self, service: ServiceId) -> bool {
-        let plan = self.services[service.index()].plan;
-        let namespace = &plan.kubernetes.namespace;
-        let quota = self.kube().settings.namespaces.get(namespace).and_then(|n| n.resource_quota.as_ref());
-        let Some(quota) = quota else { return true };
-        let (mut pods, mut cpu, mut memory) = (1_u64, plan.task.cpu.parts(), plan.task.memory.get());
-        for (index, s) in self.services.iter().enumerate() {
-            if s.plan.kubernetes.namespace == *namespace {
-                let n = self.cluster.service(ServiceId::from(index)).tasks.len() as u64;
-                pods += n;
-                cpu += n * s.plan.task.cpu.parts();
-                memory += n * s.plan.task.memory.get();
-            }
-        }
-        quota.pods.is_none_or(|most| pods <= u64::from(most))
-            && quota.requests_cpu.is_none_or(|most| cpu <= most.parts())
-            && quota.requests_memory.is_none_or(|most| memory <= most.get())
-    }
-
     /// Pods of a set that neither ended nor terminate.
     fn active_pods(&self, service: ServiceId, template: u32) -> Vec<TaskId> {
         let active = self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()).map(|t| t.id);
@@ -502,4 +489,4 @@ impl Simulation<'_> {
 }
 
 /// After how long a set tries again whose pods a quota refused. The real back-off grows from milliseconds to minutes.
-const QUOTA_RETRY: SimDuration = SimDuration::from_secs(15);
+pub(super) const QUOTA_RETRY: SimDuration = SimDuration::from_secs(15);
