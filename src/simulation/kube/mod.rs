@@ -124,7 +124,6 @@ impl<'p> Kube<'p> {
             workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
         let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, specs, &system_spec);
-        let measured = workloads.iter().any(|w| w.hpa.is_some());
         let measured = workloads.iter().any(|w| w.hpa.is_some() || w.vpa.is_some());
         Ok(Some(Self {
             settings,
