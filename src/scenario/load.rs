@@ -9,7 +9,7 @@ use super::lang::{Lang, Reader, list};
 use super::locate;
 use super::model::{
     Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesJob, KubernetesService,
-    LoadBalancer, Orchestrator, Plan, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
+    LoadBalancer, Orchestrator, Plan, SchedulingStrategy, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
 };
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};
@@ -408,6 +408,20 @@ fn keep_in_force(plan: &mut Plan, root: &Node) -> Vec<String> {
         };
         for key in beside {
             out(&["services", name, key]);
+        }
+        // The API's defaults for a DAEMON service are not those of a REPLICA service.
+        let configuration = ["services", name, "ecs", "deployment_configuration"];
+        let left_out = |key: &str| {
+            let path: Vec<&str> = configuration.iter().copied().chain([key]).collect();
+            !locate::is_written(root, &path)
+        };
+        if service.ecs.scheduling_strategy == SchedulingStrategy::Daemon {
+            if left_out("minimum_healthy_percent") {
+                service.ecs.deployment_configuration.minimum_healthy_percent = 0;
+            }
+            if left_out("maximum_percent") {
+                service.ecs.deployment_configuration.maximum_percent = 100;
+            }
         }
         match orchestrator {
             Orchestrator::Ecs => service.kubernetes = KubernetesService::default(),

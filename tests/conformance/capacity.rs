@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use simctl::capacity::managed_scaling::{TaskGroup, aim, instances_for, per_instance, reservation};
 use simctl::capacity::{auto_scaling_group, mixed_instances, warm_pool};
 use simctl::cluster::Resources;
-use simctl::scenario::model::{Capacity, Ec2, InstancesDistribution, ManagedScaling};
+use simctl::scenario::model::{
+    Capacity, Ec2, InstancesDistribution, ManagedScaling, PredictiveScaling, ScalingPolicy, Service,
+};
 use simctl::units::{Bytes, Cpu};
 
 use crate::Outcome;
@@ -125,7 +127,46 @@ fn defaults(case: &Value) -> Option<Outcome> {
             let capacity = Capacity::Ec2(group);
             json!(capacity.instances().map(|i| i.spot.notice.as_secs()))
         }
+        // What is left out of a scenario, or the little that must be said.
+        "ecs.service.daemon.minimumHealthyPercent.api" => {
+            json!(daemon()?.ecs.deployment_configuration.minimum_healthy_percent)
+        }
+        "ecs.service.daemon.maximumPercent" => json!(daemon()?.ecs.deployment_configuration.maximum_percent),
+        "ecs.capacityProviderStrategy.weight.console" => json!(daemon()?.capacity.values().next()?.weight),
+        "ecs.taskProtection.defaultMinutes" => {
+            let protection = simctl::scenario::from_text("defaults", &text("task_protection = {}"));
+            let plan = protection.unwrap_or_else(|d| panic!("{}", d.render(false)));
+            json!(plan.services["web"].ecs.task_protection.as_ref()?.expires_in_minutes)
+        }
+        "aas.predictive.mode" => json!(forecast()?.mode.as_str()),
+        "aas.predictive.schedulingBufferTime" => json!(forecast()?.scheduling_buffer_time.as_secs()),
         _ => return None,
     };
     Some(compare(case, Ok(json!({ "value": value }))))
+}
+
+/// A service on the one capacity that there is, with these lines in its `ecs` block.
+fn text(ecs: &str) -> String {
+    format!(
+        "[simulation]\nduration = \"1h\"\n[capacity.group]\ntype = \"ec2\"\ninstance_types = [\"m7g.large\"]\nmax_size = 4\n\
+         [services.web]\ntask = {{ cpu = 256, memory = \"512 MiB\", architecture = \"ARM64\" }}\n[services.web.ecs]\n{ecs}\n"
+    )
+}
+
+/// A service with a task on each instance, of which nothing else is said.
+fn daemon() -> Option<Service> {
+    let plan = simctl::scenario::from_text("defaults", &text("scheduling_strategy = \"DAEMON\""));
+    plan.unwrap_or_else(|d| panic!("{}", d.render(false))).services.shift_remove("web")
+}
+
+/// A predictive policy of which only what is required is said.
+fn forecast() -> Option<PredictiveScaling> {
+    let policy = "[services.web.scaling]\nmin_capacity = 1\nmax_capacity = 9\n[services.web.scaling.policies.ahead]\n\
+                  type = \"predictive\"\npredefined_metric_pair_type = \"ECSServiceCPUUtilization\"\ntarget_value = 60\n";
+    let plan = simctl::scenario::from_text("defaults", &format!("{}{policy}", text("")));
+    let service = plan.unwrap_or_else(|d| panic!("{}", d.render(false))).services.shift_remove("web")?;
+    service.scaling?.policies.into_values().find_map(|policy| match policy {
+        ScalingPolicy::Predictive(p) => Some(p),
+        _ => None,
+    })
 }
