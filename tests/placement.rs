@@ -111,7 +111,7 @@ fn constraints_are_read_and_tried() {
 fn daemons_and_protection() {
     let daemon = "ecs.scheduling_strategy = \"DAEMON\"\n";
     says(daemon, "runs one task on each instance");
-    says(daemon, "so its minimum is below 100");
+    says(&format!("{daemon}ecs.deployment_configuration.minimum_healthy_percent = 100"), "so its minimum is below 100");
     says(&format!("{daemon}ecs.placement_strategy = [\"random\"]"), "takes no placement strategy");
     says(&format!("{daemon}ecs.deployment_configuration.maximum_percent = 150"), "maximumPercent of a DAEMON");
     says(&format!("{daemon}ecs.task_protection = {{}}"), "nothing to protect them from");
