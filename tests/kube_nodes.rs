@@ -111,6 +111,51 @@ fn an_update_replaces_every_node_and_loses_nothing() {
     assert!(r.failed * 1_000 <= r.started, "{} of {} failed", r.failed, r.started);
 }
 
+/// The same pods on a NodePool of Karpenter, each on a node of its own, whose pool is changed after six minutes.
+fn pool(more: &str, action: &str) -> Outcome {
+    let group = "type = \"node_group\"\ninstance_types = [\"m7i.large\"]\nmin_size = 3\nmax_size = 6\n";
+    let pool = "type = \"node_pool\"\nrequirements = [{ key = \"node.kubernetes.io/instance-type\", operator = \"In\", \
+                values = [\"m7i.large\"] }]\ndisruption = { consolidation_policy = \"WhenEmpty\" }\n";
+    let base = BASE.replace(group, &format!("{pool}{more}"));
+    assert_ne!(base, BASE);
+    let budget = "pod_disruption_budget = { max_unavailable = 1 }\n";
+    simulate(&format!(
+        "{base}{budget}[actions.change]\ntype = \"update_node_pool\"\nat = \"6m\"\ncapacity = \"workers\"\n{action}"
+    ))
+}
+
+#[test]
+fn nodes_drift_from_a_new_image_and_are_replaced_one_by_one() {
+    let out = pool("", "new_image = true\n");
+    let nodes = out.rows("nodes.csv", &["end_reason"]);
+    assert_eq!(nodes.iter().filter(|n| n[0] == "drifted").count(), 6, "{nodes:?}");
+    let drift: Vec<f64> = out.decided("karpenter").into_iter().filter(|d| d.1 == "drift").map(|d| d.0).collect();
+    assert_eq!(drift.len(), 6, "one node a command");
+    // A node looks at its image every five minutes, from the instant when it was made.
+    assert!(drift[0] >= 600.0 && drift[0] < 620.0, "{drift:?}");
+    assert!(drift.windows(2).all(|w| w[1] - w[0] > 30.0), "the budget lets one node go at once: {drift:?}");
+    let r = &out.summary.services["web"].requests;
+    assert!(r.failed * 1_000 <= r.started, "{} of {} failed", r.failed, r.started);
+}
+
+#[test]
+fn nodes_drift_from_their_pool_at_once_and_its_new_nodes_are_as_it_says() {
+    let out = pool("", "taints = [{ key = \"team\", value = \"blue\" }]\nlabels = { team = \"blue\" }\n");
+    // The pods do not tolerate the taint: drift would strand them, and replaces nothing.
+    let ends = out.rows("nodes.csv", &["end_reason"]);
+    assert!(ends.iter().all(|n| n[0] != "drifted"), "{ends:?}");
+    let out = pool(
+        "",
+        "labels = { team = \"blue\" }\ndisruption = { consolidation_policy = \"WhenEmpty\", budgets = [{ nodes = \"100%\" }] }\n",
+    );
+    let drift: Vec<f64> = out.decided("karpenter").into_iter().filter(|d| d.1 == "drift").map(|d| d.0).collect();
+    assert_eq!(drift.len(), 6);
+    assert!(drift[0] >= 360.0 && drift[0] <= 370.0, "{drift:?}");
+    // The new nodes are as the pool says: nothing drifts again.
+    let ends = out.rows("nodes.csv", &["end_reason"]);
+    assert_eq!(ends.iter().filter(|n| n[0] == "drifted").count(), 6, "{ends:?}");
+}
+
 #[test]
 fn a_budget_that_spares_no_pod_fails_the_update() {
     let budget = "pod_disruption_budget = { min_available = \"100%\" }\n";

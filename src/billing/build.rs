@@ -3,7 +3,7 @@
 use super::commitments::Commitments;
 use super::exact::Account;
 use super::item::{Item, Owner};
-use super::lcu::{LCU_PER, LcuMeter};
+use super::lcu::{LcuMeter, LcuRates};
 use super::meter::{
     Alb, BillingError, ENDPOINTS, Entry, FREE_EPHEMERAL_MIB, GB, Group, HOUR_NS, MONTH_SECS, ServiceMeter, TASK_PER,
     Usage,
@@ -11,7 +11,8 @@ use super::meter::{
 use crate::catalog::{Arch, Catalog, EC2, Price, PricePoint};
 use crate::scenario::fargate::pod_size;
 use crate::scenario::model::{
-    Architecture, Billing, Capacity, Cluster, Egress, EksSupport, KubeServiceType, Orchestrator, Service, Task,
+    Architecture, Billing, Capacity, Cluster, Egress, EksSupport, KubeServiceType, LoadBalancerType, Orchestrator,
+    Service, Task,
 };
 use crate::units::{CapacityId, ServiceId, Usd};
 
@@ -125,13 +126,21 @@ impl Builder<'_> {
             None => None,
             // kube-proxy is no load balancer that costs.
             Some(_) if service.kubernetes.service.r#type == Some(KubeServiceType::ClusterIp) => None,
-            Some(_) => {
-                standing.push((self.entry(Item::Alb, owner, ("elb", "alb_hour"), HOUR_NS)?, 1));
+            Some(lb) => {
+                let (hours, units, rates) = match lb.r#type {
+                    LoadBalancerType::Application => {
+                        ((Item::Alb, "alb_hour"), (Item::AlbLcu, "alb_lcu_hour"), LcuRates::APPLICATION)
+                    }
+                    LoadBalancerType::Network => {
+                        ((Item::Nlb, "nlb_hour"), (Item::NlbLcu, "nlb_nlcu_hour"), LcuRates::NETWORK)
+                    }
+                };
+                standing.push((self.entry(hours.0, owner, ("elb", hours.1), HOUR_NS)?, 1));
                 standing.push((self.entry(Item::AlbIpv4, owner, ("vpc", "public_ipv4_hour"), HOUR_NS)?, zones));
                 Some(Alb {
-                    lcu: self.entry(Item::AlbLcu, owner, ("elb", "alb_lcu_hour"), LCU_PER)?,
+                    lcu: self.entry(units.0, owner, ("elb", units.1), rates.per)?,
                     cross_zone: self.entry(Item::AlbCrossZone, owner, ("data-transfer", "alb_cross_zone_gb"), GB)?,
-                    meter: LcuMeter::default(),
+                    meter: LcuMeter::new(rates),
                 })
             }
         };

@@ -59,6 +59,10 @@ items! {
     Alb = "alb", "h", "Load balancer hours";
     /// Capacity units of Application Load Balancers.
     AlbLcu = "alb_lcu", "LCU-h", "Load balancer capacity units";
+    /// Network Load Balancers.
+    Nlb = "nlb", "h", "Network Load Balancer hours";
+    /// Capacity units of Network Load Balancers.
+    NlbLcu = "nlb_lcu", "NLCU-h", "Network Load Balancer capacity units";
     /// Public IPv4 addresses of load balancers, one a zone.
     AlbIpv4 = "public_ipv4_alb", "h", "Public IPv4 of load balancers";
     /// Traffic between a load balancer and targets in other zones (free of charge on the list).

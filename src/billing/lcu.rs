@@ -1,8 +1,24 @@
-//! Capacity units of an Application Load Balancer. Source: Elastic Load Balancing pricing page.
+//! Capacity units of a load balancer. Source: Elastic Load Balancing pricing page.
 
-/// Small units of one LCU-hour, in which all four dimensions are whole numbers: a new connection is
-/// 600,000, a connection-millisecond 5, a byte 54, a rule evaluation 15,000.
-pub(super) const LCU_PER: i128 = 54_000_000_000;
+/// What of each dimension is a capacity unit, in small units in which all are whole numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LcuRates {
+    connection: i128,
+    connection_milli: i128,
+    byte: i128,
+    rule: i128,
+    /// Small units of an hour of one capacity unit.
+    pub(super) per: i128,
+}
+
+impl LcuRates {
+    /// 25 new connections a second, 3,000 open ones, 1 GB an hour, 1,000 rule evaluations a second.
+    pub(super) const APPLICATION: Self =
+        Self { connection: 600_000, connection_milli: 5, byte: 54, rule: 15_000, per: 54_000_000_000 };
+    /// For TCP: 800 new flows a second, 100,000 open ones, 1 GB an hour.
+    pub(super) const NETWORK: Self =
+        Self { connection: 375_000, connection_milli: 3, byte: 1_080, rule: 0, per: 1_080_000_000_000 };
+}
 
 /// Use of a load balancer in an hour or a part of it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -32,26 +48,31 @@ pub struct LcuHours {
 
 impl LcuUsage {
     /// The four dimensions in small units.
-    fn dimensions(&self) -> [i128; 4] {
+    fn dimensions(&self, rates: &LcuRates) -> [i128; 4] {
         let scaled = |n: u128, factor: i128| i128::try_from(n).unwrap_or(i128::MAX / 1_000_000).saturating_mul(factor);
         [
-            scaled(self.new_connections, 600_000),
-            scaled(self.active_connection_millis, 5),
-            scaled(self.processed_bytes, 54),
-            scaled(self.rule_evaluations, 15_000),
+            scaled(self.new_connections, rates.connection),
+            scaled(self.active_connection_millis, rates.connection_milli),
+            scaled(self.processed_bytes, rates.byte),
+            scaled(self.rule_evaluations, rates.rule),
         ]
     }
 
     /// The dimension that is charged, in small units.
-    pub(super) fn charged(&self) -> i128 {
-        self.dimensions().into_iter().max().unwrap_or(0)
+    pub(super) fn charged(&self, rates: &LcuRates) -> i128 {
+        self.dimensions(rates).into_iter().max().unwrap_or(0)
     }
 
-    /// LCU-hours by dimension, for use within one hour.
+    /// LCU-hours of an Application Load Balancer by dimension, for use within one hour.
     #[must_use]
     pub fn lcu_hours(&self) -> LcuHours {
+        self.hours(&LcuRates::APPLICATION)
+    }
+
+    /// The same of any load balancer.
+    pub(super) fn hours(&self, rates: &LcuRates) -> LcuHours {
         let [new_connections, active_connections, processed_bytes, rule_evaluations] =
-            self.dimensions().map(|d| d as f64 / LCU_PER as f64);
+            self.dimensions(rates).map(|d| d as f64 / rates.per as f64);
         LcuHours { new_connections, active_connections, processed_bytes, rule_evaluations }
     }
 
@@ -103,29 +124,44 @@ pub const fn counted_rule_evaluations(requests: u64, rules: u64) -> u64 {
 
 /// LCU-hours of one load balancer. Each clock hour by itself: within it the four dimensions add up, and
 /// what is charged is the largest of them so far, so that an hour costs the same however it is cut.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LcuMeter {
+    rates: LcuRates,
     /// Charged small units of the hours that are over.
     past: i128,
     /// Use of the hour that runs.
     hour: LcuUsage,
     /// Use of all hours.
-    pub(super) all: LcuUsage,
+    all: LcuUsage,
 }
 
 impl LcuMeter {
+    pub(super) fn new(rates: LcuRates) -> Self {
+        Self { rates, past: 0, hour: LcuUsage::default(), all: LcuUsage::default() }
+    }
+
+    /// Forgets all use.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.rates);
+    }
+
+    /// Capacity units by dimension, over all hours.
+    pub(super) fn lcu_hours(&self) -> LcuHours {
+        self.all.hours(&self.rates)
+    }
+
     pub(super) fn add(&mut self, usage: &LcuUsage) {
         self.hour.add(usage);
         self.all.add(usage);
     }
 
     pub(super) fn close_hour(&mut self) {
-        self.past += self.hour.charged();
+        self.past += self.hour.charged(&self.rates);
         self.hour = LcuUsage::default();
     }
 
     /// Charged small units so far.
     pub(super) fn charged(&self) -> i128 {
-        self.past + self.hour.charged()
+        self.past + self.hour.charged(&self.rates)
     }
 }

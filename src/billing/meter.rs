@@ -481,7 +481,7 @@ impl Meter {
         self.closed = self.now;
         self.stopped.clear();
         for alb in self.services.iter_mut().filter_map(|s| s.alb.as_mut()) {
-            alb.meter = LcuMeter::default();
+            alb.meter.clear();
         }
         if let Some(nodes) = &mut self.nodes {
             self.before_counting += nodes.clear();
@@ -550,7 +550,7 @@ impl Meter {
     /// number can be larger than each of them: the largest is taken hour by hour.
     #[must_use]
     pub fn lcu_hours(&self, service: ServiceId) -> Option<LcuHours> {
-        self.services.get(service.index())?.alb.as_ref().map(|a| a.meter.all.lcu_hours())
+        self.services.get(service.index())?.alb.as_ref().map(|a| a.meter.lcu_hours())
     }
 
     /// The catalog's prices that this plan may use, before discounts: of instances those that were used so far.

@@ -224,6 +224,8 @@ pub enum NodeEnd {
     Idle,
     /// An update of its node group replaced it.
     Updated,
+    /// It was no longer as its NodePool said.
+    Drifted,
     /// Never became ready.
     LaunchFailed,
 }
@@ -240,6 +242,7 @@ impl NodeEnd {
             Self::MaxLifetime => "max_lifetime",
             Self::Idle => "idle",
             Self::Updated => "updated",
+            Self::Drifted => "drifted",
             Self::LaunchFailed => "launch_failed",
         }
     }

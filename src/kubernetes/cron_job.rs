@@ -4,11 +4,11 @@
 //! times are reported and do not keep the last of them from being started, as in the code (its documentation
 //! says otherwise).
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
-use super::cron_schedule::{CronSchedule, later};
 use crate::kernel::{SimDuration, SimTime};
+use crate::scenario::cron_schedule::CronSchedule;
 
 /// More missed times than this are reported.
 pub const MANY_MISSED: u32 = 100;
@@ -181,6 +181,12 @@ fn history<J: Copy + Ord>(spec: &CronJobSpec, jobs: &[ChildJob<J>], delete: &mut
         let excess = ended.len().saturating_sub(limit as usize);
         delete.extend(ended[..excess].iter().map(|j| j.job));
     }
+}
+
+/// An instant so much later than another; absent beyond what a calendar holds.
+fn later(from: Timestamp, nanos: u64) -> Option<Timestamp> {
+    let nanos = i64::try_from(nanos).ok()?;
+    from.checked_add(SignedDuration::from_nanos(nanos)).ok()
 }
 
 #[cfg(test)]

@@ -492,7 +492,7 @@ impl Arithmetic<'_> {
 
     /// The longest that anybody waits for one attempt.
     fn patience(&self) -> Option<SimDuration> {
-        let idle = self.service.load_balancer.as_ref().map(|b| b.idle_timeout);
+        let idle = self.service.load_balancer.as_ref().map(LoadBalancer::gives_up_after);
         self.service.client.timeout.into_iter().chain(idle).min()
     }
 

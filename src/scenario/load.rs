@@ -9,7 +9,8 @@ use super::lang::{Lang, Reader, list};
 use super::locate;
 use super::model::{
     Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesJob, KubernetesService,
-    LoadBalancer, Orchestrator, Plan, SchedulingStrategy, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
+    LoadBalancer, Orchestrator, Plan, SchedulingStrategy, Search, Service, StrategyItem, TargetType, Traffic, Via,
+    ViaLoadBalancer,
 };
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::tree::{Entry, Node, Table, Value, parse_document};
@@ -484,7 +485,8 @@ fn resolve_pods(mut plan: Plan) -> Plan {
     for (service, called) in plan.services.values_mut().zip(called) {
         let front = &mut service.kubernetes.service.r#type;
         let written = service.load_balancer.is_some();
-        let kind = *front.get_or_insert(if written { KubeServiceType::Alb } else { KubeServiceType::ClusterIp });
+        let kind =
+            *front.get_or_insert(if written { KubeServiceType::LoadBalancer } else { KubeServiceType::ClusterIp });
         let served = called || service.traffic != Traffic::default();
         if kind == KubeServiceType::ClusterIp && served {
             // No proxy times out, and nothing is asked of targets beside their readiness.
@@ -492,8 +494,13 @@ fn resolve_pods(mut plan: Plan) -> Plan {
             balancer.algorithm = Algorithm::WeightedRandom;
             balancer.idle_timeout = SimDuration::from_secs(4_000);
             balancer.deregistration_delay = SimDuration::ZERO;
-        } else if kind == KubeServiceType::Alb {
-            service.load_balancer.get_or_insert_with(LoadBalancer::default);
+        } else if kind == KubeServiceType::LoadBalancer {
+            let balancer = service.load_balancer.get_or_insert_with(LoadBalancer::default);
+            if service.kubernetes.service.target_type == TargetType::Instance {
+                // Nodes are the targets; their proxies choose the pod.
+                balancer.algorithm = Algorithm::WeightedRandom;
+                balancer.deregistration_delay = SimDuration::ZERO;
+            }
         }
         for (callee, call) in &mut service.calls {
             if !plan.dependencies.contains_key(callee) {

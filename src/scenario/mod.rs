@@ -9,6 +9,7 @@
 mod table;
 pub mod axis;
 pub mod check;
+pub mod cron_schedule;
 mod describe;
 pub mod diagnostic;
 pub mod expression;

@@ -312,6 +312,7 @@ impl<'p> Simulation<'p> {
             && self.services[service.index()].plan.load_balancer.is_some()
         {
             self.tasks[task.index()].registered = true;
+            self.tell_place(task, server);
             self.data.register(&mut self.queue, server);
             self.data.set_target(&mut self.queue, server, TargetState::Healthy);
             self.tasks[task.index()].target.start_healthy();

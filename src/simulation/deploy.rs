@@ -86,7 +86,7 @@ impl Simulation<'_> {
                 }
                 ("scalable_target", before, "kinds of scaling were suspended or resumed".to_string())
             }
-            Action::UpdateNodeGroup(_) => return Ok(()),
+            Action::UpdateNodeGroup(_) | Action::UpdateNodePool(_) => return Ok(()),
         };
         let row = DecisionRow {
             time_s: self.queue.now().into(),
@@ -106,14 +106,17 @@ impl Simulation<'_> {
 
     /// A timed action on nodes.
     fn on_node_action(&mut self, name: &str, action: &Action) {
-        let Action::UpdateNodeGroup(update) = action else { return };
         if !self.is_kube() {
             return;
         }
-        let why = self.update_node_group(update);
+        let (controller, why) = match action {
+            Action::UpdateNodeGroup(update) => ("node_group_update", self.update_node_group(update)),
+            Action::UpdateNodePool(update) => ("karpenter", self.update_node_pool(update)),
+            _ => return,
+        };
         let row = DecisionRow {
             time_s: self.queue.now().into(),
-            controller: "node_group_update".into(),
+            controller: controller.into(),
             subject: format!("actions.{name}").into(),
             reason: "action".into(),
             explanation: why.into(),

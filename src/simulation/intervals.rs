@@ -12,6 +12,7 @@ use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::output::{CostRow, Fixed, Incident, Millis, NodeRow, Secs, ServiceRow, TaskRow};
 use crate::rollout::scheduler::TaskEventKind;
+use crate::scenario::model::Orchestrator;
 use crate::telemetry::utilization;
 use crate::traffic::ServiceTotals;
 use crate::units::{Bytes, ServiceId, TaskId};
@@ -115,6 +116,7 @@ impl Simulation<'_> {
         let balanced = t.attempts - t.direct;
         let through = t.request_bytes + t.response_bytes - t.direct_bytes;
         let zones = f64::from(self.plan.cluster.zones);
+        let eks = self.plan.cluster.orchestrator == Orchestrator::Eks;
         let cross = self.plan.billing.cross_zone_share.unwrap_or(1.0 - 1.0 / zones);
         let logs = s.plan.task.log_bytes_per_request.get() * t.routed;
         let image = std::mem::take(&mut s.image_bytes).get();
@@ -122,8 +124,11 @@ impl Simulation<'_> {
         meter.add(service, UsageKind::LoadBalancerRequests, balanced);
         meter.add(service, UsageKind::LoadBalancerNewConnections, t.new_connections);
         meter.add(service, UsageKind::LoadBalancerBytes, through);
-        let all = t.request_bytes + t.response_bytes;
-        meter.add(service, UsageKind::CrossZoneBytes, (all as f64 * cross) as u64);
+        let between = |bytes: u64| (bytes as f64 * cross) as u64;
+        // What goes past the load balancer goes from task to task.
+        let paid = if s.plan.pays_between_zones(eks) { through } else { 0 };
+        meter.add(service, UsageKind::CrossZoneBytes, between(through - paid));
+        meter.add(service, UsageKind::InterZoneBytes, between(t.direct_bytes + paid));
         // Answers to other services stay inside.
         meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes - t.inner_response_bytes);
         meter.add(service, UsageKind::LogBytes, logs);

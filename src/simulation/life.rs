@@ -584,6 +584,15 @@ impl Simulation<'_> {
         true
     }
 
+    /// Says where a target is, to a load balancer that wants to know.
+    pub(super) fn tell_place(&mut self, task: TaskId, server: ServerId) {
+        let t = self.cluster.task(task);
+        if self.services[t.service.index()].plan.stages() != (false, false) {
+            let node = t.node.map_or(u32::MAX - task.0, |n| n.0);
+            self.data.set_place(server, t.zone.0, node);
+        }
+    }
+
     /// The load balancer has taken notice of a registration.
     pub(super) fn on_registered(&mut self, task: TaskId) {
         if self.cluster.task(task).stop_code.is_some() {
@@ -591,6 +600,7 @@ impl Simulation<'_> {
         }
         let Some(server) = self.tasks[task.index()].server else { return };
         self.tasks[task.index()].registered = true;
+        self.tell_place(task, server);
         self.data.register(&mut self.queue, server);
         self.data.set_target(&mut self.queue, server, TargetState::Initial);
         self.show_target(task);

@@ -66,6 +66,8 @@ pub(super) struct Targets {
     pub(super) of: Vec<Target>,
     /// Attempts that the balancer has under way at each server.
     pub(super) outstanding: Vec<u32>,
+    /// Where each server is, for balancers that look at zones or nodes first.
+    pub(super) places: Vec<(u32, u32)>,
 }
 
 impl Targets {
@@ -73,6 +75,50 @@ impl Targets {
     #[inline]
     pub(super) fn group(&self, server: u32) -> usize {
         usize::from(self.of[server as usize].group)
+    }
+}
+
+/// Zones, then nodes, each of which is as likely as any other, however many targets it has.
+#[derive(Clone, Debug, Default)]
+struct Stages {
+    zones: bool,
+    nodes: bool,
+    /// For each zone, where its nodes are in `node_ends`.
+    zone_ends: Vec<u32>,
+    /// For each node, where its targets end in `active`.
+    node_ends: Vec<u32>,
+}
+
+impl Stages {
+    /// Orders the targets by place and notes where each place ends.
+    fn arrange(&mut self, active: &mut [u32], places: &[(u32, u32)]) {
+        let (zones, nodes) = (self.zones, self.nodes);
+        let place = |s: u32| {
+            let (zone, node) = places.get(s as usize).copied().unwrap_or_default();
+            (if zones { zone } else { 0 }, if nodes { node } else { 0 })
+        };
+        active.sort_by_key(|&s| place(s));
+        self.zone_ends.clear();
+        self.node_ends.clear();
+        for (i, &s) in active.iter().enumerate() {
+            let next = active.get(i + 1).map(|&s| place(s));
+            if next != Some(place(s)) {
+                self.node_ends.push(i as u32 + 1);
+                if next.map(|p| p.0) != Some(place(s).0) {
+                    self.zone_ends.push(self.node_ends.len() as u32);
+                }
+            }
+        }
+    }
+
+    fn pick(&self, active: &[u32], draw: Draw) -> u32 {
+        let within = |ends: &[u32], from: usize, to: usize, n: u64| {
+            let at = from + below(draw.of(n).bits(), to - from);
+            (at.checked_sub(1).map_or(0, |before| ends[before] as usize), ends[at] as usize)
+        };
+        let (from, to) = within(&self.zone_ends, 0, self.zone_ends.len(), 0);
+        let (from, to) = within(&self.node_ends, from, to, 1);
+        active[from + below(draw.of(2).bits(), to - from)]
     }
 }
 
@@ -93,6 +139,8 @@ pub(super) struct Balancer {
     turn: usize,
     /// How many of `active` are in slow start.
     slow: u32,
+    /// Random: zones or nodes that are chosen before a target is.
+    stages: Option<Box<Stages>>,
     /// Least outstanding: `active` by load, and where each load begins in it.
     order: Vec<u32>,
     begins: Vec<u32>,
@@ -111,9 +159,19 @@ impl Balancer {
             dirty: false,
             turn: 0,
             slow: 0,
+            stages: None,
             order: Vec::new(),
             begins: Vec::new(),
         }
+    }
+
+    /// Chooses a zone, a node, or both, before a target: only at random.
+    pub(super) fn by_stages(mut self, (zones, nodes): (bool, bool)) -> Self {
+        if zones || nodes {
+            self.algorithm = Algorithm::WeightedRandom;
+            self.stages = Some(Box::new(Stages { zones, nodes, ..Stages::default() }));
+        }
+        self
     }
 
     pub(super) fn register(&mut self, targets: &mut Targets, server: u32) {
@@ -183,6 +241,10 @@ impl Balancer {
                 self.active.push(s);
             }
         }
+        if let Some(stages) = &mut self.stages {
+            stages.arrange(&mut self.active, &targets.places);
+            return;
+        }
         self.turn = self.active.partition_point(|&s| (targets.of[s as usize].rank as usize) < next);
         if self.algorithm == Algorithm::LeastOutstandingRequests {
             self.order.clone_from(&self.active);
@@ -224,7 +286,10 @@ impl Balancer {
                 let ties = self.begins.get(least + 1).map_or(self.order.len(), |&b| b as usize);
                 Some(self.order[below(draw().bits(), ties)])
             }
-            Algorithm::WeightedRandom => Some(self.active[below(draw().bits(), self.active.len())]),
+            Algorithm::WeightedRandom => Some(match &self.stages {
+                None => self.active[below(draw().bits(), self.active.len())],
+                Some(stages) => stages.pick(&self.active, draw()),
+            }),
             Algorithm::PowerOfChoices => Some(self.pick_of_few(targets, draw())),
         }
     }
@@ -329,4 +394,41 @@ impl Balancer {
 #[inline]
 fn below(bits: u64, n: usize) -> usize {
     (((bits >> 32) * n as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often each target is chosen: three on node 1 and one on node 2 of zone 0, one on node 3 of zone 1.
+    fn shares(stages: (bool, bool)) -> [f64; 5] {
+        let mut targets = Targets {
+            of: vec![Target::NEW; 5],
+            outstanding: vec![0; 5],
+            places: vec![(0, 1), (0, 2), (0, 1), (1, 3), (0, 1)],
+        };
+        let mut balancer = Balancer::new(Algorithm::WeightedRandom, 2, 0, 1).by_stages(stages);
+        for server in 0..5 {
+            balancer.register(&mut targets, server);
+            balancer.set_state(&mut targets, server, TargetState::Healthy, 0);
+        }
+        let mut counts = [0.0; 5];
+        for i in 0..60_000 {
+            let chosen = balancer.pick(&mut targets, 0, || Draw::new(9).of(i)).expect("a target");
+            counts[chosen as usize] += 1.0 / 60_000.0;
+        }
+        counts
+    }
+
+    #[test]
+    fn zones_and_nodes_are_as_likely_as_each_other_however_many_targets_they_have() {
+        let close = |got: [f64; 5], wanted: [f64; 5]| {
+            let near = got.iter().zip(&wanted).all(|(g, w)| (g - w).abs() < 0.01);
+            assert!(near, "{got:?} instead of {wanted:?}");
+        };
+        close(shares((false, false)), [0.2; 5]);
+        close(shares((true, false)), [0.125, 0.125, 0.125, 0.5, 0.125]);
+        close(shares((false, true)), [1.0 / 9.0, 1.0 / 3.0, 1.0 / 9.0, 1.0 / 3.0, 1.0 / 9.0]);
+        close(shares((true, true)), [1.0 / 12.0, 0.25, 1.0 / 12.0, 0.5, 1.0 / 12.0]);
+    }
 }

@@ -167,6 +167,16 @@ impl DataPlane {
         Bytes::new(self.servers.hot[server.index()].memory)
     }
 
+    /// Says where a server is, by any numbers that tell zones and nodes apart: for balancers that choose these first. To be
+    /// said before [`DataPlane::register`].
+    pub fn set_place(&mut self, server: ServerId, zone: u32, node: u32) {
+        let places = &mut self.targets.places;
+        if places.len() <= server.index() {
+            places.resize(server.index() + 1, (0, 0));
+        }
+        places[server.index()] = (zone, node);
+    }
+
     /// Makes a server known to its balancer, in state [`TargetState::Initial`]: no traffic yet.
     pub fn register(&mut self, _q: &mut impl Agenda, server: ServerId) {
         if !self.targets.of[server.index()].registered() {

@@ -203,12 +203,13 @@ impl DataPlane {
             return Err(invalid("load_balancer.choices", "at least one target must be looked at".into()));
         }
         let client = ClientRules::new(&service.client);
-        let idle = lb.idle_timeout.as_nanos();
+        let idle = lb.gives_up_after().as_nanos();
         let client_limit = client.timeout.is_some_and(|t| t <= idle);
         let mut state = ServiceState {
             totals: ServiceTotals::default(),
             balancers: std::array::from_fn(|_| {
-                Balancer::new(lb.algorithm, lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets)
+                Balancer::new(lb.chooses_by(), lb.choices, lb.slow_start.as_nanos(), lb.minimum_healthy_targets)
+                    .by_stages(service.stages())
             }),
             beside,
             own_weight,
@@ -394,7 +395,7 @@ impl DataPlane {
             None => match &call.via {
                 None | Some(Via::LoadBalancer(_)) => {
                     let lb = plan.services[callee].load_balancer.as_ref().unwrap_or(&default);
-                    (Route::Balancer, &lb.network_latency, lb.idle_timeout.as_nanos())
+                    (Route::Balancer, &lb.network_latency, lb.gives_up_after().as_nanos())
                 }
                 Some(Via::ServiceDiscovery(v)) => {
                     let propagation = v.propagation.as_nanos();

@@ -578,8 +578,12 @@ words! {
 table! {
     /// How connections reach pods.
     pub struct KubeService {
-        /// What stands in front. Absent: an Application Load Balancer where `load_balancer` is written, else kube-proxy.
+        /// What stands in front. Absent: a load balancer where `load_balancer` is written, else kube-proxy.
         pub r#type: Option<KubeServiceType> = None,
+        /// Where the load balancer sends. Source: AWS Load Balancer Controller, `target-type`.
+        pub target_type: TargetType = TargetType::Ip,
+        /// To which pods a node passes on what the load balancer sends it; with the target type `instance`.
+        pub external_traffic_policy: ExternalTrafficPolicy = ExternalTrafficPolicy::Cluster,
     }
 }
 
@@ -588,9 +592,30 @@ words! {
     pub enum KubeServiceType {
         /// kube-proxy: each connection goes to a ready pod at random.
         ClusterIp = "ClusterIP",
-        /// An Application Load Balancer of an Ingress, which sends to the pods themselves (target type `ip`, with
-        /// readiness gates).
-        Alb = "alb",
+        /// The load balancer that `load_balancer` describes: an Application one as an Ingress has it, a Network one as a
+        /// Service of this type has it.
+        LoadBalancer = "LoadBalancer",
+    }
+}
+
+words! {
+    /// What the targets of a load balancer are.
+    pub enum TargetType {
+        /// The pods themselves, with readiness gates.
+        Ip = "ip",
+        /// The nodes, whose kube-proxy passes it on to a ready pod at random: no health check of the load balancer
+        /// sees a pod, and a pod leaves when the proxies know.
+        Instance = "instance",
+    }
+}
+
+words! {
+    /// To which pods a node passes on what comes from outside.
+    pub enum ExternalTrafficPolicy {
+        /// To any, most of them on other nodes.
+        Cluster = "Cluster",
+        /// To its own: nodes without a pod get nothing, and each node the same, however many pods it has.
+        Local = "Local",
     }
 }
 

@@ -270,3 +270,73 @@ impl crate::scenario::lang::Lang for Never {
         serde_json::json!({ "anyOf": [{ "const": "Never" }, duration] })
     }
 }
+
+table! {
+    /// Replaces all nodes of a managed node group by such of a new version of its image.
+    pub struct UpdateNodeGroupAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The node group, a capacity of type `node_group`. Its `update_config` says how.
+        pub capacity: String,
+    }
+}
+
+table! {
+    /// Changes a NodePool of Karpenter, or its node class, while it runs. What is absent stays as it is.
+    pub struct UpdateNodePoolAction {
+        /// When, from the start of the simulation.
+        pub at: SimDuration,
+        /// The NodePool, a capacity of type `node_pool`.
+        pub capacity: String,
+        /// Another machine image becomes current for the node class, as where it selects `@latest`: all nodes drift.
+        pub new_image: bool = false,
+        /// Which nodes the pool may make from now on; nodes that are not such drift.
+        pub requirements: Option<Vec<LabelRequirement>> = None,
+        /// Labels of its nodes; nodes with others drift.
+        pub labels: Option<IndexMap<String, String>> = None,
+        /// Taints of its nodes; nodes with others drift.
+        pub taints: Option<Vec<NodeTaint>> = None,
+        /// What all its nodes together may have. No node drifts of that.
+        pub limits: Option<NodePoolLimits> = None,
+        /// Pools of a higher weight are tried first, 0 to 100. No node drifts of that.
+        pub weight: Option<u32> = None,
+        /// Which nodes are taken away when they are not needed. No node drifts of that.
+        pub disruption: Option<Disruption> = None,
+        /// The age at which a node is replaced; nodes of another drift.
+        pub expire_after: Option<Never> = None,
+    }
+}
+
+impl UpdateNodePoolAction {
+    /// Whether nothing but the machine image changes.
+    #[must_use]
+    pub const fn is_of_image_only(&self) -> bool {
+        self.new_image
+            && self.requirements.is_none()
+            && self.labels.is_none()
+            && self.taints.is_none()
+            && self.limits.is_none()
+            && self.weight.is_none()
+            && self.disruption.is_none()
+            && self.expire_after.is_none()
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { at, capacity, .. } = self;
+        let nothing = Self {
+            at: *at,
+            capacity: capacity.clone(),
+            new_image: true,
+            requirements: None,
+            labels: None,
+            taints: None,
+            limits: None,
+            weight: None,
+            disruption: None,
+            expire_after: None,
+        };
+        !self.new_image && Self { new_image: true, ..self.clone() } == nothing
+    }
+}

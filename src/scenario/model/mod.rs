@@ -215,6 +215,8 @@ tagged! {
         Suspend(SuspendAction) = "suspend_scaling",
         /// Replaces all nodes of a managed node group, as UpdateNodegroupVersion does.
         UpdateNodeGroup(UpdateNodeGroupAction) = "update_node_group",
+        /// Changes a NodePool of Karpenter or its node class; nodes that are no longer as it says drift.
+        UpdateNodePool(UpdateNodePoolAction) = "update_node_pool",
         /// Promotes a paused rollout of Argo, as `kubectl argo rollouts promote` does.
         Promote(PromoteAction) = "promote",
     }
@@ -324,6 +326,7 @@ impl Action {
             Self::DesiredCount(a) => a.at,
             Self::Suspend(a) => a.at,
             Self::UpdateNodeGroup(a) => a.at,
+            Self::UpdateNodePool(a) => a.at,
             Self::Promote(a) => a.at,
         }
     }
@@ -337,18 +340,8 @@ impl Action {
             Self::DesiredCount(a) => Some(&a.service),
             Self::Suspend(a) => Some(&a.service),
             Self::Promote(a) => Some(&a.service),
-            Self::UpdateNodeGroup(_) => None,
+            Self::UpdateNodeGroup(_) | Self::UpdateNodePool(_) => None,
         }
-    }
-}
-
-table! {
-    /// Replaces all nodes of a managed node group by such of a new version of its image.
-    pub struct UpdateNodeGroupAction {
-        /// When, from the start of the simulation.
-        pub at: SimDuration,
-        /// The node group, a capacity of type `node_group`. Its `update_config` says how.
-        pub capacity: String,
     }
 }
 

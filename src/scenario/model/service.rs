@@ -3,8 +3,8 @@
 use indexmap::IndexMap;
 
 use super::{
-    ByteLaw, Call, Connections, EcsService, KubernetesService, NetworkMode, PortMapping, Scaling, Sessions, Stickiness,
-    Switch, TimeLaw, Worker,
+    ByteLaw, Call, Connections, EcsService, ExternalTrafficPolicy, KubeServiceType, KubernetesService, NetworkMode,
+    PortMapping, Scaling, Sessions, Stickiness, Switch, TargetType, TimeLaw, Worker,
 };
 use crate::kernel::SimDuration;
 use crate::units::{Bytes, Cpu};
@@ -439,8 +439,14 @@ words! {
 }
 
 table! {
-    /// The load balancer in front of a service: an Application Load Balancer.
+    /// The load balancer in front of a service.
     pub struct LoadBalancer {
+        /// Which kind. An Application Load Balancer balances requests, a Network Load Balancer connections: see
+        /// `client.connections`.
+        pub r#type: LoadBalancerType = LoadBalancerType::Application,
+        /// Whether a Network Load Balancer sends to targets of all zones alike, which costs traffic between zones; an
+        /// Application Load Balancer always does, for nothing.
+        pub cross_zone: Switch = Switch::Disabled,
         /// How a target is chosen.
         pub algorithm: Algorithm = Algorithm::RoundRobin,
         /// Targets looked at by `power_of_choices`.
@@ -451,7 +457,7 @@ table! {
         pub deregistration_delay: SimDuration as Seconds = SimDuration::from_secs(300),
         /// Time over which a new target's share grows, 30 to 900 s; 0 for off. Only with round robin.
         pub slow_start: SimDuration as Seconds = SimDuration::ZERO,
-        /// Longest wait for a response before a 504.
+        /// Longest wait for a response before a 504. A Network Load Balancer cuts flows that are silent for 350 s.
         pub idle_timeout: SimDuration as Seconds = SimDuration::from_secs(60),
         /// Delay until a registration takes effect.
         pub registration_delay: SimDuration = SimDuration::from_secs(2),
@@ -471,6 +477,17 @@ table! {
         pub zonal_autoshift: Switch = Switch::Disabled,
         /// Time from the start of a zone's trouble until AWS shifts. Not published.
         pub zonal_autoshift_delay: SimDuration = SimDuration::from_secs(180),
+    }
+}
+
+words! {
+    /// The kind of a load balancer. Source: ELB API, CreateLoadBalancer.
+    pub enum LoadBalancerType {
+        /// Looks at requests; answers 502, 503 and 504 itself.
+        Application = "application",
+        /// Looks at connections: a flow keeps the target that its hash chose, in the zone where it came in unless
+        /// `cross_zone` is enabled. It answers nothing itself: clients see resets.
+        Network = "network",
     }
 }
 
@@ -497,5 +514,53 @@ table! {
         pub unhealthy_threshold: u32 = 2,
         /// CPU work of one check.
         pub cpu_time: SimDuration = SimDuration::from_millis(1),
+    }
+}
+
+impl LoadBalancer {
+    /// How a target is chosen: the hash of a flow is as good as chance.
+    #[must_use]
+    pub const fn chooses_by(&self) -> Algorithm {
+        match self.r#type {
+            LoadBalancerType::Application => self.algorithm,
+            LoadBalancerType::Network => Algorithm::WeightedRandom,
+        }
+    }
+
+    /// After how long without an answer a request is given up. Flows through a Network Load Balancer are forgotten after
+    /// 350 s of silence.
+    #[must_use]
+    pub const fn gives_up_after(&self) -> SimDuration {
+        match self.r#type {
+            LoadBalancerType::Application => self.idle_timeout,
+            LoadBalancerType::Network => SimDuration::from_secs(350),
+        }
+    }
+}
+
+impl Service {
+    /// Whether its load balancer chooses a zone, and a node, before it chooses a task or pod.
+    #[must_use]
+    pub fn stages(&self) -> (bool, bool) {
+        let Some(lb) = &self.load_balancer else { return (false, false) };
+        let front = &self.kubernetes.service;
+        let behind = front.r#type == Some(KubeServiceType::LoadBalancer) && front.target_type == TargetType::Instance;
+        let local = front.external_traffic_policy == ExternalTrafficPolicy::Local;
+        let zonal = lb.r#type == LoadBalancerType::Network && lb.cross_zone == Switch::Disabled;
+        // A node that passes on to any pod undoes what was chosen before.
+        (zonal && (!behind || local), behind && local)
+    }
+
+    /// Whether the bytes that come through its load balancer, or past it through a proxy, go on to any zone at the price of
+    /// traffic between zones. What an Application Load Balancer itself sends to its targets is free.
+    #[must_use]
+    pub fn pays_between_zones(&self, eks: bool) -> bool {
+        let Some(lb) = &self.load_balancer else { return false };
+        let front = &self.kubernetes.service;
+        let proxied = eks
+            && (front.r#type != Some(KubeServiceType::LoadBalancer)
+                || front.target_type == TargetType::Instance
+                    && front.external_traffic_policy == ExternalTrafficPolicy::Cluster);
+        proxied || lb.r#type == LoadBalancerType::Network && lb.cross_zone == Switch::Enabled
     }
 }

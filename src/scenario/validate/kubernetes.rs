@@ -5,9 +5,10 @@ use crate::catalog::{Catalog, InstanceType};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
-    Action, Affinity, Capacity, CapacityOption, FargateProfile, Hpa, HpaBehavior, HpaMetric, IntOrPercent,
-    LabelOperator, LabelRequirement, NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits,
-    PodToleration, Probe, RolloutType, ScaledObject, Service, Task, TolerationOperator, WorkloadKind,
+    Action, Affinity, Capacity, CapacityOption, DisruptionBudgetOfNodes, ExternalTrafficPolicy, FargateProfile, Hpa,
+    HpaBehavior, HpaMetric, IntOrPercent, KubeService, KubeServiceType, LabelOperator, LabelRequirement, NodeGroup,
+    NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits, PodToleration, Probe, RolloutType, ScaledObject,
+    Service, TargetType, Task, TolerationOperator, UpdateNodePoolAction, WorkloadKind,
 };
 use crate::units::{ByteNotation, print_bytes, print_cpu};
 
@@ -106,20 +107,33 @@ impl Check<'_> {
 
     /// An action on nodes.
     pub(super) fn node_action(&mut self, action: &Action) {
-        let Action::UpdateNodeGroup(update) = action else { return };
+        let (kind, wanted, of_kind): (_, _, fn(&Capacity) -> bool) = match action {
+            Action::UpdateNodeGroup(a) => ("node group", &a.capacity, |c| matches!(c, Capacity::NodeGroup(_))),
+            Action::UpdateNodePool(a) => ("NodePool", &a.capacity, |c| matches!(c, Capacity::NodePool(_))),
+            _ => return,
+        };
         if self.plan.cluster.orchestrator != Orchestrator::Eks {
-            self.error("S1012", &[], "only EKS has node groups to update", "`cluster.orchestrator` is `ecs`");
+            let what = format!("only EKS has a {kind} to update");
+            self.error("S1012", &[], what, "`cluster.orchestrator` is `ecs`");
             return;
         }
-        let groups: Vec<&str> = self
-            .plan
-            .capacity
-            .iter()
-            .filter(|(_, c)| matches!(c, Capacity::NodeGroup(_)))
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let known: Vec<&str> =
+            self.plan.capacity.iter().filter(|(_, c)| of_kind(c)).map(|(name, _)| name.as_str()).collect();
         let span = self.at(&["capacity"]);
-        self.known(&["capacity"], span, "node group", &update.capacity, &groups);
+        self.known(&["capacity"], span, kind, wanted, &known);
+        if let Action::UpdateNodePool(change) = action {
+            self.node_pool_change(change);
+        }
+    }
+
+    fn node_pool_change(&mut self, change: &UpdateNodePoolAction) {
+        if change.is_empty() {
+            self.warn("W0023", &[], "the action changes nothing of the NodePool", "has no effect");
+        }
+        self.range(&["weight"], u64::from(change.weight.unwrap_or(0)), 0, 100, "Karpenter takes a");
+        self.requirements(&["requirements"], change.requirements.as_deref().unwrap_or_default(), true);
+        self.taints(change.taints.as_deref().unwrap_or_default());
+        self.disruption(change.disruption.as_ref().map_or(&[][..], |d| &d.budgets));
     }
 
     fn node_pool(&mut self, pool: &NodePool, capacity: &Capacity) {
@@ -127,7 +141,12 @@ impl Check<'_> {
         self.range(&["weight"], u64::from(pool.weight), 0, 100, "Karpenter takes a");
         self.requirements(&["requirements"], &pool.requirements, true);
         self.taints(&pool.taints);
-        for (i, budget) in pool.disruption.budgets.iter().enumerate() {
+        self.disruption(&pool.disruption.budgets);
+        self.within(&["nodes"], |c| c.node_settings(&pool.nodes, capacity, true));
+    }
+
+    fn disruption(&mut self, budgets: &[DisruptionBudgetOfNodes]) {
+        for (i, budget) in budgets.iter().enumerate() {
             self.within(&["disruption", "budgets", &format!("[{i}]")], |c| {
                 if budget.schedule.is_some() != budget.duration.is_some() {
                     c.error(
@@ -140,18 +159,11 @@ impl Check<'_> {
                 if let IntOrPercent::Percent(percent) = budget.nodes {
                     c.range(&["nodes"], u64::from(percent), 0, 100, "Karpenter takes, in percent,");
                 }
-                let shaped = |s: &str| s.starts_with('@') || s.split_whitespace().count() == 5;
-                if budget.schedule.as_deref().is_some_and(|s| !shaped(s)) {
-                    c.error(
-                        "S1040",
-                        &["schedule"],
-                        "a budget's schedule has five fields of cron, or is a macro such as `@daily`",
-                        "minute, hour, day of month, month, day of week, in UTC",
-                    );
+                if let Some(schedule) = &budget.schedule {
+                    c.cron_schedule(schedule, "Karpenter reads it in UTC");
                 }
             });
         }
-        self.within(&["nodes"], |c| c.node_settings(&pool.nodes, capacity, true));
     }
 
     fn node_settings(&mut self, nodes: &NodeSettings, capacity: &Capacity, spot: bool) {
@@ -198,6 +210,22 @@ impl Check<'_> {
             if r.min_values.is_some() && !of_karpenter {
                 self.error("S1012", &at, "`min_values` belongs to a NodePool of Karpenter", "leave it out");
             }
+        }
+    }
+
+    fn service_front(&mut self, front: &KubeService) {
+        let behind = front.r#type == Some(KubeServiceType::LoadBalancer);
+        let nodes = front.target_type == TargetType::Instance;
+        if nodes && !behind {
+            let why = "no load balancer stands in front of the service";
+            self.error("S1012", &["target_type"], why, "give it `load_balancer`, or leave `target_type` out");
+        } else if nodes && self.plan.capacity.values().any(|c| matches!(c, Capacity::FargateProfile(_))) {
+            let why = "pods on Fargate are reached with the target type `ip` only";
+            self.error("S1012", &["target_type"], why, "say `ip`");
+        }
+        if front.external_traffic_policy == ExternalTrafficPolicy::Local && !(nodes && behind) {
+            let why = "`Local` says what nodes do as targets, and no load balancer sends to nodes here";
+            self.error("S1012", &["external_traffic_policy"], why, "say `target_type = \"instance\"`, or leave it out");
         }
     }
 
@@ -270,6 +298,7 @@ impl Check<'_> {
                 c.within(&["rollout"], |c| c.rollout(rollout, service));
             }
             c.affinity(&k.affinity);
+            c.within(&["service"], |c| c.service_front(&k.service));
             if let Some(hpa) = &k.horizontal_pod_autoscaler {
                 c.within(&["horizontal_pod_autoscaler"], |c| c.hpa(hpa, name, service));
             }

@@ -381,7 +381,7 @@ impl Check<'_> {
                             );
                         }
                     }
-                    Action::UpdateNodeGroup(_) => {}
+                    Action::UpdateNodeGroup(_) | Action::UpdateNodePool(_) => {}
                 }
             });
         }

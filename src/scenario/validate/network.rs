@@ -3,7 +3,7 @@
 use super::Check;
 use crate::kernel::SimDuration;
 use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::model::{Algorithm, Arrivals, LoadBalancer, Shape, Traffic};
+use crate::scenario::model::{Algorithm, Arrivals, LoadBalancer, LoadBalancerType, Shape, Switch, Traffic};
 
 /// Highest rate that is taken: beyond it a run would not end.
 const MAX_RPS: f64 = 1e7;
@@ -96,7 +96,39 @@ impl Check<'_> {
         }
     }
 
+    fn network_load_balancer(&mut self, balancer: &LoadBalancer) {
+        let of_requests = [
+            ("algorithm", balancer.algorithm != Algorithm::RoundRobin, "the hash of a flow chooses its target"),
+            ("slow_start", !balancer.slow_start.is_zero(), "it has no slow start"),
+            ("stickiness", balancer.stickiness.enabled, "a flow stays where it is: see `client.connections`"),
+            (
+                "target_groups",
+                !balancer.target_groups.is_empty(),
+                "weighted groups are modelled for `application` only",
+            ),
+            (
+                "idle_timeout",
+                balancer.idle_timeout != LoadBalancer::default().idle_timeout,
+                "flows that are silent for 350 s are forgotten",
+            ),
+        ];
+        for (key, wrong, why) in of_requests {
+            if wrong {
+                let message = format!("a Network Load Balancer does not take `{key}`: {why}");
+                self.error("S1012", &[key], message, "leave it out, or say `type = \"application\"`");
+            }
+        }
+    }
+
     pub(super) fn load_balancer(&mut self, balancer: &LoadBalancer) {
+        match balancer.r#type {
+            LoadBalancerType::Network => self.network_load_balancer(balancer),
+            LoadBalancerType::Application if balancer.cross_zone == Switch::Enabled => {
+                let why = "an Application Load Balancer sends to all zones";
+                self.warn("W0053", &["cross_zone"], why, "has no effect");
+            }
+            LoadBalancerType::Application => {}
+        }
         let who = "Elastic Load Balancing takes a";
         let check = &balancer.health_check;
         self.time(&["health_check", "interval"], check.interval, 5, 300, who);

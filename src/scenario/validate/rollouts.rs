@@ -6,7 +6,7 @@ use super::Check;
 use crate::kernel::SimDuration;
 use crate::scenario::model::{
     AnalysisTemplate, ArgoBlueGreen, ArgoCanary, ArgoStep, FlaggerCanary, FlaggerProvider, IntOrPercent,
-    KubeServiceType, Rollout, Service, WorkloadKind,
+    KubeServiceType, LoadBalancerType, Rollout, Service, WorkloadKind,
 };
 
 type Templates = IndexMap<String, AnalysisTemplate>;
@@ -41,7 +41,8 @@ impl Check<'_> {
 
     fn argo_canary(&mut self, c: &ArgoCanary, service: &Service) {
         let routed = c.traffic_routing.is_some();
-        if routed && service.kubernetes.service.r#type != Some(KubeServiceType::Alb) {
+        let application = service.load_balancer.as_ref().is_some_and(|lb| lb.r#type == LoadBalancerType::Application);
+        if routed && !(application && service.kubernetes.service.r#type == Some(KubeServiceType::LoadBalancer)) {
             self.error(
                 "S1012",
                 &["traffic_routing"],

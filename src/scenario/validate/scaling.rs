@@ -3,8 +3,8 @@
 use super::Check;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{
-    AdjustmentType, Alarm, Metric, PredefinedMetric, ScalingPolicy, ScheduledAction, Service, Statistic, StepScaling,
-    TargetTracking,
+    AdjustmentType, Alarm, LoadBalancerType, Metric, PredefinedMetric, ScalingPolicy, ScheduledAction, Service,
+    Statistic, StepScaling, TargetTracking,
 };
 
 impl Check<'_> {
@@ -92,6 +92,16 @@ impl Check<'_> {
                     &["predefined_metric_type"],
                     format!("{metric} needs a load balancer"),
                     "the service has none",
+                );
+            }
+            M::AlbRequestCountPerTarget
+                if service.load_balancer.as_ref().is_some_and(|lb| lb.r#type == LoadBalancerType::Network) =>
+            {
+                self.error(
+                    "S1012",
+                    &["predefined_metric_type"],
+                    format!("{metric} is a metric of an Application Load Balancer"),
+                    "the service has a Network Load Balancer, which counts no requests",
                 );
             }
             M::AlbRequestCountPerTarget => {}

@@ -2,8 +2,9 @@
 
 use super::Check;
 use crate::scenario::model::{
-    CodeDeploy, DeploymentConfiguration, DeploymentController, DeploymentStrategy, EcsService, HookTargetType,
-    LifecycleHook, LifecycleStage, PredefinedMetric, ReadyAction, ScalingPolicy, Service, TrafficRoutingConfig,
+    CodeDeploy, DeploymentConfigName, DeploymentConfiguration, DeploymentController, DeploymentStrategy, EcsService,
+    HookTargetType, LifecycleHook, LifecycleStage, LoadBalancerType, PredefinedMetric, ReadyAction, ScalingPolicy,
+    Service, TrafficRoutingConfig,
 };
 
 impl Check<'_> {
@@ -207,6 +208,17 @@ impl Check<'_> {
                 &["traffic_routing_config"],
                 "a deployment group has one configuration: a predefined one or one's own",
                 "beside `deployment_config_name`",
+            );
+        }
+        let network = service.load_balancer.as_ref().is_some_and(|lb| lb.r#type == LoadBalancerType::Network);
+        let at_once =
+            group.traffic_routing_config.is_none() && group.deployment_config_name == DeploymentConfigName::AllAtOnce;
+        if network && !at_once {
+            self.error(
+                "S1012",
+                &["deployment_config_name"],
+                "CodeDeploy shifts a Network Load Balancer at once only",
+                "say `CodeDeployDefault.ECSAllAtOnce`",
             );
         }
         let percent = |c: &mut Self, key: &str, n: u32| {

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 
 use super::Check;
 use crate::kernel::SimDuration;
+use crate::scenario::cron_schedule::CronSchedule;
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::metric_math::Expression;
 use crate::scenario::model::{
@@ -218,6 +219,16 @@ impl Check<'_> {
         self.tolerations(&k.tolerations);
     }
 
+    /// A schedule as CronJobs and Karpenter's budgets have it.
+    pub(super) fn cron_schedule(&mut self, text: &str, zone: &str) {
+        if let Err(why) = CronSchedule::parse(text) {
+            let d = Diagnostic::error("S1040", format!("the schedule is refused: {why}"))
+                .at(self.at(&["schedule"]))
+                .help(format!("for example \"0 2 * * *\": minute, hour, day of month, month, day of week; {zone}"));
+            self.report(&["schedule"], d);
+        }
+    }
+
     fn job_schedule(&mut self, schedule: &JobSchedule, job: &Job) {
         let count = schedule.count();
         let ecs = self.plan.cluster.orchestrator == Orchestrator::Ecs;
@@ -233,14 +244,7 @@ impl Check<'_> {
             JobSchedule::RunTask(call) => self.happens(&["at"], call.at),
             JobSchedule::CronJob(cron) => {
                 self.zone(&["time_zone"], &cron.time_zone);
-                let text = cron.schedule.trim();
-                let shaped = text.starts_with('@') || text.split_whitespace().count() == 5;
-                if !shaped || text.contains("TZ=") {
-                    let d = Diagnostic::error("S1040", "the schedule of a CronJob has five fields, or is a macro")
-                        .at(self.at(&["schedule"]))
-                        .help("for example \"0 2 * * *\": minute, hour, day of month, month, day of week; the zone is in `time_zone`");
-                    self.report(&["schedule"], d);
-                }
+                self.cron_schedule(&cron.schedule, "the zone is in `time_zone`");
             }
             JobSchedule::Rule(rule) => {
                 let text = rule.schedule_expression.trim();

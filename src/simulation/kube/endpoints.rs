@@ -6,10 +6,10 @@
 
 use super::super::start::{draw_time, purpose};
 use super::super::{ControlEvent, Simulation};
+use super::pods::Front;
 use crate::cluster::TaskStatus;
 use crate::cluster::target_health::TargetState as Verdict;
 use crate::kernel::Phase;
-use crate::scenario::model::KubeServiceType;
 use crate::traffic::TargetState;
 use crate::units::TaskId;
 
@@ -22,7 +22,7 @@ impl Simulation<'_> {
         let changes = u64::from(self.kube().pods[task.index()].restarts) << 1 | u64::from(self.is_endpoint(task));
         let draw = self.draw_of(task).of(purpose::ENDPOINT).of(changes);
         let mut wait = draw_time(law, draw, purpose::ENDPOINT);
-        if let (KubeServiceType::Alb, Some(lb)) = (front, &self.services[service.index()].plan.load_balancer) {
+        if let (Front::Targets, Some(lb)) = (front, &self.services[service.index()].plan.load_balancer) {
             wait += if self.is_endpoint(task) { lb.registration_delay } else { lb.deregistration_propagation };
         }
         self.queue.schedule(self.queue.now() + wait, Phase::State, ControlEvent::Endpoint(task).into());
@@ -62,12 +62,13 @@ impl Simulation<'_> {
         let service = self.cluster.task(task).service;
         let (Some(front), Some(server)) = (self.front_of(service), self.tasks[task.index()].server) else { return };
         if !std::mem::replace(&mut self.tasks[task.index()].registered, true) {
+            self.tell_place(task, server);
             self.data.register(&mut self.queue, server);
         }
         self.publish(task, true);
         match front {
-            KubeServiceType::ClusterIp => self.data.set_target(&mut self.queue, server, TargetState::Healthy),
-            KubeServiceType::Alb => {
+            Front::Proxy => self.data.set_target(&mut self.queue, server, TargetState::Healthy),
+            Front::Targets => {
                 self.tasks[task.index()].target = Default::default();
                 self.data.set_target(&mut self.queue, server, TargetState::Initial);
                 self.show_target(task);

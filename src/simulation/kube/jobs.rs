@@ -10,9 +10,9 @@ use super::workloads::QUOTA_RETRY;
 use crate::cluster::StopCode;
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::cron_job::{self, ChildJob, ConcurrencyPolicy, CronJobSpec, CronJobStatus, CronJobStep};
-use crate::kubernetes::cron_schedule::CronSchedule;
 use crate::kubernetes::job::{self, FinishedPod, JobEnd, JobObservation, JobSpec, JobStatus};
 use crate::output::{DecisionDetail, DecisionRow};
+use crate::scenario::cron_schedule::CronSchedule;
 use crate::scenario::model::{CronJobConcurrency, CronJobSchedule, Job, JobSchedule};
 use crate::units::TaskId;
 

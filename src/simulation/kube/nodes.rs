@@ -25,7 +25,7 @@ pub(in crate::simulation) struct Drain {
 }
 
 /// Keys of the system pods of nodes: beside all tasks.
-const SYSTEM: u64 = 1 << 40;
+pub(super) const SYSTEM: u64 = 1 << 40;
 
 /// What a node of a type has for pods, the system's included. Its memory is what the image registers, not the estimate that
 /// Karpenter reckons with.
@@ -156,7 +156,8 @@ impl Simulation<'_> {
                 labels.push((label::KARPENTER_CAPACITY_TYPE, word));
             }
         }
-        if let Some(instances) = plan.instances() {
+        // The labels of a NodePool, which may change, come with the claim.
+        if let (Capacity::NodeGroup(_), Some(instances)) = (plan, plan.instances()) {
             labels.extend(instances.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         }
         let labels = interned(symbols, &labels);
@@ -183,9 +184,10 @@ impl Simulation<'_> {
         };
         let name = format!("{}-{launch}", self.capacities[spec.capacity.index()].name);
         let mut seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
-        if let Some(labels) = self.claim_labels(node) {
+        if let Some((labels, taints)) = self.claim_template(node) {
             let known: Vec<_> = seen.labels.iter().collect();
             seen.labels = labels.iter().chain(known).collect();
+            seen.taints = taints;
         }
         let kube = self.kube_mut();
         let seat = kube.scheduler.add_node(seen);

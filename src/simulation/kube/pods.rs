@@ -11,7 +11,7 @@ use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::kubelet::CrashMemory;
 use crate::kubernetes::probes::ProbeMemory;
 use crate::kubernetes::scheduler::{ClusterEvent, PodKey};
-use crate::scenario::model::KubeServiceType;
+use crate::scenario::model::{KubeService, KubeServiceType, TargetType};
 use crate::traffic::TargetState;
 use crate::units::{CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
 
@@ -80,6 +80,15 @@ impl Pod {
 /// The scheduler's name for a pod.
 pub(super) const fn pod_key(task: TaskId) -> PodKey {
     PodKey(task.0 as u64)
+}
+
+/// What chooses among the pods of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Front {
+    /// kube-proxy, which looks at endpoints only.
+    Proxy,
+    /// A load balancer whose targets they are.
+    Targets,
 }
 
 impl Simulation<'_> {
@@ -194,9 +203,9 @@ impl Simulation<'_> {
             self.kube_mut().pods[task.index()].containers_ready = containers;
             self.tell_endpoints(task);
         }
-        // Behind an Application Load Balancer a pod has a readiness gate: its target must be healthy.
+        // A pod that is a target itself has a readiness gate: the target must be healthy.
         let gate = match self.front_of(service) {
-            Some(KubeServiceType::Alb) => self.target_is_healthy(task),
+            Some(Front::Targets) => self.target_is_healthy(task),
             _ => true,
         };
         let ready = containers && gate && t_alive(self, task);
@@ -231,10 +240,15 @@ impl Simulation<'_> {
         since.is_some_and(|at| self.queue.now().since(at) >= wait)
     }
 
-    /// What stands in front of a service; `None` where nobody comes.
-    pub(super) fn front_of(&self, service: ServiceId) -> Option<KubeServiceType> {
+    /// What chooses among the pods of a service; `None` where nobody comes.
+    pub(super) fn front_of(&self, service: ServiceId) -> Option<Front> {
         let plan = self.services[service.index()].plan;
-        plan.load_balancer.as_ref().and(plan.kubernetes.service.r#type)
+        let KubeService { r#type, target_type, .. } = &plan.kubernetes.service;
+        plan.load_balancer.as_ref()?;
+        Some(match (r#type, target_type) {
+            (Some(KubeServiceType::LoadBalancer), TargetType::Ip) => Front::Targets,
+            _ => Front::Proxy,
+        })
     }
 
     /// The API server is told to delete a pod: the kubelet and the endpoints learn of it at once and apart.
@@ -388,7 +402,7 @@ impl Simulation<'_> {
         pod.was_ready = true;
         pod.endpoint = true;
         self.enter_balancer(task);
-        if self.front_of(service) == Some(KubeServiceType::Alb)
+        if self.front_of(service) == Some(Front::Targets)
             && let Some(server) = self.tasks[task.index()].server
         {
             self.data.set_target(&mut self.queue, server, TargetState::Healthy);

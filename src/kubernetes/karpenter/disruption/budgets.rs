@@ -2,11 +2,12 @@
 //!
 //! Source: `kubernetes-sigs/karpenter`, `apis/v1/nodepool.go` and `disruption/helpers.go` (v1.14).
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::cron::{Schedule, ScheduleError};
 use crate::kubernetes::karpenter::pool::{Budget, Reason};
 use crate::kubernetes::karpenter::world::World;
+use crate::scenario::cron_schedule::{CronSchedule, CronScheduleError};
 
 /// A budget that cannot be read: it blocks every disruption of its pool.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +17,7 @@ pub enum BudgetError {
     Nodes(String),
     /// `schedule` cannot be read.
     #[error(transparent)]
-    Schedule(#[from] ScheduleError),
+    Schedule(#[from] CronScheduleError),
 }
 
 impl Budget {
@@ -27,15 +28,15 @@ impl Budget {
     pub fn is_active(&self, now: Timestamp) -> Result<bool, BudgetError> {
         let (Some(schedule), Some(duration)) = (&self.schedule, self.duration) else {
             return match &self.schedule {
-                Some(text) => Ok(Schedule::parse(text).map(|_| true)?),
+                Some(text) => Ok(CronSchedule::parse(text).map(|_| true)?),
                 None => Ok(true),
             };
         };
-        let schedule = Schedule::parse(schedule)?;
+        let schedule = CronSchedule::parse(schedule)?;
         let back = SignedDuration::from_nanos(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX));
         let from = now.checked_sub(back).unwrap_or(Timestamp::MIN);
         // A schedule without a hit in years is taken as hit long ago: the library gives back the zero instant, which is not after now.
-        Ok(schedule.next_after(from).is_none_or(|hit| hit <= now))
+        Ok(schedule.next_after(from, &TimeZone::UTC).is_none_or(|hit| hit <= now))
     }
 
     /// Nodes that it lets be disrupted of so many; `None` for no limit, while it is not active.

@@ -40,6 +40,24 @@ pub enum DriftReason {
     PlacementGroup,
 }
 
+impl DriftReason {
+    /// Why, in words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NodePool => "the template of its NodePool has changed",
+            Self::Requirements => "its labels no longer satisfy its NodePool",
+            Self::InstanceTypeNotFound => "its instance type is no longer offered",
+            Self::NodeClass => "its node class has changed",
+            Self::Ami => "another machine image is current",
+            Self::SecurityGroups => "other security groups are selected",
+            Self::Subnet => "its subnet is no longer selected",
+            Self::CapacityReservation => "its capacity reservation is no longer selected",
+            Self::PlacementGroup => "its placement group differs",
+        }
+    }
+}
+
 /// What of a pool's template a node is compared by: labels, taints, `expireAfter`, `terminationGracePeriod`. Requirements, weight,
 /// limits and the disruption block are not in it.
 #[must_use]

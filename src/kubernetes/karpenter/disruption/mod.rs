@@ -8,7 +8,6 @@ pub mod balanced;
 pub mod budgets;
 pub mod candidates;
 pub mod consolidation;
-pub mod cron;
 pub mod drift;
 mod emptiness;
 pub mod queue;

@@ -6,10 +6,10 @@
 //! restricted one of them is enough. A local time that daylight saving skips does not fire; one that it
 //! repeats fires twice, for an hour that is named in the schedule.
 //!
-//! Source: `robfig/cron` v3 (`parser.go`, `spec.go`), which kubernetes/kubernetes calls with `ParseStandard`.
+//! Source: `robfig/cron` v3 (`parser.go`, `spec.go`), which CronJobs and Karpenter's budgets call with `ParseStandard`.
 
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 
 /// A parsed schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,12 +192,6 @@ impl CronSchedule {
     }
 }
 
-/// An instant so much later than another; absent beyond what a calendar holds.
-pub(super) fn later(from: Timestamp, nanos: u64) -> Option<Timestamp> {
-    let nanos = i64::try_from(nanos).ok()?;
-    from.checked_add(SignedDuration::from_nanos(nanos)).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +212,8 @@ mod tests {
         assert_eq!(next("0 0 13 * 5", "2026-07-09T00:00:00Z", "UTC"), "2026-07-10T00:00:00Z");
         assert_eq!(next("0 0 29 2 *", "2026-07-09T00:00:00Z", "UTC"), "2028-02-29T00:00:00Z");
         assert_eq!(next("0 0 30 2 *", "2026-07-09T00:00:00Z", "UTC"), "never");
+        assert_eq!(next("@yearly", "0999-12-31T12:00:00Z", "UTC"), "1000-01-01T00:00:00Z");
+        assert_eq!(next("5/20 3 * * ?", "2024-03-01T03:05:00Z", "UTC"), "2024-03-01T03:25:00Z");
     }
 
     #[test]
@@ -232,9 +228,20 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in
-            ["* * * *", "60 * * * *", "* * 0 * *", "* * * * 7", "5-1 * * * *", "*/0 * * * *", "@often", "a * * * *"]
-        {
+        for bad in [
+            "",
+            "* * * *",
+            "* * * * * *",
+            "60 * * * *",
+            "* * 0 * *",
+            "* * * * 7",
+            "5-1 * * * *",
+            "1- * * * *",
+            "0 0 * * tue-mon",
+            "*/0 * * * *",
+            "@often",
+            "a * * * *",
+        ] {
             assert!(CronSchedule::parse(bad).is_err(), "{bad}");
         }
     }
