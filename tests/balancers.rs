@@ -1,10 +1,8 @@
 //! Load balancers in front of pods: what they cost, whom they reach, and what is refused.
 
-use simctl::catalog::Catalog;
-use simctl::output::{RowSink, Summary};
-use simctl::scenario::model::Inputs;
-use simctl::scenario::{from_text, plan_hash};
-use simctl::simulation::{RunOptions, run};
+mod common;
+
+use common::{Outcome, number};
 
 /// Four pods on two nodes in two zones: three on the larger, one on the smaller.
 const BASE: &str = r#"
@@ -30,11 +28,11 @@ labels = { size = "small" }
 [services.web]
 desired_count = 4
 [services.web.task]
-cpu = "1"
+cpu = "900m"
 memory = "512 MiB"
 [services.web.requests.page]
 cpu_time = "10ms"
-response_size = "20 kB"
+response_bytes = "20 kB"
 [services.web.client]
 timeout = "2s"
 [services.web.traffic]
@@ -42,77 +40,61 @@ rate = [{ at = "0s", rps = 60 }]
 [services.web.load_balancer]
 "#;
 
-struct Outcome {
-    summary: Summary,
-    folder: tempfile::TempDir,
+fn text(balancer: &str, service: &str) -> String {
+    format!("{BASE}{balancer}\n[services.web.kubernetes]\nservice = {{ {service} }}\n")
 }
 
 fn simulate(balancer: &str, service: &str) -> Outcome {
-    let text = format!("{BASE}{balancer}\n[services.web.kubernetes]\nservice = {{ {service} }}\n");
-    let plan = from_text("balancers", &text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
-    let inputs = Inputs::default();
-    let hash = plan_hash(&plan, &inputs);
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
-    let options = RunOptions { name: "balancers", plan_hash: &hash, ..RunOptions::default() };
-    let summary =
-        run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends").summary;
-    sink.close().expect("rows are written");
-    Outcome { summary, folder }
+    common::simulate(&text(balancer, service))
 }
 
-impl Outcome {
-    /// CPU that the pods of the two nodes used, in percent of all: the larger, the smaller.
-    fn shares(&self) -> (f64, f64) {
-        let mut reader = csv::Reader::from_path(self.folder.path().join("nodes.csv")).expect("the file is there");
-        let head = reader.headers().expect("a header").clone();
-        let column = |name: &str| head.iter().position(|h| h == name).unwrap_or_else(|| panic!("no {name}"));
-        let (kind, used) = (column("node_type"), column("cpu_used_pct"));
-        let vcpus = |kind: &str| if kind == "m7i.xlarge" { 4.0 } else { 2.0 };
-        let rows: Vec<(String, f64)> = reader
-            .records()
-            .map(|r| r.expect("a row"))
-            .map(|r| (r[kind].to_string(), r[used].parse::<f64>().expect("a number")))
-            .collect();
-        let of = |name: &str| rows.iter().filter(|r| r.0 == name).map(|r| r.1 * vcpus(name)).sum::<f64>();
-        let (large, small) = (of("m7i.xlarge"), of("m7i.large"));
-        (large / (large + small), small / (large + small))
-    }
+/// The share of the pods on the smaller node in the CPU that all used.
+fn share_of_small(out: &Outcome) -> f64 {
+    let used = |kind: &str, vcpus: f64| {
+        let nodes = out.all("nodes.csv");
+        let of = nodes.iter().filter(|n| n["node_type"] == kind);
+        of.map(|n| number(n, "cpu_used_pct").expect("a number") * vcpus).sum::<f64>()
+    };
+    let (large, small) = (used("m7i.xlarge", 4.0), used("m7i.large", 2.0));
+    small / (large + small)
+}
 
-    fn cost(&self, item: &str) -> f64 {
-        let lines = self.summary.cost.items.iter().filter(|line| line.item == item);
-        lines.map(|line| line.cost_usd).sum()
-    }
+fn cost(out: &Outcome, item: &str) -> f64 {
+    out.summary.cost.items.iter().filter(|line| line.item == item).map(|line| line.cost_usd).sum()
 }
 
 #[test]
 fn who_is_reached_depends_on_what_the_targets_are() {
     let near = |got: f64, wanted: f64, what: &str| assert!((got - wanted).abs() < 0.05, "{what}: {got} not {wanted}");
-    near(simulate("", "").shares().1, 0.25, "pods alike");
-    near(simulate("", "target_type = \"instance\"").shares().1, 0.25, "nodes pass on to any pod");
+    near(share_of_small(&simulate("", "")), 0.25, "pods alike");
+    near(share_of_small(&simulate("", "target_type = \"instance\"")), 0.25, "nodes pass on to any pod");
     let local = "target_type = \"instance\", external_traffic_policy = \"Local\"";
-    near(simulate("", local).shares().1, 0.5, "nodes alike, whatever runs there");
-    near(simulate("type = \"network\"", "").shares().1, 0.5, "zones alike");
-    near(simulate("type = \"network\"\ncross_zone = \"ENABLED\"", "").shares().1, 0.25, "pods of all zones alike");
+    near(share_of_small(&simulate("", local)), 0.5, "nodes alike, whatever runs there");
+    near(share_of_small(&simulate("type = \"network\"", "")), 0.5, "zones alike");
+    near(
+        share_of_small(&simulate("type = \"network\"\ncross_zone = \"ENABLED\"", "")),
+        0.25,
+        "pods of all zones alike",
+    );
 }
 
 #[test]
 fn bytes_between_zones_cost_where_no_application_balancer_carries_them() {
     let application = simulate("", "");
-    assert!(application.cost("alb") > 0.02 && application.cost("alb_lcu") > 0.0);
-    assert_eq!((application.cost("nlb"), application.cost("inter_zone")), (0.0, 0.0));
+    assert!(cost(&application, "alb") > 0.02 && cost(&application, "alb_lcu") > 0.0);
+    assert_eq!((cost(&application, "nlb"), cost(&application, "inter_zone")), (0.0, 0.0));
     let instance = simulate("", "target_type = \"instance\"");
     // 60 requests of 20 kB a second for an hour, half of them to the other zone, a cent a GB at either end.
     let wanted = 60.0 * 3_600.0 * 20e3 / 1e9 * 0.5 * 0.02;
-    let cost = instance.cost("inter_zone");
-    assert!((cost - wanted).abs() < 0.2 * wanted, "{cost} not {wanted}");
+    let paid = cost(&instance, "inter_zone");
+    assert!((paid - wanted).abs() < 0.2 * wanted, "{paid} not {wanted}");
     let network = simulate("type = \"network\"", "");
-    assert!(network.cost("nlb") > 0.02 && network.cost("nlb_lcu") > 0.0);
-    assert_eq!((network.cost("alb"), network.cost("inter_zone")), (0.0, 0.0));
-    let crossing = simulate("type = \"network\"\ncross_zone = \"ENABLED\"", "").cost("inter_zone");
+    assert!(cost(&network, "nlb") > 0.02 && cost(&network, "nlb_lcu") > 0.0);
+    assert_eq!((cost(&network, "alb"), cost(&network, "inter_zone")), (0.0, 0.0));
+    let crossing = cost(&simulate("type = \"network\"\ncross_zone = \"ENABLED\"", ""), "inter_zone");
     assert!((crossing - wanted).abs() < 0.2 * wanted, "{crossing} not {wanted}");
     let proxy = simulate("", "type = \"ClusterIP\"");
-    assert!(proxy.cost("alb") == 0.0 && proxy.cost("inter_zone") > 0.0);
+    assert!(cost(&proxy, "alb") == 0.0 && cost(&proxy, "inter_zone") > 0.0);
 }
 
 #[test]
@@ -123,8 +105,7 @@ fn what_no_load_balancer_does_is_refused() {
         ("", "external_traffic_policy = \"Local\"", "no load balancer sends to nodes"),
         ("", "type = \"ClusterIP\", target_type = \"instance\"", "no load balancer stands in front"),
     ] {
-        let text = format!("{BASE}{balancer}\n[services.web.kubernetes]\nservice = {{ {service} }}\n");
-        let said = from_text("balancers", &text).expect_err("it is refused").render(false);
+        let said = common::refused(&text(balancer, service));
         assert!(said.contains(word), "{said}");
     }
 }

@@ -1,10 +1,10 @@
 //! Nodes and what hangs on them under Kubernetes: updates of groups, silence, volumes, KEDA, and the words for troubles of pods.
 
-use simctl::catalog::Catalog;
-use simctl::output::{Diagnosis, DiagnosisKind, RowSink, Summary};
-use simctl::scenario::model::Inputs;
-use simctl::scenario::{from_text, plan_hash};
-use simctl::simulation::{RunOptions, run};
+mod common;
+
+use common::{Outcome, simulate};
+use simctl::output::DiagnosisKind;
+use simctl::scenario::from_text;
 
 /// Six pods on three nodes in three zones, and room for as many again.
 const BASE: &str = r#"
@@ -40,60 +40,8 @@ pre_stop = "10s"
 topology_spread_constraints = [{ topology_key = "kubernetes.io/hostname" }]
 "#;
 
-struct Outcome {
-    summary: Summary,
-    folder: tempfile::TempDir,
-}
-
-fn simulate(text: &str) -> Outcome {
-    let plan = from_text("nodes", text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
-    let inputs = Inputs::default();
-    let hash = plan_hash(&plan, &inputs);
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
-    let options = RunOptions { name: "nodes", plan_hash: &hash, ..RunOptions::default() };
-    let summary =
-        run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends").summary;
-    sink.close().expect("rows are written");
-    let defects: Vec<_> = summary.notes.iter().filter(|n| n.contains("defect")).collect();
-    assert!(defects.is_empty(), "{defects:?}");
-    Outcome { summary, folder }
-}
-
 fn with(more: &str) -> Outcome {
     simulate(&format!("{BASE}{more}"))
-}
-
-impl Outcome {
-    /// The rows of a table, by the names of some columns.
-    fn rows(&self, file: &str, columns: &[&str]) -> Vec<Vec<String>> {
-        let mut reader = csv::Reader::from_path(self.folder.path().join(file)).expect("the file is there");
-        let head = reader.headers().expect("a header").clone();
-        let at: Vec<usize> =
-            columns.iter().map(|c| head.iter().position(|h| h == *c).unwrap_or_else(|| panic!("no {c}"))).collect();
-        reader.records().map(|r| r.expect("a row")).map(|r| at.iter().map(|&i| r[i].to_string()).collect()).collect()
-    }
-
-    /// Time and reason of each decision of a controller.
-    fn decided(&self, controller: &str) -> Vec<(f64, String)> {
-        let rows = self.rows("decisions.csv", &["controller", "time_s", "reason"]);
-        let number = |t: &str| t.parse().expect("a number");
-        rows.iter().filter(|r| r[0] == controller).map(|r| (number(&r[1]), r[2].clone())).collect()
-    }
-
-    fn first(&self, controller: &str, reason: &str) -> f64 {
-        let all = self.decided(controller);
-        all.iter().find(|d| d.1 == reason).unwrap_or_else(|| panic!("no {reason} in {all:?}")).0
-    }
-
-    fn diagnosis(&self, kind: DiagnosisKind) -> &Diagnosis {
-        let found = self.summary.diagnoses.iter().find(|d| d.kind == kind);
-        found.unwrap_or_else(|| panic!("no {kind:?} in {:#?}", self.summary.diagnoses))
-    }
-
-    fn has(&self, kind: DiagnosisKind) -> bool {
-        self.summary.diagnoses.iter().any(|d| d.kind == kind)
-    }
 }
 
 const UPDATE: &str = "[actions.image]\ntype = \"update_node_group\"\nat = \"2m\"\ncapacity = \"workers\"\n";

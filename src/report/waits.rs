@@ -168,7 +168,7 @@ fn cause(row: &DeploymentRow<'_>, stage: &str) -> Cause {
         Cause::Starts
     } else if row.new_healthy < row.new_running || row.new_running == 0 {
         Cause::Health
-    } else if stage.contains("shift") || stage.contains("bake") || waits.contains("bake") {
+    } else if stage.contains("shift") || stage.contains("bake") || waits.contains("bake") || stage == "paused" {
         Cause::Clock
     } else if row.old_running > 0 && row.new_running < row.desired {
         // Nothing can be started until old tasks have gone.

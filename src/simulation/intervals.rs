@@ -12,7 +12,7 @@ use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::output::{CostRow, Fixed, Incident, Millis, NodeRow, Secs, ServiceRow, TaskRow};
 use crate::rollout::scheduler::TaskEventKind;
-use crate::scenario::model::Orchestrator;
+use crate::scenario::model::{LoadBalancerType, Orchestrator};
 use crate::telemetry::utilization;
 use crate::traffic::ServiceTotals;
 use crate::units::{Bytes, ServiceId, TaskId};
@@ -127,7 +127,9 @@ impl Simulation<'_> {
         let between = |bytes: u64| (bytes as f64 * cross) as u64;
         // What goes past the load balancer goes from task to task.
         let paid = if s.plan.pays_between_zones(eks) { through } else { 0 };
-        meter.add(service, UsageKind::CrossZoneBytes, between(through - paid));
+        let application = s.plan.load_balancer.as_ref().is_some_and(|lb| lb.r#type == LoadBalancerType::Application);
+        let free = if application { through - paid } else { 0 };
+        meter.add(service, UsageKind::CrossZoneBytes, between(free));
         meter.add(service, UsageKind::InterZoneBytes, between(t.direct_bytes + paid));
         // Answers to other services stay inside.
         meter.add(service, UsageKind::InternetEgressBytes, t.response_bytes - t.inner_response_bytes);

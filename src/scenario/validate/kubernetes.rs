@@ -10,7 +10,10 @@ use crate::scenario::model::{
     NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits, PodToleration, Probe, RolloutType, ScaledObject,
     Service, TargetType, Task, TolerationOperator, UpdateNodePoolAction, WorkloadKind,
 };
-use crate::units::{ByteNotation, print_bytes, print_cpu};
+use crate::units::{ByteNotation, Cpu, print_bytes, print_cpu};
+
+/// Up to this request somebody has most likely written cores.
+const MEANT_AS_CORES: Cpu = Cpu::from_units(8);
 
 /// Priority classes that every cluster has. Source: scheduling.k8s.io.
 pub(super) const SYSTEM_CLASSES: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
@@ -239,6 +242,17 @@ impl Check<'_> {
     /// What only a workload of Kubernetes has.
     pub(super) fn workload(&mut self, name: &str, service: &Service) {
         let k = &service.kubernetes;
+        let cpu = service.task.cpu;
+        if cpu > Cpu::ZERO && cpu <= MEANT_AS_CORES {
+            // What Kubernetes reads as cores is units of ECS here.
+            let cores = cpu.parts().div_ceil(Cpu::from_units(1).parts());
+            let message = format!("a pod requests {}: a bare number counts CPU units, 1024 to a vCPU", print_cpu(cpu));
+            let d = Diagnostic::warning("W0025", message)
+                .at(self.at(&["task", "cpu"]))
+                .label("very little")
+                .help(format!("for cores as Kubernetes counts them, write \"{cores} vCPU\" or \"{cores}000m\""));
+            self.report(&["task", "cpu"], d);
+        }
         self.within(&["kubernetes"], |c| {
             c.pod(service);
             let (surge, unavailable) = (k.strategy.max_surge, k.strategy.max_unavailable);

@@ -12,7 +12,6 @@ use crate::kubernetes::cluster_autoscaler::{
 };
 use crate::kubernetes::object::{Effect, Resources, Taint};
 use crate::kubernetes::scheduler::{Node as KubeNode, PodKey, ShapeId};
-use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{Capacity, Expander as Written, Plan, WorkloadKind};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 
@@ -322,18 +321,8 @@ impl Simulation<'_> {
         reason: &'static str,
         text: String,
     ) {
-        let row = DecisionRow {
-            time_s: self.queue.now().into(),
-            controller: "cluster_autoscaler".into(),
-            subject: format!("capacity.{}", self.capacities[capacity.index()].name).into(),
-            from: sizes.map(|s| i64::from(s.0)),
-            result: sizes.map(|s| i64::from(s.1)),
-            reason: reason.into(),
-            explanation: text.into(),
-            ..DecisionRow::default()
-        };
-        let null = serde_json::Value::Null;
-        self.recorder.decision(&row, &DecisionDetail { observation: null.clone(), memory: null });
+        let sizes = sizes.map(|(from, to)| (from.into(), to.into()));
+        self.record_on_nodes("cluster_autoscaler", capacity, sizes, reason, text, None);
     }
 
     /// A node that is not needed: it is tainted, and its deletion begins.

@@ -9,7 +9,7 @@ use crate::kubernetes::node_group::{
     self, GroupNode, GroupView, NodeGroupCommand, UpdateFailure, UpdateMemory, UpdatePhase, UpdateSpec,
     UpdateStrategy as Strategy,
 };
-use crate::output::{DecisionDetail, DecisionRow};
+use crate::output::DecisionDetail;
 use crate::scenario::model::{Capacity, IntOrPercent, UpdateNodeGroupAction, UpdateStrategy};
 use crate::units::{CapacityId, NodeId};
 
@@ -221,17 +221,8 @@ impl Simulation<'_> {
         text: String,
         detail: &DecisionDetail,
     ) {
-        let row = DecisionRow {
-            time_s: self.queue.now().into(),
-            controller: "node_group_update".into(),
-            subject: format!("capacity.{}", self.capacities[capacity.index()].name).into(),
-            from: sizes.map(|s| i64::from(s.0)),
-            result: sizes.map(|s| i64::from(s.1)),
-            reason: reason.into(),
-            explanation: text.into(),
-            ..DecisionRow::default()
-        };
-        self.recorder.decision(&row, detail);
+        let sizes = sizes.map(|(from, to)| (from.into(), to.into()));
+        self.record_on_nodes("node_group_update", capacity, sizes, reason, text, Some(detail));
     }
 
     /// Updates of a group that failed, for the diagnoses: the first time, and what was found.

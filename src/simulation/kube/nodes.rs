@@ -1,5 +1,7 @@
 //! Nodes as Kubernetes sees them: what they offer, when they are ready, how groups grow and shrink.
 
+use serde_json::Value as Json;
+
 use super::super::nodes::NodeType;
 use super::super::{Simulation, Timer};
 use super::pods::pod_key;
@@ -11,6 +13,7 @@ use crate::kubernetes::allocatable::{DEFAULT_EPHEMERAL_STORAGE, KubeletConfigura
 use crate::kubernetes::cni::EniLimits;
 use crate::kubernetes::object::{Labels, Resources as Amounts, Symbols, Taint};
 use crate::kubernetes::scheduler::{ClusterEvent, Code, Node as KubeNode, NodeId as Seat, PodKey};
+use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{Capacity, Eks, Instances, Kubelet, NodeTaint};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 
@@ -340,6 +343,30 @@ impl Simulation<'_> {
         if self.cluster.service(service).desired != desired {
             self.apply(crate::cluster::Command::SetDesired { service, desired });
         }
+    }
+
+    /// The row of what a controller decides on the nodes of a capacity.
+    pub(super) fn record_on_nodes(
+        &mut self,
+        controller: &'static str,
+        capacity: CapacityId,
+        sizes: Option<(i64, i64)>,
+        reason: &'static str,
+        text: String,
+        detail: Option<&DecisionDetail>,
+    ) {
+        let row = DecisionRow {
+            time_s: self.queue.now().into(),
+            controller: controller.into(),
+            subject: format!("capacity.{}", self.capacities[capacity.index()].name).into(),
+            from: sizes.map(|s| s.0),
+            result: sizes.map(|s| s.1),
+            reason: reason.into(),
+            explanation: text.into(),
+            ..DecisionRow::default()
+        };
+        let nothing = DecisionDetail { observation: Json::Null, memory: Json::Null };
+        self.recorder.decision(&row, detail.unwrap_or(&nothing));
     }
 
     /// The timer of a drain rang.

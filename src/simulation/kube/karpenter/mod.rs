@@ -25,7 +25,6 @@ use crate::kubernetes::karpenter::timers::{BatchSpec, Batcher, record_pod_event}
 use crate::kubernetes::karpenter::world::{Drift, NodeView, Options, World};
 use crate::kubernetes::object::{Labels, PodSpec, Symbols, Taint};
 use crate::kubernetes::scheduler::Scheduler as KubeScheduler;
-use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{Capacity, NodePool as WrittenPool, Plan, WorkloadKind};
 use crate::units::{CapacityId, NodeId};
 pub(in crate::simulation) use pools::types_of_pool;
@@ -210,18 +209,7 @@ impl Simulation<'_> {
         reason: &'static str,
         text: String,
     ) {
-        let row = DecisionRow {
-            time_s: self.queue.now().into(),
-            controller: "karpenter".into(),
-            subject: format!("capacity.{}", self.capacities[capacity.index()].name).into(),
-            from: sizes.map(|s| s.0),
-            result: sizes.map(|s| s.1),
-            reason: reason.into(),
-            explanation: text.into(),
-            ..DecisionRow::default()
-        };
-        let null = serde_json::Value::Null;
-        self.recorder.decision(&row, &DecisionDetail { observation: null.clone(), memory: null });
+        self.record_on_nodes("karpenter", capacity, sizes, reason, text, None);
     }
 
     /// Labels that a node of Karpenter has beside the known ones, and its taints; its claim is found or made here.
