@@ -7,6 +7,7 @@ use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
 use crate::kernel::{Phase, SimDuration};
 use crate::kubernetes::kubelet::CrashBackoff;
+use crate::scenario::model::WorkloadKind;
 use crate::units::{ServiceId, TaskId};
 
 /// First wait before an image is asked for again, and the longest. Source: kubelet, the back-off of its image manager.
@@ -133,7 +134,8 @@ impl Simulation<'_> {
         }
         counts.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
         let w = &self.kube().workloads[service.index()];
-        let refused = w.sets.iter().any(|s| s.failing).then(|| w.refused.clone()).flatten();
+        let fails = w.plan.kind != WorkloadKind::Deployment || w.sets.iter().any(|s| s.failing);
+        let refused = w.refused.clone().filter(|_| fails);
         let counts = counts.iter().map(|(name, n)| format!("{name}: {n}"));
         refused.into_iter().chain(counts).collect::<Vec<_>>().join(", ")
     }

@@ -27,8 +27,8 @@ use crate::kubernetes::karpenter::timers::{BatchSpec, Batcher, expires, record_p
 use crate::kubernetes::karpenter::world::{
     DoNotDisrupt, NodeView, Options, Owner, PendingPod, PodBudgets, PodPhase, PodView, World,
 };
-use crate::kubernetes::object::{Labels, PodSpec, Symbol, Symbols};
-use crate::kubernetes::scheduler::{PodKey, Scheduler as KubeScheduler};
+use crate::kubernetes::object::{Labels, Symbol, Symbols};
+use crate::kubernetes::scheduler::{PodKey, Scheduler as KubeScheduler, ShapeId};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{
     Capacity, ConsolidationPolicy as Policy, DisruptionReason, IntOrPercent, Kubelet as WrittenKubelet, Never,
@@ -78,8 +78,7 @@ pub(in crate::simulation) struct Karpenter {
     tables: Vec<TypeTable>,
     /// By pool and type, the group's number for the type.
     kinds: Vec<Vec<Option<u32>>>,
-    /// By service, then the system's.
-    shapes: Vec<PodSpec>,
+    /// Shapes of the pods that every node of a pool gets.
     daemons: Vec<usize>,
     options: Options,
     batch: BatchSpec,
@@ -223,8 +222,8 @@ impl Karpenter {
     pub(super) fn new(
         plan: &Plan,
         scheduler: &mut KubeScheduler,
-        shapes: Vec<PodSpec>,
-        system: &PodSpec,
+        daemon_sets: &[ShapeId],
+        system: ShapeId,
     ) -> Option<Self> {
         if !plan.capacity.values().any(|c| matches!(c, Capacity::NodePool(_))) {
             return None;
@@ -244,19 +243,14 @@ impl Karpenter {
             capacities.push(CapacityId::from(at));
         }
         let flags = &plan.cluster.eks.karpenter;
-        let daemon_sets = plan.services.values().enumerate();
-        let mut daemons: Vec<usize> =
-            daemon_sets.filter(|(_, s)| s.kubernetes.kind == WorkloadKind::DaemonSet).map(|(at, _)| at).collect();
-        let mut shapes = shapes;
-        daemons.extend(std::iter::repeat_n(shapes.len(), plan.cluster.eks.system_pods as usize));
-        shapes.push(system.clone());
+        let mut daemons: Vec<usize> = daemon_sets.iter().map(|s| s.0 as usize).collect();
+        daemons.extend(std::iter::repeat_n(system.0 as usize, plan.cluster.eks.system_pods as usize));
         Some(Self {
             known,
             kinds: vec![Vec::new(); pools.len()],
             pools,
             capacities,
             tables,
-            shapes,
             daemons,
             options: Options { spot_to_spot: flags.spot_to_spot_consolidation, ..Options::default() },
             batch: BatchSpec { idle: flags.batch_idle_duration, max: flags.batch_max_duration },
@@ -298,7 +292,7 @@ macro_rules! world {
             start: $sim.plan.simulation.start,
             symbols: $sim.kube().scheduler.symbols(),
             known: &$k.known,
-            shapes: &$k.shapes,
+            shapes: &$sim.kube().shapes,
             pools: &$k.pools,
             tables: &$k.tables,
             nodes: $nodes,
@@ -329,11 +323,7 @@ impl Simulation<'_> {
     pub(super) fn provision_at_start(&mut self, waiting: &[TaskId]) {
         let pending: Vec<PendingPod> = waiting
             .iter()
-            .map(|&t| PendingPod {
-                uid: u64::from(t.0),
-                shape: self.cluster.task(t).service.index(),
-                created: SimTime::ZERO,
-            })
+            .map(|&t| PendingPod { uid: u64::from(t.0), shape: self.shape_of(t).0 as usize, created: SimTime::ZERO })
             .collect();
         self.provision(&pending, true);
     }
@@ -370,7 +360,7 @@ impl Simulation<'_> {
             .filter(|p| p.nominated.is_none())
             .filter_map(|p| {
                 let task = task_of(p.pod)?;
-                let shape = self.cluster.task(task).service.index();
+                let shape = self.shape_of(task).0 as usize;
                 Some(PendingPod { uid: p.pod.0, shape, created: p.created })
             })
             .collect()
@@ -446,7 +436,8 @@ impl Simulation<'_> {
                 start: self.plan.simulation.start,
                 symbols: &symbols,
                 known: &k.known,
-                shapes: &k.shapes,
+                // A launch looks at its claim, not at pods.
+                shapes: &[],
                 pools: &k.pools,
                 tables: &k.tables,
                 nodes,
@@ -644,7 +635,7 @@ impl Simulation<'_> {
                 }
                 view.pods = self.cluster.tasks_on(n.id).map(|t| self.pod_view(t.id, &budgets)).collect();
                 if seat.is_some() {
-                    let system = k.shapes.len() - 1;
+                    let system = self.kube().system.0 as usize;
                     view.pods.extend((0..u64::from(self.kube().settings.system_pods)).map(|i| {
                         let uid = SYSTEM | u64::from(n.id.0) << 8 | i;
                         PodView { owner: Owner::DaemonSet, ..PodView::new(uid, system, n.times.launched) }
@@ -663,6 +654,7 @@ impl Simulation<'_> {
             started: t.times.started,
             owner: match w.plan.kind {
                 WorkloadKind::DaemonSet => Owner::DaemonSet,
+                WorkloadKind::StatefulSet => Owner::StatefulSet,
                 WorkloadKind::Deployment => Owner::ReplicaSet,
             },
             phase: match (t.status, t.stop_code) {
@@ -673,7 +665,7 @@ impl Simulation<'_> {
             do_not_disrupt: w.plan.do_not_disrupt.then_some(DoNotDisrupt::Always),
             budgets: budgets[t.service.index()],
             grace_period: SimDuration::from_secs(u64::from(w.plan.termination_grace_period_seconds)),
-            ..PodView::new(u64::from(task.0), t.service.index(), t.times.requested)
+            ..PodView::new(u64::from(task.0), pod.shape.0 as usize, t.times.requested)
         }
     }
 
