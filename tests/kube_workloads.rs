@@ -1,5 +1,6 @@
 //! Kinds of workloads of Kubernetes at work: StatefulSets, DaemonSets, the Vertical Pod Autoscaler, volumes.
 
+use proptest::prelude::*;
 use simctl::catalog::Catalog;
 use simctl::output::{RowSink, Summary};
 use simctl::scenario::model::Inputs;
@@ -454,4 +455,173 @@ fn keys_of_another_kind_are_refused() {
     let text = scenario("", &format!("kind = \"DaemonSet\"\n{action}"));
     let error = from_text("workloads", &text).expect_err("no replicas").render(false);
     assert!(error.contains("no replicas to set"), "{error}");
+}
+
+/// What may happen to a workload while it is looked at.
+#[derive(Clone, Debug)]
+struct Life {
+    seed: u64,
+    replicas: u32,
+    /// Replicas later on.
+    sizes: Vec<u32>,
+    unavailable: u32,
+    surge: u32,
+    partition: u32,
+    min_ready: u32,
+    parallel: bool,
+    budget: bool,
+    /// The revisions that come: whether they start.
+    revisions: Vec<bool>,
+    node_fails: bool,
+    group_update: bool,
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    let numbers = (1_u64..1_000, 1_u32..6, proptest::collection::vec(0_u32..7, 0..3), 1_u32..4, 0_u32..3, 0_u32..3);
+    let words = (0_u32..3, any::<bool>(), any::<bool>(), proptest::collection::vec(any::<bool>(), 0..3));
+    let events = (any::<bool>(), any::<bool>());
+    (numbers, words, events).prop_map(|(n, w, e)| Life {
+        seed: n.0,
+        replicas: n.1,
+        sizes: n.2,
+        unavailable: n.3,
+        surge: n.4,
+        partition: n.5,
+        min_ready: w.0 * 10,
+        parallel: w.1,
+        budget: w.2,
+        revisions: w.3,
+        node_fails: e.0,
+        group_update: e.1,
+    })
+}
+
+impl Life {
+    fn events(&self, sized: bool) -> String {
+        let mut text = String::new();
+        for (i, n) in self.sizes.iter().enumerate().filter(|_| sized) {
+            let at = 200 + 500 * i;
+            text += &format!(
+                "[actions.size{i}]\ntype = \"desired_count\"\nat = \"{at}s\"\nservice = \"db\"\ndesired_count = {n}\n"
+            );
+        }
+        for (i, good) in self.revisions.iter().enumerate() {
+            let (at, bad) = (400 + 700 * i, u32::from(!good));
+            text += &format!(
+                "[actions.new{i}]\ntype = \"deploy\"\nat = \"{at}s\"\nservice = \"db\"\nrevision = {{ fails_to_start = {bad}.0 }}\n"
+            );
+        }
+        if self.node_fails {
+            text += "[faults.dead]\ntype = \"node_failure\"\nat = \"700s\"\ncount = 1\nnoticed_after = \"90s\"\n";
+        }
+        if self.group_update {
+            text += "[actions.image]\ntype = \"update_node_group\"\nat = \"900s\"\ncapacity = \"workers\"\n";
+        }
+        text
+    }
+
+    fn keys(&self) -> String {
+        let budget = if self.budget { "pod_disruption_budget = { max_unavailable = 1 }\n" } else { "" };
+        format!("min_ready_seconds = {}\n{budget}", self.min_ready)
+    }
+
+    fn text(&self, replicas: &str, keys: &str, sized: bool) -> String {
+        let text = scenario(replicas, &format!("{keys}{}{}", self.keys(), self.events(sized)));
+        text.replace("duration = \"40m\"\n", &format!("duration = \"40m\"\nseed = {}\n", self.seed))
+    }
+}
+
+/// Where a controller has deleted pods for an update.
+fn updated(pods: &[Pod]) -> impl Iterator<Item = &Pod> {
+    pods.iter().filter(|p| p.leaves.is_finite() && p.reason.contains("new revision"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn ordinals_are_unique_and_come_in_order(life in life()) {
+        let policy = if life.parallel { "Parallel" } else { "OrderedReady" };
+        let keys = format!(
+            "kind = \"StatefulSet\"\nvolume_claim = {{}}\npod_management_policy = \"{policy}\"\nupdate_strategy = {{ partition = {}, max_unavailable = {} }}\n",
+            life.partition, life.unavailable
+        );
+        let out = simulate(&life.text(&format!("desired_count = {}", life.replicas), &keys, true));
+        out.one_at_a_time();
+        let pods = out.pods();
+        let serves = |name: &str, at: f64, since: f64| {
+            pods.iter().any(|q| q.name == name && q.healthy.is_some_and(|h| h <= at - since) && at < q.leaves)
+        };
+        for p in pods.iter().filter(|p| p.decided > 0.0 && !life.parallel) {
+            for lower in 0..p.ordinal() {
+                let name = format!("db-{lower}");
+                prop_assert!(serves(&name, p.decided, f64::from(life.min_ready)), "{name} was not available for {p:?}");
+            }
+        }
+        // An update takes no pod down while as many are away as may be.
+        for p in updated(&pods).filter(|_| !life.parallel) {
+            let count = pods.iter().filter(|q| q.decided <= p.leaves && p.leaves < q.gone).map(Pod::ordinal).max();
+            let away = (0..=count.unwrap_or(0)).filter(|o| !serves(&format!("db-{o}"), p.leaves, 0.0)).count();
+            prop_assert!(away <= life.unavailable as usize, "{away} were away: {p:?}");
+            prop_assert!(p.ordinal() >= life.partition, "the partition keeps {p:?}");
+        }
+        for name in (0..7).map(|o| format!("db-{o}")) {
+            let mut zones: Vec<&String> =
+                pods.iter().filter(|p| p.name == name && p.running.is_some()).map(|p| &p.zone).collect();
+            zones.dedup();
+            prop_assert!(zones.len() <= 1, "{name} has its volume in one zone: {zones:?}");
+        }
+    }
+
+    #[test]
+    fn daemons_keep_their_bounds(life in life()) {
+        let (away, surge) = if life.surge > 0 { (0, life.surge) } else { (life.unavailable, 0) };
+        let keys = format!("kind = \"DaemonSet\"\nupdate_strategy = {{ max_unavailable = {away}, max_surge = {surge} }}\n");
+        let quiet = Life { node_fails: false, group_update: false, ..life.clone() };
+        let out = simulate(&quiet.text("", &keys, false));
+        let pods = out.pods();
+        let nodes = nodes(&out);
+        let serves = |p: &Pod, at: f64| p.healthy.is_some_and(|h| h <= at) && at < p.leaves;
+        for p in updated(&pods).filter(|p| serves(p, p.leaves - 0.001)) {
+            let missing = nodes.iter().filter(|n| !pods.iter().any(|q| q.node == **n && serves(q, p.leaves))).count();
+            prop_assert!(missing <= away as usize, "{missing} nodes have no pod: {p:?}");
+        }
+        // A new pod beside one that serves takes one of the surge.
+        for p in pods.iter().filter(|p| p.decided > 0.0) {
+            let doubled = nodes
+                .iter()
+                .filter(|n| {
+                    let here = |q: &&Pod| q.node == **n && q.decided <= p.decided && p.decided < q.leaves;
+                    pods.iter().filter(here).count() > 1 && pods.iter().any(|q| q.node == **n && serves(q, p.decided))
+                })
+                .count();
+            prop_assert!(doubled <= surge as usize, "{doubled} nodes have two pods: {p:?}");
+        }
+        // With trouble around it nothing breaks, and no node has two pods of one revision.
+        let out = simulate(&life.text("", &keys, false));
+        let pods = out.pods();
+        for (i, a) in pods.iter().enumerate() {
+            for b in pods[i + 1..].iter().filter(|b| b.node == a.node && b.revision == a.revision && !b.node.is_empty()) {
+                prop_assert!(a.leaves <= b.decided, "{a:?}\n{b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_eviction_of_the_updater_breaks_a_budget(life in life(), allowed in 0_u32..3, mode in 0_usize..2) {
+        let quiet = Life { node_fails: false, budget: false, revisions: Vec::new(), sizes: Vec::new(), ..life.clone() };
+        let kind = ["Deployment", "StatefulSet"][mode];
+        let keys = format!(
+            "kind = \"{kind}\"\n{}pod_disruption_budget = {{ max_unavailable = {allowed} }}\n",
+            VPA.replace("MODE", "Recreate")
+        );
+        let out = simulate(&quiet.text(&format!("desired_count = {}", life.replicas + 1), &keys, false));
+        let pods = out.pods();
+        let serve = |at: f64| pods.iter().filter(|p| p.healthy.is_some_and(|h| h <= at) && at < p.leaves).count();
+        for p in pods.iter().filter(|p| p.leaves.is_finite() && p.reason.starts_with("Evicted")) {
+            let (before, after) = (serve(p.leaves - 0.001), serve(p.leaves));
+            let least = (life.replicas + 1).saturating_sub(allowed) as usize;
+            prop_assert!(after >= least.min(before), "{after} of {before} are left, {least} must be: {p:?}");
+        }
+    }
 }

@@ -240,8 +240,10 @@ impl Simulation<'_> {
         }
         self.vcpus_in_use[kind] += cpu;
         self.take_address(task);
+        let mount = if self.is_kube() { self.mount_time(task) } else { SimDuration::ZERO };
         let wait = draw_time(launch.provisioning.law(), draw, purpose::PROVISIONING)
-            + draw_time(launch.eni_attach.law(), draw, purpose::ENI);
+            + draw_time(launch.eni_attach.law(), draw, purpose::ENI)
+            + mount;
         self.tasks[task.index()].start = StartStep::Pending;
         self.queue.set_timer(Timer::Start(task), now + wait, Phase::State);
     }

@@ -105,6 +105,7 @@ impl Simulation<'_> {
                 };
                 self.delete_pod(task, StopCode::ServiceSchedulerInitiated, why);
             }
+            self.forget_lost_daemons(service);
             let mut refused = false;
             for &node in &found.create {
                 if !self.create_daemon(service, spec.template, node) {
@@ -150,6 +151,17 @@ impl Simulation<'_> {
             }
         }
         true
+    }
+
+    /// Pods that wait for a node that is gone would wait for ever. Source: `getUnscheduledPodsWithoutNode`.
+    fn forget_lost_daemons(&mut self, service: ServiceId) {
+        let kube = self.kube();
+        let lost = |pod: &super::Pod| !pod.bound && pod.pinned.is_some_and(|node| kube.seat_of(node).is_none());
+        let of_service = self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()).map(|t| t.id);
+        let gone: Vec<TaskId> = of_service.filter(|t| lost(&kube.pods[t.index()])).collect();
+        for task in gone {
+            self.delete_pod(task, StopCode::ServiceSchedulerInitiated, "Its node is gone");
+        }
     }
 
     /// A pod that may go to one node only. Source: `ReplaceDaemonSetPodNodeNameNodeAffinity`.

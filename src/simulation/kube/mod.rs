@@ -200,6 +200,7 @@ impl<'p> Simulation<'p> {
         for task in waiting {
             self.start_pod(task);
         }
+        self.wake_daemon_sets();
         self.start_rollouts();
         self.start_autoscalers();
         self.start_scaled_objects();

@@ -167,14 +167,14 @@ impl Simulation<'_> {
             return;
         }
         let name = self.services[service.index()].name;
+        let refused = self.kube().workloads[service.index()].refused.clone();
         let waits = match waiting {
-            Some(Waiting::Terminating(ordinal)) => format!("{name}-{ordinal} to end"),
+            Some(Waiting::Terminating(ordinal)) => format!("the end of {name}-{ordinal}"),
             Some(Waiting::Unavailable(ordinal)) => {
-                let why = self
-                    .pod_of_ordinal(service, ordinal)
-                    .map_or_else(String::new, |t| self.why_not_available(service, self.cluster.task(t).revision));
-                let why = if why.is_empty() { why } else { format!(" ({why})") };
-                format!("{name}-{ordinal} to be available{why}")
+                let pod = self.pod_of_ordinal(service, ordinal);
+                let why = pod.map_or(refused, |t| self.why_not(t).map(str::to_string));
+                let why = why.map_or_else(String::new, |why| format!("{why}: "));
+                format!("{why}the availability of {name}-{ordinal}")
             }
             Some(Waiting::MaxUnavailable(pods)) => format!("fewer than {pods} pods to be unavailable"),
             None if spec.update_strategy == UpdateStrategy::OnDelete => {

@@ -92,7 +92,7 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let attached = self.attaches(task);
         let mounted = self.mounts(task);
-        attached.max(mounted).filter(|at| *at > now)
+        attached.max(Some(mounted)).filter(|at| *at > now)
     }
 
     /// When the EBS volume of a pod is attached to its node, as far as that is known.
@@ -132,23 +132,20 @@ impl Simulation<'_> {
         Some(comes.done)
     }
 
-    /// When the file systems of a pod are mounted, one after the other.
-    fn mounts(&mut self, task: TaskId) -> Option<SimTime> {
-        let now = self.queue.now();
+    /// When the file systems of a pod are mounted.
+    fn mounts(&mut self, task: TaskId) -> SimTime {
+        let mounted = self.queue.now() + self.mount_time(task);
+        *self.kube_mut().pods[task.index()].mounted.get_or_insert(mounted)
+    }
+
+    /// How long the mounts of a pod's file systems take, one after the other.
+    pub(in crate::simulation) fn mount_time(&self, task: TaskId) -> SimDuration {
         let service = self.cluster.task(task).service;
         let names = &self.services[service.index()].plan.kubernetes.file_systems;
-        if names.is_empty() {
-            return None;
-        }
-        if let Some(at) = self.kube().pods[task.index()].mounted {
-            return Some(at);
-        }
         let of = &self.kube().settings.file_systems;
         let laws = names.iter().filter_map(|n| of.get(n)).map(|f| f.mount.law()).enumerate();
         let draw = self.draw_of(task);
-        let at = laws.fold(now, |at, (n, law)| at + draw_time(law, draw.of(n as u64), purpose::MOUNT));
-        self.kube_mut().pods[task.index()].mounted = Some(at);
-        Some(at)
+        laws.fold(SimDuration::ZERO, |sum, (n, law)| sum + draw_time(law, draw.of(n as u64), purpose::MOUNT))
     }
 
     /// A pod is gone: its volume is detached, unless another pod on the node has it, and deleted where its StatefulSet says so.
