@@ -21,7 +21,9 @@ use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{Capacity, Inputs, Orchestrator, Plan, Revision, SchedulingStrategy, Service, WorkloadKind};
+use crate::scenario::model::{
+    Capacity, Inputs, Orchestrator, Plan, Revision, SchedulingStrategy, Service, WorkloadKind,
+};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 

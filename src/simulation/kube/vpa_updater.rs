@@ -82,20 +82,21 @@ impl Simulation<'_> {
         let (spec, settings, found) = (vpa.spec, vpa.updater.settings, vpa.found);
         self.schedule_timer_if_due(Timer::VpaUpdater(service), now + settings.interval, Phase::Decision);
         let Some(found) = found else { return };
-        let pods: Vec<(TaskId, [Option<Amounts>; 1], bool, Option<SimTime>)> = self
-            .cluster
-            .tasks_of(service)
-            .filter(|t| t.stop_code.is_none())
-            .map(|t| (t.id, [Some(self.size_of(t.id).requests())], t.status < TaskStatus::Running, t.times.pending))
-            .collect();
-        let seen: Vec<VpaPod<'_>> = pods
+        let alive: Vec<TaskId> =
+            self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()).map(|t| t.id).collect();
+        let requests: Vec<[Option<Amounts>; 1]> = alive.iter().map(|t| [Some(self.size_of(*t).requests())]).collect();
+        let seen: Vec<VpaPod<'_>> = alive
             .iter()
-            .map(|(id, requests, pending, start)| VpaPod {
-                id: u64::from(id.0),
-                requests,
-                start: *start,
-                pending: *pending,
-                oom_after: self.kube().pods[id.index()].out_of_memory,
+            .zip(&requests)
+            .map(|(&id, requests)| {
+                let t = self.cluster.task(id);
+                VpaPod {
+                    id: u64::from(id.0),
+                    requests,
+                    start: t.times.pending,
+                    pending: t.status < TaskStatus::Running,
+                    oom_after: self.kube().pods[id.index()].out_of_memory,
+                }
             })
             .collect();
         let replicas = self.cluster.service(service).desired;
