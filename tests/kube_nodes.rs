@@ -230,7 +230,7 @@ fn keda_wakes_a_workload_and_lets_it_rest() {
 
 #[test]
 fn the_vertical_autoscaler_recommends_what_pods_use() {
-    let out = with("vertical_pod_autoscaler = { max_allowed = { cpu = \"1000m\" } }\n");
+    let out = with("vertical_pod_autoscaler = { update_mode = \"Off\", max_allowed = { cpu = \"1000m\" } }\n");
     let rows = out.rows("decisions.csv", &["controller", "from", "result", "explanation"]);
     let last = rows.iter().rfind(|r| r[0] == "vpa").expect("a recommendation");
     let target: i64 = last[2].parse().expect("millicores");

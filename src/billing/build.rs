@@ -14,7 +14,7 @@ use crate::scenario::model::{
     Architecture, Billing, Capacity, Cluster, Egress, EksSupport, KubeServiceType, LoadBalancerType, Orchestrator,
     Service, Task,
 };
-use crate::units::{CapacityId, ServiceId, Usd};
+use crate::units::{Bytes, CapacityId, ServiceId, Usd};
 
 /// A percentage in millionths.
 pub(super) fn millionths(key: &'static str, percent: f64, below_all: bool) -> Result<u32, BillingError> {
@@ -27,6 +27,14 @@ pub(super) fn millionths(key: &'static str, percent: f64, below_all: bool) -> Re
     } else {
         Err(BillingError::Percent { key, value: percent, max })
     }
+}
+
+/// GiB times nanoseconds in one GiB-month.
+const GIB_MONTH: i128 = MONTH_SECS / 3_600 * HOUR_NS;
+
+/// Whole GiB of a volume.
+fn gib(size: Bytes) -> u32 {
+    u32::try_from(size.get().div_ceil(1 << 30)).unwrap_or(u32::MAX)
 }
 
 /// Builds the entries of a meter.
@@ -144,12 +152,14 @@ impl Builder<'_> {
                 })
             }
         };
-        if let Some(claim) = &service.kubernetes.volume_claim {
-            // A claim outlives its pods: the volume is there all the time.
-            let gib = u32::try_from(claim.size.get().div_ceil(1 << 30)).unwrap_or(u32::MAX);
-            let per = MONTH_SECS / 3_600 * HOUR_NS;
-            standing.push((self.entry(Item::ClaimedVolume, owner, ("ebs", "gp3_gb_month"), per)?, gib));
-        }
+        let claims = match &service.kubernetes.volume_claim {
+            None => None,
+            Some(claim) => {
+                // There is none until a pod is bound; it outlives its pods.
+                standing.push((self.entry(Item::ClaimedVolume, owner, ("ebs", "gp3_gb_month"), GIB_MONTH)?, 0));
+                Some((standing.len() - 1, gib(claim.size)))
+            }
+        };
         let way_out = match egress {
             Egress::NatGateway => Some(self.entry(Item::NatData, owner, ("vpc", "nat_gateway_gb"), GB)?),
             Egress::VpcEndpoints => {
@@ -159,6 +169,7 @@ impl Builder<'_> {
         };
         Ok(ServiceMeter {
             alb,
+            claims,
             egress: self.entry(Item::InternetEgress, owner, ("data-transfer", "internet_egress_gb"), GB)?,
             inter_zone: self.entry(Item::InterZone, owner, ("data-transfer", "inter_az_gb"), GB)?,
             way_out,
@@ -186,6 +197,22 @@ impl Builder<'_> {
             };
             let owner = (Owner::Cluster, None);
             standing.push((self.entry(Item::EksControlPlane, owner, ("eks", item), HOUR_NS)?, 1));
+        }
+        Ok(())
+    }
+
+    /// The file systems that pods mount: paid for by what is stored on them.
+    pub(super) fn file_systems(
+        &mut self,
+        cluster: &Cluster,
+        standing: &mut Vec<(usize, u32)>,
+    ) -> Result<(), BillingError> {
+        if cluster.orchestrator == Orchestrator::Eks {
+            for system in cluster.eks.file_systems.values() {
+                let owner = (Owner::Cluster, None);
+                let entry = self.entry(Item::EfsStorage, owner, ("efs", "standard_gb_month"), GIB_MONTH)?;
+                standing.push((entry, gib(system.size)));
+            }
         }
         Ok(())
     }

@@ -97,6 +97,8 @@ items! {
     EbsVolume = "ebs_volume", "GB-month", "EBS volumes";
     /// EBS volumes that workloads of Kubernetes claim.
     ClaimedVolume = "claimed_volume", "GB-month", "Claimed EBS volumes";
+    /// What is stored on EFS file systems that pods mount.
+    EfsStorage = "efs_storage", "GB-month", "EFS storage";
     /// Public IPv4 addresses of EC2 instances.
     InstanceIpv4 = "public_ipv4_instances", "h", "Public IPv4 of instances";
     /// CPU credits that burstable instances spent beyond those they earned.

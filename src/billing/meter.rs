@@ -126,6 +126,8 @@ pub(super) type Usage = [u128; UsageKind::COUNT];
 #[derive(Clone, Debug)]
 pub(super) struct ServiceMeter {
     pub(super) alb: Option<Alb>,
+    /// The place of its claimed volumes among what stands, and the GiB of each.
+    pub(super) claims: Option<(usize, u32)>,
     pub(super) egress: usize,
     pub(super) inter_zone: usize,
     /// Bytes on the way out of the subnet: NAT gateway or interface endpoints.
@@ -222,6 +224,7 @@ impl Meter {
             services.push(build.service(service, id, billing.egress, zones, &mut standing)?);
         }
         build.control_plane(&plan.cluster, &mut standing)?;
+        build.file_systems(&plan.cluster, &mut standing)?;
         build.ways_out(billing.egress, zones, &mut standing)?;
         let mut commitments = Commitments::default();
         let covered = [
@@ -270,6 +273,15 @@ impl Meter {
         {
             group.running += 1;
             self.tasks.insert(task, Running { group: index, pull_started: self.now });
+        }
+    }
+
+    /// From here so many EBS volumes are there that a workload of Kubernetes has claimed.
+    pub fn volumes_claimed(&mut self, service: ServiceId, count: u32, at: SimTime) {
+        self.accrue(at);
+        let claims = self.services.get(service.index()).and_then(|s| s.claims);
+        if let Some((place, gib)) = claims {
+            self.standing[place].1 = gib.saturating_mul(count);
         }
     }
 

@@ -55,6 +55,7 @@ pub(crate) const ALL: &[Example] =
         example!("rollout-under-load"),
         example!("argo-canary"),
         example!("pdb-drain"),
+        example!("stateful-set"),
         example!("karpenter-vs-cas"),
         example!("consolidation-churn"),
         example!("spot-karpenter"),

@@ -2,7 +2,7 @@
 
 use super::health::Health;
 use super::node_door::NodeStep;
-use super::nodes::{Lack, LifeCycle, NodeSpec, NodeStatus};
+use super::nodes::{Lack, LifeCycle, NodeSpec, NodeStatus, Resources};
 use super::state::{Cluster, Deployment, DeploymentOutcome, DeploymentStatus, ServiceState, StopCode, Task, TaskTimes};
 use super::task_status::TaskStatus;
 use crate::kernel::SimTime;
@@ -51,6 +51,13 @@ pub enum Command {
         task: TaskId,
         /// Why.
         code: StopCode,
+    },
+    /// A pod is admitted with other requests than its template has. Before it is placed.
+    SizeTask {
+        /// The task.
+        task: TaskId,
+        /// What it takes of an instance.
+        size: Resources,
     },
     /// A task got its launch slot.
     Launched {
@@ -254,6 +261,13 @@ impl Cluster {
                 }
                 self.mark_stop(now, task, code, facts);
             }
+            Command::SizeTask { task, size } => {
+                let t = self.known(task)?;
+                if t.status != TaskStatus::Provisioning || t.node.is_some() {
+                    return Err(Refusal::OutOfTurn);
+                }
+                self.tasks[task.index()].size = Some(size);
+            }
             Command::Launched { task } => {
                 let t = self.known(task)?;
                 if t.status != TaskStatus::Provisioning || t.times.launched.is_some() {
@@ -399,6 +413,7 @@ impl Cluster {
             health: Health::Unknown,
             times: TaskTimes { requested: now, ..TaskTimes::default() },
             launch: s.launches,
+            size: None,
         });
         let s = &mut self.services[service.index()];
         s.launches += 1;

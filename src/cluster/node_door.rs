@@ -1,5 +1,7 @@
 //! The part of the door that concerns container instances.
 
+use std::borrow::Cow;
+
 use super::door::{Fact, Refusal};
 use super::nodes::{Lack, LifeCycle, Needs, Node, NodeEnd, NodeSpec, NodeStatus, NodeTimes, Resources};
 use super::state::Cluster;
@@ -155,16 +157,21 @@ impl Cluster {
             && t.times.launched.is_some()
             && t.node.is_none()
             && (roams || t.capacity == n.spec.capacity);
-        if !waits || !n.takes_tasks() {
+        // Pods of a DaemonSet tolerate that their node is cordoned.
+        let tolerated = roams
+            && self.services[t.service.index()].daemon
+            && n.status == NodeStatus::Draining
+            && matches!(n.life, LifeCycle::Pending | LifeCycle::InService);
+        if !waits || !(n.takes_tasks() || tolerated) {
             return Err(Refusal::OutOfTurn);
         }
-        let needs = &self.services[t.service.index()].needs;
+        let needs = self.needs_of(task);
         let crowded = || needs.distinct && n.tasks.iter().any(|o| self.tasks[o.index()].service == t.service);
-        if let Some(lack) = n.lacks(needs).or_else(|| crowded().then_some(Lack::Distinct)) {
+        if let Some(lack) = n.lacks(&needs).or_else(|| crowded().then_some(Lack::Distinct)) {
             return Err(Refusal::NoRoom(lack));
         }
-        let (zone, capacity) = (n.spec.zone, n.spec.capacity);
-        self.nodes[node.index()].reserve(task, needs);
+        let (zone, capacity, needs) = (n.spec.zone, n.spec.capacity, needs.into_owned());
+        self.nodes[node.index()].reserve(task, &needs);
         let t = &mut self.tasks[task.index()];
         t.node = Some(node);
         t.zone = zone;
@@ -173,12 +180,26 @@ impl Cluster {
         Ok(())
     }
 
+    /// What a task takes of an instance: what those of its service do, unless it was admitted with another size.
+    ///
+    /// # Panics
+    /// When there is no such task.
+    #[must_use]
+    pub fn needs_of(&self, task: TaskId) -> Cow<'_, Needs> {
+        let t = &self.tasks[task.index()];
+        let needs = &self.services[t.service.index()].needs;
+        match t.size {
+            Some(resources) => Cow::Owned(Needs { resources, ..needs.clone() }),
+            None => Cow::Borrowed(needs),
+        }
+    }
+
     /// Gives back what a task that is STOPPED held.
     pub(super) fn release_place(&mut self, task: TaskId, facts: &mut Vec<Fact>) {
         let t = &self.tasks[task.index()];
         let Some(node) = t.node else { return };
-        let needs = &self.services[t.service.index()].needs;
-        self.nodes[node.index()].release(task, needs);
+        let needs = self.needs_of(task).into_owned();
+        self.nodes[node.index()].release(task, &needs);
         facts.push(Fact::TaskFreed(task, node));
     }
 
@@ -197,7 +218,7 @@ impl Cluster {
                 if t.status == TaskStatus::Stopped {
                     return Err(format!("instance {id} lists task {} that is STOPPED", task.0));
                 }
-                let needs: &Needs = &self.services[t.service.index()].needs;
+                let needs: &Needs = &self.needs_of(*task);
                 held = held.plus(needs.resources);
                 ports.extend(&needs.ports);
                 if needs.distinct {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
-use super::nodes::{Needs, Node};
+use super::nodes::{Needs, Node, Resources};
 use super::task_status::TaskStatus;
 use crate::kernel::SimTime;
 use crate::units::{CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
@@ -106,6 +106,8 @@ pub struct Task {
     pub times: TaskTimes,
     /// The number of this launch among those of its service, from 0: the key of its draws.
     pub launch: u64,
+    /// What it takes of an instance, where that is not what tasks of its service take.
+    pub size: Option<Resources>,
 }
 
 /// The status of a deployment as ECS lists it.

@@ -1,8 +1,6 @@
 //! The DaemonSet controller: one pod on every node that should have one.
 //!
 //! Rules: kubernetes/kubernetes `pkg/controller/daemon/{daemon_controller,update}.go` (v1.36).
-//!
-//! Known departures: `maxSurge` is 0, the default.
 
 use super::deployment::{Template, available_from};
 use super::int_or_percent::pods as count_of;
@@ -18,6 +16,9 @@ pub enum UpdateStrategy {
     RollingUpdate {
         /// How many may be unavailable; a percentage of the nodes is rounded up. Default 1.
         max_unavailable: IntOrPercent,
+        /// How many nodes may have a new pod beside one that is available; a percentage of the nodes is rounded up. Default 0.
+        /// Above 0 the old pod goes when the new one is available, and `max_unavailable` has no meaning (the API takes one of both).
+        max_surge: IntOrPercent,
     },
     /// When somebody deletes them.
     OnDelete,
@@ -38,7 +39,8 @@ impl DaemonSetSpec {
     /// A DaemonSet of a template with every default.
     #[must_use]
     pub const fn new(template: Template) -> Self {
-        let update_strategy = UpdateStrategy::RollingUpdate { max_unavailable: IntOrPercent::Int(1) };
+        let update_strategy =
+            UpdateStrategy::RollingUpdate { max_unavailable: IntOrPercent::Int(1), max_surge: IntOrPercent::Int(0) };
         Self { update_strategy, min_ready: SimDuration::ZERO, template }
     }
 }
@@ -139,79 +141,130 @@ pub fn failure_back_off(failures: u32) -> SimDuration {
     SimDuration::from_nanos(SimDuration::from_secs(1).as_nanos() << doublings).min(SimDuration::from_mins(15))
 }
 
+/// What a pass gathers while it goes over the nodes.
+struct Pass<N, P> {
+    sync: DaemonSetSync<N, P>,
+    /// Nodes that should have an available pod and have none.
+    unavailable: u32,
+    /// Old pods that serve nobody, and those that do.
+    broken: Vec<P>,
+    candidates: Vec<P>,
+    /// Nodes whose old pod serves nobody, and those whose old pod does: each may get a new one beside it.
+    needing: Vec<N>,
+    surging: Vec<N>,
+    /// Nodes with an available old pod and a new one beside it.
+    surged: u32,
+}
+
+impl<N, P> Pass<N, P> {
+    fn wake(&mut self, at: SimTime) {
+        self.sync.next_check = Some(self.sync.next_check.map_or(at, |next| next.min(at)));
+    }
+}
+
 /// One pass over a DaemonSet: to be called again when a pod or a node changes.
 #[must_use]
 pub fn sync<N: Copy, P: Copy>(spec: &DaemonSetSpec, nodes: &[DaemonNode<N, P>], now: SimTime) -> DaemonSetSync<N, P> {
-    let mut pass = DaemonSetSync {
-        create: Vec::new(),
-        delete: Vec::new(),
-        desired: 0,
-        available: 0,
-        updated: 0,
-        next_check: None,
+    let desired = nodes.iter().filter(|n| n.placement == Placement::Run).count();
+    let (most, surge) = match spec.update_strategy {
+        UpdateStrategy::RollingUpdate { max_unavailable, max_surge } => {
+            let desired = i32::try_from(desired).unwrap_or(i32::MAX);
+            let of = |v| u32::try_from(count_of(v, desired, Rounding::Up)).unwrap_or(0);
+            let surge = of(max_surge);
+            (if surge == 0 { of(max_unavailable).max(1) } else { 0 }, surge)
+        }
+        UpdateStrategy::OnDelete => (0, 0),
     };
-    let available_at = |p: &DaemonPod<P>| p.ready_since.map(|since| available_from(since, spec.min_ready));
-    let wake = |pass: &mut DaemonSetSync<N, P>, at: SimTime| {
-        pass.next_check = Some(pass.next_check.map_or(at, |next| next.min(at)));
+    let mut pass = Pass {
+        sync: DaemonSetSync {
+            create: Vec::new(),
+            delete: Vec::new(),
+            desired: u32::try_from(desired).unwrap_or(u32::MAX),
+            available: 0,
+            updated: 0,
+            next_check: None,
+        },
+        unavailable: 0,
+        broken: Vec::new(),
+        candidates: Vec::new(),
+        needing: Vec::new(),
+        surging: Vec::new(),
+        surged: 0,
     };
-    let mut unavailable = 0_u32;
-    let (mut broken, mut candidates): (Vec<P>, Vec<P>) = (Vec::new(), Vec::new());
     for node in nodes {
-        let living: Vec<&DaemonPod<P>> = node.pods.iter().filter(|p| !p.terminating).collect();
-        if node.placement != Placement::Run {
-            if node.placement == Placement::Leave {
-                pass.delete.extend(living.iter().map(|p| p.pod));
-            }
-            continue;
+        let living = node.pods.iter().filter(|p| !p.terminating);
+        match node.placement {
+            Placement::Run => look(spec, node, surge > 0, now, &mut pass),
+            Placement::Keep => {}
+            Placement::Leave => pass.sync.delete.extend(living.map(|p| p.pod)),
         }
-        pass.desired += 1;
-        // Failed pods go after their back-off, all beyond the oldest at once.
-        let mut kept: Option<&DaemonPod<P>> = None;
-        for pod in living {
-            if pod.failed {
-                let until = node.last_failure.map(|at| at.saturating_add(failure_back_off(node.failures)));
-                match until.filter(|&until| until > now) {
-                    Some(until) => wake(&mut pass, until),
-                    None => pass.delete.push(pod.pod),
-                }
-            } else if kept.is_some() {
-                pass.delete.push(pod.pod);
-            } else {
-                kept = Some(pod);
-            }
-        }
-        let Some(pod) = kept else {
-            unavailable += 1;
-            // A pod that ends holds its place until it is gone.
-            if node.pods.is_empty() {
-                pass.create.push(node.node);
-            }
-            continue;
-        };
-        let free_from = available_at(pod);
-        if let Some(at) = free_from.filter(|&at| at > now) {
-            wake(&mut pass, at);
-        }
-        let available = free_from.is_some_and(|at| at <= now);
-        pass.available += u32::from(available);
+    }
+    if matches!(spec.update_strategy, UpdateStrategy::RollingUpdate { .. }) {
+        let sync = &mut pass.sync;
+        // Old pods that serve nobody go, or get their successor, in any case.
+        sync.delete.append(&mut pass.broken);
+        sync.create.append(&mut pass.needing);
+        let left = most.saturating_sub(pass.unavailable) as usize;
+        sync.delete.extend(pass.candidates.into_iter().take(left));
+        let left = surge.saturating_sub(pass.surged) as usize;
+        sync.create.extend(pass.surging.into_iter().take(left));
+    }
+    pass.sync
+}
+
+/// Looks at a node that should have a pod.
+fn look<N: Copy, P: Copy>(
+    spec: &DaemonSetSpec,
+    node: &DaemonNode<N, P>,
+    surges: bool,
+    now: SimTime,
+    pass: &mut Pass<N, P>,
+) {
+    let free_from = |p: &DaemonPod<P>| p.ready_since.map(|since| available_from(since, spec.min_ready));
+    let available = |p: &DaemonPod<P>| free_from(p).is_some_and(|at| at <= now);
+    // Failed pods go after their back-off; of the others the oldest stays, with surge the oldest of each template.
+    let (mut old, mut new): (Option<&DaemonPod<P>>, Option<&DaemonPod<P>>) = (None, None);
+    for pod in node.pods.iter().filter(|p| !p.terminating) {
         let updated = pod.template == spec.template;
-        pass.updated += u32::from(updated);
-        match (updated, available) {
-            (false, true) => candidates.push(pod.pod),
-            (false, false) => broken.push(pod.pod),
-            (true, _) => {}
+        if pod.failed {
+            let until = node.last_failure.map(|at| at.saturating_add(failure_back_off(node.failures)));
+            match until.filter(|&until| until > now) {
+                Some(until) => pass.wake(until),
+                None => pass.sync.delete.push(pod.pod),
+            }
+        } else if !surges && (old.is_some() || new.is_some()) || updated && new.is_some() || !updated && old.is_some() {
+            pass.sync.delete.push(pod.pod);
+        } else if updated {
+            new = Some(pod);
+        } else {
+            old = Some(pod);
         }
-        unavailable += u32::from(!available);
+        if let Some(at) = free_from(pod).filter(|&at| at > now) {
+            pass.wake(at);
+        }
     }
-    if let UpdateStrategy::RollingUpdate { max_unavailable } = spec.update_strategy {
-        let desired = i32::try_from(pass.desired).unwrap_or(i32::MAX);
-        let most = u32::try_from(count_of(max_unavailable, desired, Rounding::Up)).unwrap_or(0).max(1);
-        // Old pods that serve nobody go in any case.
-        pass.delete.append(&mut broken);
-        let left = most.saturating_sub(unavailable) as usize;
-        pass.delete.extend(candidates.into_iter().take(left));
+    let serves = [old, new].into_iter().flatten().any(available);
+    pass.sync.available += u32::from(serves);
+    pass.sync.updated += u32::from(new.is_some());
+    pass.unavailable += u32::from(!serves);
+    match (old, new) {
+        // A pod that ends holds its place until it is gone.
+        (None, None) if node.pods.is_empty() => pass.sync.create.push(node.node),
+        (None, _) => {}
+        (Some(old), None) => match (surges, available(old)) {
+            (false, true) => pass.candidates.push(old.pod),
+            (false, false) => pass.broken.push(old.pod),
+            (true, true) => pass.surging.push(node.node),
+            (true, false) => pass.needing.push(node.node),
+        },
+        (Some(old), Some(new)) => {
+            pass.surged += u32::from(available(old));
+            // Its successor serves, or it does not itself.
+            if available(new) || old.ready_since.is_none() {
+                pass.sync.delete.push(old.pod);
+            }
+        }
     }
-    pass
 }
 
 #[cfg(test)]
@@ -264,6 +317,30 @@ mod tests {
         assert_eq!(sync(&spec, &nodes, now).delete, [3], "the broken one first, and no other beside it");
         let on_delete = DaemonSetSpec { update_strategy: UpdateStrategy::OnDelete, ..spec };
         assert!(sync(&on_delete, &nodes, now).delete.is_empty());
+    }
+
+    #[test]
+    fn with_surge_the_new_pod_comes_first() {
+        let (max_unavailable, max_surge) = (IntOrPercent::Int(0), IntOrPercent::Percent(50));
+        let update_strategy = UpdateStrategy::RollingUpdate { max_unavailable, max_surge };
+        let spec = DaemonSetSpec { update_strategy, ..DaemonSetSpec::new(Template(1)) };
+        let now = SimTime::from_secs(10);
+        let mut nodes: Vec<_> = (0..4).map(|n| node(n, 0, true)).collect();
+        let pass = sync(&spec, &nodes, now);
+        assert_eq!((pass.create.as_slice(), pass.delete.len()), ([0, 1].as_slice(), 0), "half of the nodes");
+        for (at, ready) in [(0, true), (1, false)] {
+            let new = node(10 + at, 1, ready).pods[0];
+            nodes[at as usize].pods.push(new);
+        }
+        let pass = sync(&spec, &nodes, now);
+        assert_eq!((pass.create.len(), pass.delete.as_slice()), (0, [0].as_slice()), "the first is there");
+        assert_eq!((pass.available, pass.updated), (4, 2));
+        // A node whose old pod serves nobody gets its new pod at once, and a third pod is too many.
+        nodes[3] = node(3, 0, false);
+        assert_eq!(sync(&spec, &nodes, now).create, [3]);
+        let third = node(20, 1, false).pods[0];
+        nodes[1].pods.push(third);
+        assert!(sync(&spec, &nodes, now).delete.contains(&20));
     }
 
     #[test]

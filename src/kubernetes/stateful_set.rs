@@ -1,8 +1,6 @@
 //! The StatefulSet controller: pods with numbers, made and unmade in order, each with volumes of its own.
 //!
 //! Rules: kubernetes/kubernetes `pkg/controller/statefulset/stateful_set_control.go` (v1.36).
-//!
-//! Known departures: claims are kept for ever (`persistentVolumeClaimRetentionPolicy: Retain`, the default).
 
 use std::collections::BTreeMap;
 
@@ -36,6 +34,17 @@ pub enum UpdateStrategy {
     OnDelete,
 }
 
+/// Whether the volumes of a pod outlive it when it goes because there are fewer replicas
+/// (`persistentVolumeClaimRetentionPolicy.whenScaled`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenScaled {
+    /// They stay, and the next pod of the ordinal has them again.
+    #[default]
+    Retain,
+    /// They go with it.
+    Delete,
+}
+
 /// The specification of a StatefulSet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatefulSetSpec {
@@ -49,6 +58,8 @@ pub struct StatefulSetSpec {
     pub update_strategy: UpdateStrategy,
     /// How long a pod must be ready to count as available. Default 0.
     pub min_ready: SimDuration,
+    /// What becomes of the volumes of pods that are too many. Default: they stay.
+    pub when_scaled: WhenScaled,
     /// The template that the pods should have.
     pub template: Template,
 }
@@ -63,8 +74,15 @@ impl StatefulSetSpec {
             pod_management_policy: PodManagementPolicy::OrderedReady,
             update_strategy: UpdateStrategy::RollingUpdate { partition: 0, max_unavailable: IntOrPercent::Int(1) },
             min_ready: SimDuration::ZERO,
+            when_scaled: WhenScaled::Retain,
             template,
         }
+    }
+
+    /// Whether an ordinal is one of those that should have a pod.
+    #[must_use]
+    pub const fn wants(&self, ordinal: u32) -> bool {
+        self.start <= ordinal && ordinal < self.start.saturating_add(self.replicas)
     }
 }
 
@@ -141,6 +159,11 @@ impl StatefulSetStatus {
     pub fn bind(&mut self, ordinal: u32, zone: Symbol) {
         self.claims.entry(ordinal).or_insert(zone);
     }
+
+    /// The pod of an ordinal is gone; whether its volumes go with it.
+    pub fn pod_is_gone(&mut self, spec: &StatefulSetSpec, ordinal: u32) -> bool {
+        spec.when_scaled == WhenScaled::Delete && !spec.wants(ordinal) && self.claims.remove(&ordinal).is_some()
+    }
 }
 
 /// What a pass decides.
@@ -161,11 +184,10 @@ pub struct StatefulSetSync {
 pub fn sync(spec: &StatefulSetSpec, before: &StatefulSetStatus, pods: &[StatefulPod], now: SimTime) -> StatefulSetSync {
     let mut status = before.clone();
     let current = *status.current.get_or_insert(spec.template);
-    let end = spec.start.saturating_add(spec.replicas);
     let mut sorted: Vec<&StatefulPod> = pods.iter().collect();
     sorted.sort_by_key(|p| p.ordinal);
     let (wanted, mut condemned): (Vec<&StatefulPod>, Vec<&StatefulPod>) =
-        sorted.into_iter().partition(|p| (spec.start..end).contains(&p.ordinal));
+        sorted.into_iter().partition(|p| spec.wants(p.ordinal));
     condemned.reverse();
     let find = |ordinal: u32| wanted.binary_search_by_key(&ordinal, |p| p.ordinal).ok().map(|at| wanted[at]);
     let free_from = |p: &StatefulPod| p.ready_since.map(|since| available_from(since, spec.min_ready));
@@ -348,5 +370,11 @@ mod tests {
         let pass = sync(&StatefulSetSpec::new(OLD), &status, &[], SimTime::ZERO);
         assert_eq!(pass.actions, [PodAction::Create { ordinal: 0, template: OLD, zone: Some(a) }]);
         assert_eq!(pass.status.current, Some(OLD));
+        let mut status = pass.status;
+        let spec = StatefulSetSpec { when_scaled: WhenScaled::Delete, ..StatefulSetSpec::new(OLD) };
+        assert!(!status.pod_is_gone(&spec, 0), "it comes back");
+        let none = StatefulSetSpec { replicas: 0, ..spec };
+        assert!(!status.clone().pod_is_gone(&StatefulSetSpec { when_scaled: WhenScaled::Retain, ..none }, 0));
+        assert!(status.pod_is_gone(&none, 0) && status.claims.is_empty());
     }
 }

@@ -134,6 +134,8 @@ pub struct TaskRow<'a> {
     pub service: Text<'a>,
     /// Revision of the task definition; the first is 1.
     pub revision: u32,
+    /// Name of the pod in its StatefulSet, such as `db-2`; empty elsewhere.
+    pub pod: Text<'a>,
     /// Node it ran on; on Fargate the task's own micro-VM has the task's number. Empty while no instance has room.
     pub node: Option<u32>,
     /// Capacity provider.

@@ -21,7 +21,9 @@ use crate::rollout::scheduler::SchedulerMemory;
 use crate::rollout::shift::Shift;
 use crate::rollout::stages::ShiftMemory;
 use crate::scaling::service::ScalingMemory;
-use crate::scenario::model::{Capacity, Inputs, Orchestrator, Plan, Revision, SchedulingStrategy, Service};
+use crate::scenario::model::{
+    Capacity, Inputs, Orchestrator, Plan, Revision, SchedulingStrategy, Service, WorkloadKind,
+};
 use crate::traffic::{DataPlane, RevisionEffect, TargetState};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
 
@@ -158,6 +160,9 @@ impl<'p> Simulation<'p> {
             }
             if plan.cluster.orchestrator == Orchestrator::Eks {
                 cluster.run_pods(id, super::kube::bounds(&service.kubernetes, service.desired_count));
+                if service.kubernetes.kind == WorkloadKind::DaemonSet {
+                    cluster.run_daemon(id);
+                }
             }
             let mut runtime = service_runtime(plan, name, service, &streams, &mut places)?;
             AlarmRuntime::make_all(plan, id, service, &mut runtime, &streams, &mut alarms);

@@ -133,6 +133,8 @@ pub enum Timer {
     KarpenterBatch,
     /// A Vertical Pod Autoscaler reads what pods use.
     Vpa(ServiceId),
+    /// The updater of a Vertical Pod Autoscaler looks at the pods.
+    VpaUpdater(ServiceId),
     /// KEDA looks at the triggers of a workload.
     Keda(ServiceId),
     /// The Cluster Autoscaler scans.

@@ -62,11 +62,11 @@ impl Simulation<'_> {
         let t = self.cluster.task(task);
         let service = t.service;
         let runs = t.status >= TaskStatus::Running && t.status < TaskStatus::Deprovisioning;
+        let cpu = if self.is_kube() { self.size_of(task).cpu } else { self.services[service.index()].plan.task.cpu };
         let s = &mut self.services[service.index()];
-        let cpu = s.plan.task.cpu.vcpus();
         s.cpu.used += used - cpu_seen;
         if runs {
-            s.cpu.reserved += cpu * now.since(reserved_from).as_secs_f64();
+            s.cpu.reserved += cpu.vcpus() * now.since(reserved_from).as_secs_f64();
         }
         if let Some(node) = t.node {
             self.nodes[node.index()].cpu_used += used - cpu_seen;
@@ -560,10 +560,13 @@ impl Simulation<'_> {
         let times = &t.times;
         let stop_code = t.stop_code.map_or("", StopCode::name);
         if self.recorder.sink.writes() {
+            let ordinal = self.kube.as_ref().and_then(|k| k.pods[task.index()].ordinal);
+            let pod = ordinal.map_or_else(String::new, |ordinal| format!("{}-{ordinal}", s.name));
             let written = self.recorder.sink.task(&TaskRow {
                 task: task.0,
                 service: s.name.into(),
                 revision: t.revision + 1,
+                pod: pod.into(),
                 node: if on_fargate { Some(task.0) } else { t.node.map(|n| n.0) },
                 capacity: capacity.name.into(),
                 zone: zone.as_str().into(),

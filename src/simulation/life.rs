@@ -240,8 +240,10 @@ impl Simulation<'_> {
         }
         self.vcpus_in_use[kind] += cpu;
         self.take_address(task);
+        let mount = if self.is_kube() { self.mount_time(task) } else { SimDuration::ZERO };
         let wait = draw_time(launch.provisioning.law(), draw, purpose::PROVISIONING)
-            + draw_time(launch.eni_attach.law(), draw, purpose::ENI);
+            + draw_time(launch.eni_attach.law(), draw, purpose::ENI)
+            + mount;
         self.tasks[task.index()].start = StartStep::Pending;
         self.queue.set_timer(Timer::Start(task), now + wait, Phase::State);
     }
@@ -387,16 +389,17 @@ impl Simulation<'_> {
         let spec = &s.plan.task;
         let revision = &s.revisions[t.revision as usize];
         let draw = Draw::new(self.tasks[task.index()].draw);
-        let (cpu, capped, memory) = match self.is_kube() {
+        let (cpu, capped, memory, weight) = match self.is_kube() {
             true => {
                 let (cpu, capped) = self.pod_cpu(task);
-                (cpu, capped, s.plan.kubernetes.limits.memory.unwrap_or(spec.memory))
+                let size = self.size_of(task);
+                (cpu, capped, size.memory_limit, size.cpu)
             }
-            false => (spec.cpu, spec.cpu_hard_limit, spec.memory),
+            false => (spec.cpu, spec.cpu_hard_limit, spec.memory, spec.cpu),
         };
         let seat = t.node.and_then(|n| self.nodes[n.index()].slot).map(|node| NodeShare {
             node,
-            weight: u32::try_from(spec.cpu.units()).unwrap_or(u32::MAX),
+            weight: u32::try_from(weight.units()).unwrap_or(u32::MAX),
             capped,
         });
         let sidecar_memory = spec.containers.values().map(|c| c.memory_burn).sum::<crate::units::Bytes>();
@@ -789,6 +792,7 @@ impl Simulation<'_> {
         let service = self.cluster.task(task).service;
         self.services[service.index()].trouble.note(TroubleKind::OutOfMemory, self.queue.now());
         if self.is_kube() {
+            self.pod_out_of_memory(task);
             self.restart_container(task, "OOMKilled: it used more memory than its limit");
             return;
         }

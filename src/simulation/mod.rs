@@ -295,6 +295,7 @@ impl Simulation<'_> {
             Timer::Karpenter => self.on_karpenter(),
             Timer::KarpenterBatch => self.on_karpenter_batch(),
             Timer::Vpa(service) => self.on_vpa(service),
+            Timer::VpaUpdater(service) => self.on_vpa_updater(service),
             Timer::Keda(service) => self.on_keda(service),
             Timer::ClusterAutoscaler => self.on_cluster_autoscaler(),
             Timer::Drain(node) => self.on_drain(node),

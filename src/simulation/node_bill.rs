@@ -54,7 +54,7 @@ impl Simulation<'_> {
     pub(super) fn bill_place(&mut self, task: TaskId, node: NodeId) {
         let now = self.queue.now();
         let service = self.cluster.task(task).service;
-        let needs = self.cluster.service(service).needs.resources;
+        let needs = self.cluster.needs_of(task).resources;
         self.meter.task_placed(task, service, node, needs.cpu, needs.memory, now);
     }
 

@@ -180,7 +180,8 @@ impl Simulation<'_> {
     /// The daemons of an instance that has run for long when the simulation starts.
     pub(super) fn place_daemons_at_start(&mut self, node: NodeId) {
         if self.is_kube() {
-            return; // Their controllers look when the pods of the start are placed.
+            self.start_daemons(node);
+            return;
         }
         let spec = self.cluster.node(node).spec;
         for index in 0..self.services.len() {

@@ -247,7 +247,11 @@ impl Simulation<'_> {
             let Some(server) = self.tasks[t.id.index()].server else { continue };
             if t.status >= TaskStatus::Running && t.status < TaskStatus::Deprovisioning {
                 memory_used += self.data.memory_used(server).get() as f64;
-                memory_limit += self.services[service.index()].plan.task.memory.get() as f64;
+                let memory = match self.is_kube() {
+                    true => self.size_of(t.id).memory,
+                    false => self.services[service.index()].plan.task.memory,
+                };
+                memory_limit += memory.get() as f64;
             }
             let runtime = &self.tasks[t.id.index()];
             if runtime.registered && !runtime.deregistering {

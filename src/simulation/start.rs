@@ -29,6 +29,9 @@ pub(super) mod purpose {
     pub(crate) const KUBELET: u64 = 15;
     pub(crate) const ENDPOINT: u64 = 16;
     pub(crate) const RESTART: u64 = 17;
+    pub(crate) const ATTACH: u64 = 18;
+    pub(crate) const DETACH: u64 = 19;
+    pub(crate) const MOUNT: u64 = 20;
     pub(crate) const CONTAINER: u64 = 1_000;
 }
 

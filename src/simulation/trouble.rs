@@ -161,7 +161,7 @@ pub(super) enum Finding {
     Unplaceable { tasks: u64, given_up: u64, waiting: u32, why: String },
     NoInstances { launches: u64, short: u32 },
     GroupAtMaximum { minutes: u64, max: u32, waiting: u32 },
-    DeploymentStuck { revision: u32, why: String },
+    DeploymentStuck { revision: u32, why: String, kube: bool },
     Unschedulable { pods: u64, waiting: u32, why: String },
     Restarts { times: u64, of_one: u32, why: String },
     Forbidden { times: u64, namespace: String },
@@ -348,11 +348,16 @@ impl Finding {
                 ),
                 "raise `max_size`, or give the tasks larger instances",
             ),
-            Self::DeploymentStuck { revision, why } => (
+            Self::DeploymentStuck { revision, why, kube } => (
                 K::DeploymentStuck,
                 1,
                 format!("revision {revision} does not go on: {why}"),
-                "end it with a circuit breaker, an alarm, or StopServiceDeployment",
+                match kube {
+                    true => {
+                        "kubectl rollout undo; a StatefulSet that waits for a broken pod goes on when that is deleted"
+                    }
+                    false => "end it with a circuit breaker, an alarm, or StopServiceDeployment",
+                },
             ),
             Self::Unschedulable { pods, waiting, why } => (
                 K::PodsUnschedulable,
@@ -548,7 +553,7 @@ impl Simulation<'_> {
             add(Finding::Unplaceable { tasks, given_up, waiting, why }, unplaced.first);
         }
         if let Some((at, revision, why)) = self.stuck_deployment(index) {
-            add(Finding::DeploymentStuck { revision, why }, Some(at));
+            add(Finding::DeploymentStuck { revision, why, kube: self.is_kube() }, Some(at));
         }
         self.diagnose_scaling(index, r, &mut add);
         let (retries, attempts) = (r.whole.retries, r.whole.attempts);
@@ -728,7 +733,7 @@ mod tests {
             Finding::OverQuota { launches: 2, waiting: 0 },
             Finding::Unplaceable { tasks: 2, given_up: 1, waiting: 1, why: "no room".into() },
             Finding::GroupAtMaximum { minutes: 4, max: 10, waiting: 3 },
-            Finding::DeploymentStuck { revision: 2, why: "no room".into() },
+            Finding::DeploymentStuck { revision: 2, why: "no room".into(), kube: false },
             Finding::Unschedulable { pods: 2, waiting: 1, why: "0/3 nodes are available: 3 Insufficient cpu.".into() },
             Finding::Restarts { times: 1, of_one: 1, why: "its liveness probe failed".into() },
             Finding::Restarts { times: 9, of_one: 4, why: "its container exited".into() },

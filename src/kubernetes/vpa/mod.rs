@@ -38,9 +38,9 @@ pub enum UpdateMode {
     /// New pods get the target; none is evicted for it.
     Initial,
     /// Pods are evicted so that their successors get the target.
-    Recreate,
-    /// The same as `Recreate`.
     #[default]
+    Recreate,
+    /// The same as `Recreate`, which has taken its place since 1.4.
     Auto,
 }
 

@@ -3,7 +3,10 @@
 use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
-use super::{Rollout, Switch, TimeLaw};
+use super::{
+    ClaimRetention, EbsCsi, FileSystem, Ordinals, PodManagementPolicy, PodUpdateStrategy, Rollout, Switch, TimeLaw,
+    VerticalPodAutoscaler, VolumeClaim, WorkloadKind,
+};
 use crate::kernel::SimDuration;
 use crate::scenario::lang::{Defs, Lang, Reader};
 use crate::scenario::tree::{Node, Value};
@@ -98,6 +101,10 @@ table! {
         pub system_pods: u32 = 3,
         /// Time without a heartbeat after which a node is not ready. 50 s since v1.32, 40 s before.
         pub node_monitor_grace_period: SimDuration as Seconds = SimDuration::from_secs(50),
+        /// Times of the EBS CSI driver.
+        pub ebs_csi: EbsCsi = EbsCsi::default(),
+        /// File systems of EFS that pods mount, by name.
+        pub file_systems: IndexMap<String, FileSystem> = IndexMap::new(),
         /// How long pods stay on a node that is not ready (`tolerationSeconds` of the default tolerations).
         pub unreachable_toleration: SimDuration as Seconds = SimDuration::from_secs(300),
     }
@@ -292,13 +299,21 @@ table! {
         pub namespace: String = "default".to_string(),
         /// Labels of its pods, beside `app`, which is the name of the service.
         pub labels: IndexMap<String, String> = IndexMap::new(),
-        /// How a new revision takes over.
+        /// How a new revision of a Deployment takes over.
         pub strategy: RolloutStrategy = RolloutStrategy::default(),
+        /// How a new revision of a StatefulSet or a DaemonSet takes over.
+        pub update_strategy: PodUpdateStrategy = PodUpdateStrategy::default(),
+        /// Whether the pods of a StatefulSet wait for one another.
+        pub pod_management_policy: PodManagementPolicy = PodManagementPolicy::OrderedReady,
+        /// The numbers of the pods of a StatefulSet.
+        pub ordinals: Ordinals = Ordinals::default(),
+        /// What becomes of the volumes of a StatefulSet's pods.
+        pub persistent_volume_claim_retention_policy: ClaimRetention = ClaimRetention::default(),
         /// Progressive delivery by Argo Rollouts or Flagger, instead of `strategy`.
         pub rollout: Option<Rollout> = None,
         /// How long a pod must be ready before it counts as available.
         pub min_ready_seconds: u32 as WholeSeconds = 0,
-        /// Time without progress after which a rollout is reported as failed.
+        /// Time without progress after which a rollout of a Deployment is reported as failed.
         pub progress_deadline_seconds: u32 as WholeSeconds = 600,
         /// What the pod may use at most.
         pub limits: PodLimits = PodLimits::default(),
@@ -330,24 +345,16 @@ table! {
         pub horizontal_pod_autoscaler: Option<Hpa> = None,
         /// KEDA in front of its replicas, instead of an autoscaler of one's own; absent: none.
         pub scaled_object: Option<ScaledObject> = None,
-        /// Who recommends what its pods should request; absent: none.
+        /// Who says what its pods should request; absent: nobody.
         pub vertical_pod_autoscaler: Option<VerticalPodAutoscaler> = None,
         /// `karpenter.sh/do-not-disrupt`: pods keep their node from being disrupted.
         pub do_not_disrupt: bool = false,
         /// `cluster-autoscaler.kubernetes.io/safe-to-evict`: `false` keeps the node from being removed.
         pub safe_to_evict: Option<bool> = None,
-        /// The volume that its pods claim; absent: none.
+        /// The EBS volume that its pods claim; absent: none. Each pod of a StatefulSet has one of its own.
         pub volume_claim: Option<VolumeClaim> = None,
-    }
-}
-
-words! {
-    /// Which controller keeps the pods.
-    pub enum WorkloadKind {
-        /// A Deployment: interchangeable pods in ReplicaSets.
-        Deployment = "Deployment",
-        /// A DaemonSet: one pod on each node that fits.
-        DaemonSet = "DaemonSet",
+        /// File systems of `cluster.eks.file_systems` that its pods mount, from any zone and any number at once.
+        pub file_systems: Vec<String> = Vec::new(),
     }
 }
 
@@ -741,15 +748,6 @@ words! {
 }
 
 table! {
-    /// A claim of an EBS volume (gp3, ReadWriteOnce, WaitForFirstConsumer), which all pods of the workload share: bound to the
-    /// zone of the first one, and attached to one node at a time.
-    pub struct VolumeClaim {
-        /// Its size.
-        pub size: Bytes as Storage = Bytes::from_gib(10),
-    }
-}
-
-table! {
     /// A ScaledObject of KEDA: it takes the workload to nothing and back, and makes the autoscaler for what lies between.
     /// Source: keda.sh/v1alpha1.
     pub struct ScaledObject {
@@ -769,27 +767,6 @@ table! {
         pub triggers: Vec<QueueTrigger>,
         /// How fast the autoscaler may go; absent: its own rules.
         pub behavior: Option<HpaBehavior> = None,
-    }
-}
-
-table! {
-    /// A Vertical Pod Autoscaler with the update mode `Off`: it recommends requests in `decisions.csv`, and changes nothing.
-    /// Source: autoscaling.k8s.io/v1.
-    pub struct VerticalPodAutoscaler {
-        /// It recommends no less.
-        pub min_allowed: AllowedRequests = AllowedRequests::default(),
-        /// It recommends no more.
-        pub max_allowed: AllowedRequests = AllowedRequests::default(),
-    }
-}
-
-table! {
-    /// A bound of what may be recommended.
-    pub struct AllowedRequests {
-        /// CPU; absent: no bound.
-        pub cpu: Option<Cpu> = None,
-        /// Memory; absent: no bound.
-        pub memory: Option<Bytes> as TaskMemory = None,
     }
 }
 

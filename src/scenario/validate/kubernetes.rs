@@ -253,8 +253,14 @@ impl Check<'_> {
                 .help(format!("for cores as Kubernetes counts them, write \"{cores} vCPU\" or \"{cores}000m\""));
             self.report(&["task", "cpu"], d);
         }
+        if k.kind == WorkloadKind::DaemonSet && self.is_written(&["desired_count"]) {
+            let message =
+                format!("`{name}` is a DaemonSet, which has no replicas: it runs one pod on each node that fits");
+            self.error("S1012", &["desired_count"], message, "leave it out");
+        }
         self.within(&["kubernetes"], |c| {
             c.pod(service);
+            c.kind(k);
             let (surge, unavailable) = (k.strategy.max_surge, k.strategy.max_unavailable);
             let none = |v: IntOrPercent| matches!(v, IntOrPercent::Int(0) | IntOrPercent::Percent(0));
             if k.strategy.r#type == RolloutType::RollingUpdate && none(surge) && none(unavailable) {
@@ -268,7 +274,8 @@ impl Check<'_> {
             if let IntOrPercent::Percent(p) = unavailable {
                 c.range(&["strategy", "max_unavailable"], u64::from(p), 0, 100, "in percent, Kubernetes takes a");
             }
-            if k.min_ready_seconds >= k.progress_deadline_seconds && k.progress_deadline_seconds > 0 {
+            let deadline = k.progress_deadline_seconds;
+            if k.kind == WorkloadKind::Deployment && k.min_ready_seconds >= deadline && deadline > 0 {
                 c.ordered(&["min_ready_seconds"], &["progress_deadline_seconds"], false);
             }
             let mut classes: Vec<&str> = c.plan.cluster.eks.priority_classes.keys().map(String::as_str).collect();
@@ -320,17 +327,9 @@ impl Check<'_> {
                 c.within(&["scaled_object"], |c| c.scaled_object(object, name, service));
             }
             if let Some(vpa) = &k.vertical_pod_autoscaler {
-                let (low, high) = (&vpa.min_allowed, &vpa.max_allowed);
-                let cpu = low.cpu.zip(high.cpu).is_none_or(|(l, h)| l <= h);
-                let memory = low.memory.zip(high.memory).is_none_or(|(l, h)| l <= h);
-                c.within(&["vertical_pod_autoscaler"], |c| {
-                    c.ordered(&["min_allowed", "cpu"], &["max_allowed", "cpu"], cpu);
-                    c.ordered(&["min_allowed", "memory"], &["max_allowed", "memory"], memory);
-                });
+                c.within(&["vertical_pod_autoscaler"], |c| c.vertical_pod_autoscaler(vpa, name, service));
             }
-            if k.volume_claim.is_some() {
-                c.volume_claim(service);
-            }
+            c.volumes(name, service);
         });
     }
 
@@ -441,25 +440,6 @@ impl Check<'_> {
         let only_fargate = self.plan.capacity.values().all(|c| matches!(c, Capacity::FargateProfile(_)));
         if only_fargate && service.kubernetes.kind == WorkloadKind::DaemonSet {
             self.error("S1012", &["kind"], "Fargate runs no DaemonSets", "it needs nodes");
-        }
-    }
-
-    /// A claim needs nodes: EBS volumes cannot be mounted on Fargate.
-    fn volume_claim(&mut self, service: &Service) {
-        let namespace = &service.kubernetes.namespace;
-        let takes = |c: &Capacity| match c {
-            Capacity::FargateProfile(f) => {
-                f.selectors.iter().any(|s| s.labels.is_empty() && (s.namespace == *namespace || s.namespace == "*"))
-            }
-            _ => false,
-        };
-        if self.plan.capacity.values().any(takes) {
-            self.error(
-                "S1012",
-                &["volume_claim"],
-                "an EBS volume cannot be mounted by a pod on Fargate",
-                format!("a Fargate profile takes the pods of the namespace `{namespace}`"),
-            );
         }
     }
 

@@ -14,12 +14,15 @@ mod scaling;
 mod service;
 mod shifts;
 mod work;
+mod workloads;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Span, nearest};
 use super::lang::{address, list};
 use super::load::{LoadOptions, has_traffic};
 use super::locate;
-use super::model::{Action, DeploymentController, Objectives, Orchestrator, Plan, Rollout, Service, StopType};
+use super::model::{
+    Action, DeploymentController, Objectives, Orchestrator, Plan, Rollout, Service, StopType, WorkloadKind,
+};
 use super::tree::Node;
 use crate::catalog::Catalog;
 use crate::kernel::SimDuration;
@@ -327,6 +330,11 @@ impl Check<'_> {
                         c.at_least(&["memory_factor"], r.memory_factor, 0.0);
                     }),
                     Action::DesiredCount(a) => {
+                        let daemons = |s: &Service| s.kubernetes.kind == WorkloadKind::DaemonSet;
+                        if c.plan.services.get(service).is_some_and(daemons) {
+                            let message = format!("`{service}` is a DaemonSet, which has no replicas to set");
+                            c.error("S1012", &["desired_count"], message, "it follows the nodes");
+                        }
                         let most = u64::from(c.plan.cluster.quotas.tasks_per_service);
                         c.range(
                             &["desired_count"],

@@ -241,13 +241,21 @@ impl Simulation<'_> {
     pub(super) fn pending_pods(&self) -> Vec<PendingPod> {
         let mut pending = Vec::new();
         for service in self.cluster.services() {
-            let shape = self.kube().workloads[service.id.index()].shape;
+            // Nodes bring the pods of DaemonSets with them, not the other way round.
+            if self.kube().workloads[service.id.index()].plan.kind == WorkloadKind::DaemonSet {
+                continue;
+            }
             for t in self.cluster.tasks_of(service.id) {
                 let pod = &self.kube().pods[t.id.index()];
                 if pod.unschedulable.is_some() && !pod.bound && t.stop_code.is_none() {
                     let nominated =
                         self.kube().scheduler.nominations().iter().find(|n| n.pod == pod_key(t.id)).map(|n| n.node);
-                    pending.push(PendingPod { pod: pod_key(t.id), shape, created: t.times.requested, nominated });
+                    pending.push(PendingPod {
+                        pod: pod_key(t.id),
+                        shape: pod.shape,
+                        created: t.times.requested,
+                        nominated,
+                    });
                 }
             }
         }
@@ -263,7 +271,7 @@ impl Simulation<'_> {
         PodFacts {
             owner: match k.kind {
                 WorkloadKind::DaemonSet => Owner::DaemonSet,
-                WorkloadKind::Deployment => Owner::Controller,
+                WorkloadKind::Deployment | WorkloadKind::StatefulSet => Owner::Controller,
             },
             safe_to_evict: k.safe_to_evict,
             local_storage: false,

@@ -7,6 +7,7 @@ use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
 use crate::kernel::{Phase, SimDuration};
 use crate::kubernetes::kubelet::CrashBackoff;
+use crate::scenario::model::WorkloadKind;
 use crate::units::{ServiceId, TaskId};
 
 /// First wait before an image is asked for again, and the longest. Source: kubelet, the back-off of its image manager.
@@ -115,17 +116,21 @@ impl Simulation<'_> {
         !counted
     }
 
+    /// What keeps a pod from being available, unless it only takes its time.
+    pub(super) fn why_not(&self, task: TaskId) -> Option<&'static str> {
+        let pod = &self.kube().pods[task.index()];
+        match pod.tries.waiting {
+            Some(waiting) => Some(waiting.name()),
+            None if pod.unschedulable.is_some() => Some("Unschedulable"),
+            None => (pod.container_started.is_some() && !pod.containers_ready).then_some("not ready"),
+        }
+    }
+
     /// What keeps pods of a revision from being available, most frequent first; empty where they only take their time.
     pub(super) fn why_not_available(&self, service: ServiceId, revision: u32) -> String {
         let mut counts: Vec<(&'static str, u32)> = Vec::new();
         for t in self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none() && t.revision == revision) {
-            let pod = &self.kube().pods[t.id.index()];
-            let what = match pod.tries.waiting {
-                Some(waiting) => waiting.name(),
-                None if pod.unschedulable.is_some() => "Unschedulable",
-                None if pod.container_started.is_some() && !pod.containers_ready => "not ready",
-                None => continue,
-            };
+            let Some(what) = self.why_not(t.id) else { continue };
             match counts.iter_mut().find(|(name, _)| *name == what) {
                 Some((_, n)) => *n += 1,
                 None => counts.push((what, 1)),
@@ -133,7 +138,8 @@ impl Simulation<'_> {
         }
         counts.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
         let w = &self.kube().workloads[service.index()];
-        let refused = w.sets.iter().any(|s| s.failing).then(|| w.refused.clone()).flatten();
+        let fails = w.plan.kind != WorkloadKind::Deployment || w.sets.iter().any(|s| s.failing);
+        let refused = w.refused.clone().filter(|_| fails);
         let counts = counts.iter().map(|(name, n)| format!("{name}: {n}"));
         refused.into_iter().chain(counts).collect::<Vec<_>>().join(", ")
     }

@@ -2,14 +2,14 @@
 
 use super::super::{Simulation, Timer};
 use super::nodes::Drain;
+use super::workloads::of;
 use crate::cluster::{Command, NodeEnd, NodeStatus, NodeStep, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::disruption_budget::{
     self, BudgetPod, BudgetSpec, BudgetStatus, Demand, EvictionPod, UnhealthyPodEvictionPolicy, Verdict,
 };
 use crate::output::{DecisionDetail, DecisionRow};
-use crate::scenario::model::{IntOrPercent as Written, Service, UnhealthyEviction, WorkloadKind};
-use crate::units::IntOrPercent;
+use crate::scenario::model::{Service, UnhealthyEviction, WorkloadKind};
 use crate::units::{NodeId, ServiceId, TaskId};
 
 /// Wait of those who drain a node before they ask again for an eviction that a budget refused. Source: kubectl drain.
@@ -31,10 +31,6 @@ pub(in crate::simulation) const DRAIN_TIMEOUT: SimDuration = SimDuration::from_m
 
 impl BudgetRuntime {
     pub(super) fn new(service: &Service) -> Self {
-        let of = |value: Written| match value {
-            Written::Int(n) => IntOrPercent::Int(i64::from(n)),
-            Written::Percent(p) => IntOrPercent::Percent(i64::from(p)),
-        };
         let spec = service.kubernetes.pod_disruption_budget.as_ref().and_then(|b| {
             let most = b.max_unavailable.map(|v| Demand::MaxUnavailable(of(v)));
             let demand = most.or(b.min_available.map(|v| Demand::MinAvailable(of(v))))?;
@@ -53,7 +49,7 @@ impl Simulation<'_> {
     pub(super) fn budget_of(&self, service: ServiceId) -> Option<BudgetStatus<TaskId>> {
         let w = &self.kube().workloads[service.index()];
         let spec = w.budget.spec?;
-        let scaled = w.plan.kind == WorkloadKind::Deployment;
+        let scaled = w.plan.kind != WorkloadKind::DaemonSet;
         let pods: Vec<BudgetPod<TaskId, ServiceId>> = self
             .cluster
             .tasks_of(service)

@@ -294,7 +294,6 @@ impl Simulation<'_> {
 
     /// What the Metrics API says of a pod.
     pub(super) fn resource_reading(&self, task: TaskId, resource: ResourceName, server: &MetricsServer) -> PodReading {
-        let plan = self.services[self.cluster.task(task).service.index()].plan;
         let pod = &self.kube().pods[task.index()];
         let started = pod.container_started.unwrap_or(self.queue.now());
         let window = pod.container_started.and_then(|s| server.visible(self.queue.now(), s, SimDuration::ZERO));
@@ -311,7 +310,7 @@ impl Simulation<'_> {
                     let millicores = 1_000.0 * used / w.length().as_secs_f64().max(1e-9);
                     Some(Sample { at: w.to, window: w.length(), value: millicores.round() as i64 })
                 });
-                (sample, super::shapes::millicores(plan.task.cpu))
+                (sample, super::shapes::millicores(self.size_of(task).cpu))
             }
             ResourceName::Memory => {
                 let sample = window.zip(self.tasks[task.index()].server).map(|(w, server)| Sample {
@@ -319,7 +318,8 @@ impl Simulation<'_> {
                     window: w.length(),
                     value: i64::try_from(self.data.memory_used(server).get().saturating_mul(1_000)).unwrap_or(i64::MAX),
                 });
-                (sample, i64::try_from(plan.task.memory.get().saturating_mul(1_000)).unwrap_or(i64::MAX))
+                let request = self.size_of(task).memory.get().saturating_mul(1_000);
+                (sample, i64::try_from(request).unwrap_or(i64::MAX))
             }
         };
         PodReading { sample, request: (request > 0).then_some(request) }

@@ -3,6 +3,7 @@
 
 mod autoscaler;
 mod backoff;
+mod daemons;
 mod endpoints;
 mod evict;
 mod flagger;
@@ -21,16 +22,19 @@ mod rollout;
 mod schedule;
 mod shapes;
 mod silence;
+mod stateful;
 mod undo;
 mod volumes;
 mod vpa;
+mod vpa_updater;
 mod workloads;
 
 use super::{RunError, Simulation};
 use crate::kernel::{SimTime, Streams};
+use crate::kubernetes::object::PodSpec;
 use crate::kubernetes::scheduler::ScoringStrategy as Fit;
 use crate::kubernetes::scheduler::{NodeId as Seat, Profile, QueueSpec, Scheduler, SchedulingQueue, ShapeId};
-use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy};
+use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy, WorkloadKind};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 pub(super) use evict::DRAIN_TIMEOUT;
 pub(super) use jobs::Jobs;
@@ -56,6 +60,8 @@ pub(super) struct Kube<'p> {
     pub(super) nodes_of_seats: Vec<Option<NodeId>>,
     /// What the system pods of a node request.
     pub(super) system: ShapeId,
+    /// By shape of the scheduler, what its pods ask for, as Karpenter wants to be told.
+    pub(super) shapes: Vec<PodSpec>,
     /// Root of the draws of the scheduler's ties.
     pub(super) ties: u64,
     /// How many pods have been looked at.
@@ -110,22 +116,21 @@ impl<'p> Kube<'p> {
         };
         let mut scheduler = Scheduler::new(profile);
         let system = shapes::system_pods(settings, scheduler.symbols_mut());
-        let system_spec = system.clone();
         let system = scheduler.add_shape(system);
         let mut workloads = Vec::new();
-        let mut specs = Vec::new();
         for (index, (name, service)) in plan.services.iter().enumerate() {
             let spec = shapes::pod_of(plan, name, service, scheduler.symbols_mut());
             let priority = spec.priority;
-            specs.push(spec.clone());
             let shape = scheduler.add_shape(spec);
             let selector = shapes::app_selector(name, scheduler.symbols_mut());
             let seen = (shape, selector, priority);
             workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
-        let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, specs, &system_spec);
+        let daemons: Vec<ShapeId> =
+            workloads.iter().filter(|w| w.plan.kind == WorkloadKind::DaemonSet).map(|w| w.shape).collect();
+        let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, &daemons, system);
         let measured = workloads.iter().any(|w| w.hpa.is_some() || w.vpa.is_some());
-        Ok(Some(Self {
+        let mut kube = Self {
             settings,
             scheduler,
             queue: SchedulingQueue::new(QueueSpec::default()),
@@ -134,6 +139,7 @@ impl<'p> Kube<'p> {
             seats: Vec::new(),
             nodes_of_seats: Vec::new(),
             system,
+            shapes: Vec::new(),
             ties: streams.root("kube-scheduler"),
             attempts: 0,
             busy_until: SimTime::ZERO,
@@ -146,7 +152,22 @@ impl<'p> Kube<'p> {
             refusals: indexmap::IndexMap::new(),
             quotas: quota::quotas(settings),
             measured,
-        }))
+        };
+        kube.list_shapes();
+        Ok(Some(kube))
+    }
+
+    /// The shape of pods that ask for this, made if it is new.
+    pub(super) fn add_shape(&mut self, spec: PodSpec) -> ShapeId {
+        let shape = self.scheduler.add_shape(spec);
+        self.list_shapes();
+        shape
+    }
+
+    fn list_shapes(&mut self) {
+        for at in self.shapes.len()..self.scheduler.shape_count() {
+            self.shapes.extend(self.scheduler.shape(ShapeId(at as u32)).cloned());
+        }
     }
 }
 
@@ -179,6 +200,7 @@ impl<'p> Simulation<'p> {
         for task in waiting {
             self.start_pod(task);
         }
+        self.wake_daemon_sets();
         self.start_rollouts();
         self.start_autoscalers();
         self.start_scaled_objects();

@@ -4,7 +4,6 @@ use serde_json::Value as Json;
 
 use super::super::nodes::NodeType;
 use super::super::{Simulation, Timer};
-use super::pods::pod_key;
 use super::shapes::{self, arch, label, millicores};
 use crate::catalog::{Arch, InstanceType};
 use crate::cluster::{Market, NodeEnd, NodeStatus, Resources};
@@ -15,7 +14,7 @@ use crate::kubernetes::object::{Labels, Resources as Amounts, Symbols, Taint};
 use crate::kubernetes::scheduler::{ClusterEvent, Code, Node as KubeNode, NodeId as Seat, PodKey};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{Capacity, Eks, Instances, Kubelet, NodeTaint};
-use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, ZoneId};
+use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
 /// A node that is being drained.
 #[derive(Clone, Copy, Debug)]
@@ -242,24 +241,24 @@ impl Simulation<'_> {
         matches!(self.capacities[self.cluster.node(node).spec.capacity.index()].plan, Capacity::NodePool(_))
     }
 
-    /// Adds a node that has run for long, for a pod of a service at the start: in the first group that may grow
+    /// Adds a node that has run for long, for a pod at the start: in the first group that may grow
     /// and whose nodes would take it. False where there is none.
-    pub(super) fn grow_at_start(&mut self, service: ServiceId) -> bool {
+    pub(super) fn grow_at_start(&mut self, task: TaskId) -> bool {
         for capacity in self.node_capacities() {
             let Capacity::NodeGroup(group) = self.capacities[capacity.index()].plan else { continue };
             let size = self.group(capacity).map_or(0, |g| g.desired);
             if group.desired_size.is_some() || size >= group.max_size {
                 continue;
             }
-            if self.template_takes(capacity, service) && self.add_at_start(capacity, 1) {
+            if self.template_takes(capacity, task) && self.add_at_start(capacity, 1) {
                 return true;
             }
         }
         false
     }
 
-    /// Whether an empty node of a group would take a pod of a service, in some zone of the group.
-    pub(super) fn template_takes(&mut self, capacity: CapacityId, service: ServiceId) -> bool {
+    /// Whether an empty node of a group would take a pod, in some zone of the group.
+    fn template_takes(&mut self, capacity: CapacityId, task: TaskId) -> bool {
         let Some(group) = self.group(capacity) else { return false };
         let Some(of) = group.types.first().map(|t| t.of) else { return false };
         let zones: Vec<ZoneId> = group.zones.iter().map(|z| z.zone).collect();
@@ -267,7 +266,7 @@ impl Simulation<'_> {
             true => Market::Spot,
             false => Market::OnDemand,
         };
-        let shape = self.kube().workloads[service.index()].shape;
+        let shape = self.shape_of(task);
         zones.into_iter().any(|zone| {
             let node = self.kube_node(capacity, of, zone, market, "template");
             self.kube_mut().scheduler.fits_template(shape, &node) == Code::Success
@@ -295,53 +294,6 @@ impl Simulation<'_> {
             self.claim_has_notice(node);
         } else if acts && self.cluster.node(node).status == NodeStatus::Active {
             self.drain_pods(node, NodeEnd::SpotInterruption, Some(until));
-        }
-    }
-
-    /// Every DaemonSet looks at the nodes.
-    pub(super) fn wake_daemon_sets(&mut self) {
-        for index in 0..self.services.len() {
-            if self.kube().workloads[index].plan.kind == crate::scenario::model::WorkloadKind::DaemonSet {
-                self.wake_scheduler(ServiceId::from(index));
-            }
-        }
-    }
-
-    /// One look of a DaemonSet's controller: a pod on every node that admits one.
-    pub(super) fn sync_daemon_set(&mut self, service: ServiceId) {
-        let now = self.queue.now();
-        let shape = self.kube().workloads[service.index()].shape;
-        let revision = self.cluster.service(service).primary().map_or(0, |d| d.revision);
-        let covered: Vec<NodeId> =
-            self.cluster.tasks_of(service).filter(|t| t.stop_code.is_none()).filter_map(|t| t.node).collect();
-        let seats: Vec<(NodeId, Seat)> =
-            self.kube().seats.iter().enumerate().filter_map(|(at, s)| Some((NodeId::from(at), (*s)?))).collect();
-        let mut wanted = covered.len() as u32;
-        for (node, seat) in seats {
-            let active = self.cluster.node(node).takes_tasks();
-            if covered.contains(&node) || !active {
-                continue;
-            }
-            match self.kube().scheduler.fits(shape, seat) {
-                Code::Success => {
-                    self.set_daemons(service, wanted + 1);
-                    let Some(task) = self.create_pod(service, revision, "new node") else { continue };
-                    let kube = self.kube_mut();
-                    kube.scheduler.place(pod_key(task), shape, seat, now);
-                    self.bind_pod(task, node);
-                    wanted += 1;
-                }
-                // It waits for room there.
-                Code::Unschedulable => wanted += 1,
-                Code::Unresolvable => {}
-            }
-        }
-        self.set_daemons(service, wanted);
-    }
-
-    fn set_daemons(&mut self, service: ServiceId, desired: u32) {
-        if self.cluster.service(service).desired != desired {
-            self.apply(crate::cluster::Command::SetDesired { service, desired });
         }
     }
 

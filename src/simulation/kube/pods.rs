@@ -6,14 +6,14 @@ use super::super::life::{StartStep, StopStep};
 use super::super::start::{draw_time, purpose};
 use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
-use crate::cluster::{Command, Health, StopCode, TaskStatus};
+use crate::cluster::{Command, Health, Resources, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::kubelet::CrashMemory;
 use crate::kubernetes::probes::ProbeMemory;
-use crate::kubernetes::scheduler::{ClusterEvent, PodKey};
-use crate::scenario::model::{KubeService, KubeServiceType, TargetType};
+use crate::kubernetes::scheduler::{ClusterEvent, PodKey, ShapeId};
+use crate::scenario::model::{KubeService, KubeServiceType, Service, TargetType, WorkloadKind};
 use crate::traffic::TargetState;
-use crate::units::{CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
+use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
 
 /// Wait of the kubelet before it tries again to set up the network of a pod. Source: the pod workers' back-off.
 const SANDBOX_RETRY: SimDuration = SimDuration::from_secs(10);
@@ -21,6 +21,18 @@ const SANDBOX_RETRY: SimDuration = SimDuration::from_secs(10);
 /// What of a pod is Kubernetes' own.
 #[derive(Clone, Debug)]
 pub(in crate::simulation) struct Pod {
+    /// What it asks of a node.
+    pub(super) shape: ShapeId,
+    /// CPU and memory that it requests, where that is not what its template says.
+    pub(super) size: Option<PodSize>,
+    /// Its number, in a StatefulSet.
+    pub(in crate::simulation) ordinal: Option<u32>,
+    /// The node that it is for, in a DaemonSet.
+    pub(super) pinned: Option<NodeId>,
+    /// When its file systems are mounted.
+    pub(super) mounted: Option<SimTime>,
+    /// How long its container had run that was killed last for want of memory.
+    pub(super) out_of_memory: Option<SimDuration>,
     /// The node it is bound to, once it is.
     pub(super) bound: bool,
     /// Since when its condition `Ready` is what it is.
@@ -54,9 +66,37 @@ pub(in crate::simulation) struct Pod {
     pub(super) tries: super::backoff::Tries,
 }
 
-impl Pod {
-    fn new() -> Self {
+/// What a pod requests and may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::simulation) struct PodSize {
+    pub(in crate::simulation) cpu: Cpu,
+    pub(in crate::simulation) memory: Bytes,
+    pub(super) cpu_limit: Option<Cpu>,
+    pub(in crate::simulation) memory_limit: Bytes,
+}
+
+impl PodSize {
+    /// What the template of a service says.
+    pub(super) fn of(service: &Service) -> Self {
+        let (task, limits) = (&service.task, &service.kubernetes.limits);
         Self {
+            cpu: task.cpu,
+            memory: task.memory,
+            cpu_limit: limits.cpu,
+            memory_limit: limits.memory.unwrap_or(task.memory),
+        }
+    }
+}
+
+impl Pod {
+    fn new(shape: ShapeId) -> Self {
+        Self {
+            shape,
+            size: None,
+            ordinal: None,
+            pinned: None,
+            mounted: None,
+            out_of_memory: None,
             bound: false,
             ready_since: None,
             was_ready: false,
@@ -92,8 +132,24 @@ pub(super) enum Front {
 }
 
 impl Simulation<'_> {
+    /// The shape of a pod.
+    pub(super) fn shape_of(&self, task: TaskId) -> ShapeId {
+        self.kube().pods[task.index()].shape
+    }
+
     /// Creates a pod of a revision; `None` where the service has no such revision.
     pub(super) fn create_pod(&mut self, service: ServiceId, revision: u32, started_by: &'static str) -> Option<TaskId> {
+        self.create_pod_of(service, revision, None, started_by)
+    }
+
+    /// The same with a number, for a StatefulSet.
+    pub(super) fn create_pod_of(
+        &mut self,
+        service: ServiceId,
+        revision: u32,
+        ordinal: Option<u32>,
+        started_by: &'static str,
+    ) -> Option<TaskId> {
         let deployments = &self.cluster.service(service).deployments;
         let deployment = deployments.iter().rev().find(|d| d.revision == revision)?.id;
         // Where it will run, the scheduler decides; until then any capacity stands for it.
@@ -101,6 +157,14 @@ impl Simulation<'_> {
         let capacity = profile.or_else(|| self.node_capacities().first().copied()).unwrap_or(CapacityId(0));
         let task = self.try_apply(Command::StartTask { service, deployment, capacity, zone: ZoneId(0) })?;
         self.tasks[task.index()].started_by = started_by;
+        let (shape, size) = self.shape_for(service, ordinal);
+        let pod = &mut self.kube_mut().pods[task.index()];
+        (pod.shape, pod.size, pod.ordinal) = (shape, size, ordinal);
+        if let Some(size) = size {
+            let needs = self.cluster.service(service).needs.resources;
+            let size = Resources { cpu: size.cpu, memory: size.memory, ..needs };
+            self.apply(Command::SizeTask { task, size });
+        }
         self.charge_quota(task, true);
         if profile.is_none() {
             // No quota of AWS holds a pod back: it waits for a node from here on.
@@ -111,9 +175,10 @@ impl Simulation<'_> {
 
     /// A new pod: its place beside the task's.
     pub(in crate::simulation) fn pod_created(&mut self, task: TaskId) {
-        let pods = &mut self.kube_mut().pods;
-        debug_assert_eq!(pods.len(), task.index(), "every task is a pod");
-        pods.push(Pod::new());
+        let service = self.cluster.task(task).service;
+        let kube = self.kube_mut();
+        debug_assert_eq!(kube.pods.len(), task.index(), "every task is a pod");
+        kube.pods.push(Pod::new(kube.workloads[service.index()].shape));
     }
 
     /// A new pod goes to Fargate, if a profile takes it, else to the scheduler.
@@ -155,12 +220,8 @@ impl Simulation<'_> {
 
     /// The CNI plugin gives a pod its address, or has none left.
     pub(in crate::simulation) fn on_sandbox(&mut self, task: TaskId) {
-        if self.volume_is_elsewhere(task) {
-            let again = self.queue.now() + super::volumes::ATTACH_RETRY;
-            let service = self.cluster.task(task).service;
-            self.services[service.index()].trouble.note(TroubleKind::VolumeInUse, self.queue.now());
-            self.tasks[task.index()].start = StartStep::Sandbox;
-            self.queue.set_timer(Timer::Start(task), again, Phase::State);
+        if let Some(again) = self.waits_for_volumes(task) {
+            self.look_for_volumes(task, again);
             return;
         }
         if self.has_address(task) {
@@ -317,6 +378,7 @@ impl Simulation<'_> {
     /// A pod is gone: its place on the node is free.
     pub(in crate::simulation) fn pod_gone(&mut self, task: TaskId) {
         self.charge_quota(task, false);
+        self.volumes_are_free(task);
         let bound = std::mem::replace(&mut self.kube_mut().pods[task.index()].bound, false);
         if bound {
             self.kube_mut().scheduler.remove(pod_key(task));
@@ -328,22 +390,36 @@ impl Simulation<'_> {
     pub(in crate::simulation) fn pod_cpu(&self, task: TaskId) -> (Cpu, bool) {
         let t = self.cluster.task(task);
         let plan = self.services[t.service.index()].plan;
-        match (plan.kubernetes.limits.cpu, t.node) {
+        let size = self.size_of(task);
+        match (size.cpu_limit, t.node) {
             (Some(limit), _) => (limit, true),
-            (None, Some(_)) => (plan.task.cpu, false),
+            (None, Some(_)) => (size.cpu, false),
             (None, None) => (crate::scenario::fargate::pod_size(plan).0, true),
         }
+    }
+
+    /// What a pod requests and may use.
+    pub(in crate::simulation) fn size_of(&self, task: TaskId) -> PodSize {
+        let plan = self.services[self.cluster.task(task).service.index()].plan;
+        self.kube().pods[task.index()].size.unwrap_or_else(|| PodSize::of(plan))
     }
 
     /// Pods of a service that run when the simulation starts; those that find no node are given back.
     pub(super) fn start_pods(&mut self, service: ServiceId) -> Vec<TaskId> {
         let desired = self.cluster.service(service).desired;
+        let first = match self.kube().workloads[service.index()].plan.kind {
+            WorkloadKind::Deployment => None,
+            WorkloadKind::StatefulSet => Some(self.kube().workloads[service.index()].plan.ordinals.start),
+            // They come with the nodes.
+            WorkloadKind::DaemonSet => return Vec::new(),
+        };
         let mut waiting = Vec::new();
-        for _ in 0..desired {
+        for number in 0..desired {
             if !self.quota_admits(service) {
                 break;
             }
-            let Some(task) = self.create_pod(service, 0, "initial") else { break };
+            let ordinal = first.map(|first| first.saturating_add(number));
+            let Some(task) = self.create_pod_of(service, 0, ordinal, "initial") else { break };
             if self.kube().workloads[service.index()].fargate.is_some() {
                 self.apply(Command::Launched { task });
                 self.pod_has_run(task, None);
@@ -351,7 +427,7 @@ impl Simulation<'_> {
             }
             match self.node_at_start(task) {
                 // Its volume is attached to the node of another pod.
-                Some(node) if self.claim_is_off(service, node) => self.bind_pod(task, node),
+                Some(node) if !self.volumes_are_there(task, node) => self.bind_pod(task, node),
                 Some(node) => self.pod_has_run(task, Some(node)),
                 None => waiting.push(task),
             }
@@ -361,22 +437,22 @@ impl Simulation<'_> {
 
     /// A pod of the start that found no node at first.
     pub(super) fn start_pod(&mut self, task: TaskId) {
-        let service = self.cluster.task(task).service;
         match self.node_at_start(task) {
-            Some(node) if self.claim_is_off(service, node) => self.bind_pod(task, node),
+            Some(node) if !self.volumes_are_there(task, node) => self.bind_pod(task, node),
             Some(node) => self.pod_has_run(task, Some(node)),
             None => self.enqueue_pod(task),
         }
     }
 
     /// A pod that has run for long when the simulation starts.
-    fn pod_has_run(&mut self, task: TaskId, node: Option<NodeId>) {
+    pub(super) fn pod_has_run(&mut self, task: TaskId, node: Option<NodeId>) {
         let now = self.queue.now();
         let (service, capacity) = (self.cluster.task(task).service, self.cluster.task(task).capacity);
         if let Some(node) = node {
             self.apply(Command::PlaceTask { task, node });
             self.kube_mut().pods[task.index()].bound = true;
             self.bind_claim(task, node);
+            self.volumes_were_there(task, node);
             for wanted in self.wanted_images(task) {
                 self.nodes[node.index()].images.put(wanted.key, now);
             }

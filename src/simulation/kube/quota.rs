@@ -27,9 +27,13 @@ impl Simulation<'_> {
     /// Whether the namespace's quota admits one more pod of a service; says so where it does not.
     pub(super) fn quota_admits(&mut self, service: ServiceId) -> bool {
         let namespace = self.services[service.index()].plan.kubernetes.namespace.as_str();
+        if !self.kube().quotas.iter().any(|(name, _)| *name == namespace) {
+            return true;
+        }
+        let (shape, _) = self.shape_for(service, None);
         let kube = self.kube();
         let Some((_, quota)) = kube.quotas.iter().find(|(name, _)| *name == namespace) else { return true };
-        let Some(pod) = kube.scheduler.shape(kube.workloads[service.index()].shape) else { return true };
+        let Some(pod) = kube.scheduler.shape(shape) else { return true };
         let Err(refusal) = quota.check(pod) else {
             self.kube_mut().workloads[service.index()].refused = None;
             return true;
@@ -60,7 +64,7 @@ impl Simulation<'_> {
         let namespace = self.services[service.index()].plan.kubernetes.namespace.as_str();
         let kube = self.kube_mut();
         let Some((_, quota)) = kube.quotas.iter_mut().find(|(name, _)| *name == namespace) else { return };
-        let Some(pod) = kube.scheduler.shape(kube.workloads[service.index()].shape) else { return };
+        let Some(pod) = kube.scheduler.shape(kube.pods[task.index()].shape) else { return };
         match there {
             true => quota.charge(pod),
             false => quota.release(pod),

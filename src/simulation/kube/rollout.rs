@@ -2,7 +2,7 @@
 
 use super::super::Simulation;
 use super::progressive::{By, Progressive, seconds_or_never};
-use super::workloads::bounds;
+use super::workloads::{bounds, of};
 use crate::cluster::DeploymentOutcome;
 use crate::kernel::SimDuration;
 use crate::kubernetes::deployment::Template;
@@ -12,22 +12,14 @@ use crate::kubernetes::progressive::rollout::{
     RolloutPhase, RolloutSpec, RolloutStatus, RolloutStep, RolloutStrategy, RolloutSync,
 };
 use crate::scenario::model::{
-    AnalysisTemplate, ArgoCanaryScale, ArgoStep, Comparator, IntOrPercent as Written, KubernetesService,
-    ResultCondition, Rollout,
+    AnalysisTemplate, ArgoCanaryScale, ArgoStep, Comparator, KubernetesService, ResultCondition, Rollout,
 };
-use crate::units::{IntOrPercent, ServiceId};
+use crate::units::ServiceId;
 
 type Templates = indexmap::IndexMap<String, AnalysisTemplate>;
 
 /// Most passes at one instant: each completes something, and a rollout has few parts.
 const PASSES: usize = 400;
-
-fn of(value: Written) -> IntOrPercent {
-    match value {
-        Written::Int(n) => IntOrPercent::Int(i64::from(n)),
-        Written::Percent(p) => IntOrPercent::Percent(i64::from(p)),
-    }
-}
 
 fn pods(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)

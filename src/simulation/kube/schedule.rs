@@ -98,11 +98,9 @@ impl Simulation<'_> {
 
     fn attempt(&mut self, task: TaskId) {
         let now = self.queue.now();
-        let service = self.cluster.task(task).service;
-        let key = pod_key(task);
+        let (key, shape) = (pod_key(task), self.shape_of(task));
         let draw = self.draw_for_attempt();
         let kube = self.kube_mut();
-        let shape = kube.workloads[service.index()].shape;
         match kube.scheduler.schedule(key, shape, draw) {
             Ok(seat) => {
                 kube.queue.done(key);
@@ -164,12 +162,14 @@ impl Simulation<'_> {
             }
             return;
         }
-        self.pod_needs_a_node(task);
+        if self.kube().pods[task.index()].pinned.is_none() {
+            self.pod_needs_a_node(task);
+        }
     }
 
     /// Lets a pod push out others of lower priority.
     fn preempt_for(&mut self, task: TaskId) -> Result<Preemption, NoPreemption> {
-        let service = self.cluster.task(task).service;
+        let shape = self.shape_of(task);
         let budgets: Vec<Budget> = (0..self.services.len())
             .map(ServiceId::from)
             .filter_map(|s| {
@@ -186,21 +186,19 @@ impl Simulation<'_> {
             .collect();
         let draw = self.draw_for_attempt();
         let kube = self.kube_mut();
-        let shape = kube.workloads[service.index()].shape;
         kube.scheduler.preempt(pod_key(task), shape, &budgets, draw)
     }
 
     /// A node for a pod that runs when the simulation starts; a group that may grow gives one.
     pub(super) fn node_at_start(&mut self, task: TaskId) -> Option<NodeId> {
         let now = self.queue.now();
-        let service = self.cluster.task(task).service;
         for grown in [false, true] {
-            if grown && !self.grow_at_start(service) {
+            if grown && !self.grow_at_start(task) {
                 return None;
             }
             let draw = self.draw_for_attempt();
+            let shape = self.shape_of(task);
             let kube = self.kube_mut();
-            let shape = kube.workloads[service.index()].shape;
             if let Ok(seat) = kube.scheduler.schedule(pod_key(task), shape, draw) {
                 kube.scheduler.place(pod_key(task), shape, seat, now);
                 return kube.node_at(seat);

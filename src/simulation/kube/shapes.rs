@@ -1,5 +1,7 @@
 //! What a pod of a service asks of a node, in the scheduler's terms.
 
+use super::pods::PodSize;
+use crate::kubernetes::daemon_set::default_tolerations;
 use crate::kubernetes::object::{
     Effect, Labels, NodeSelectorTerm, Operator, PodAffinityTerm, PodSpec, PreemptionPolicy, Requirement, Resources,
     Selector, SpreadConstraint, Symbols, Taint, Toleration, WhenUnsatisfiable as Unsatisfiable,
@@ -7,7 +9,7 @@ use crate::kubernetes::object::{
 use crate::kubernetes::priority::{SYSTEM_CLUSTER_CRITICAL, SYSTEM_NODE_CRITICAL};
 use crate::scenario::model::{
     Architecture, Eks, LabelOperator, LabelRequirement, NodeTaint, Plan, PodTerm, PodToleration, Preemption, Service,
-    TaintEffect, TolerationOperator, WhenUnsatisfiable,
+    TaintEffect, TolerationOperator, WhenUnsatisfiable, WorkloadKind,
 };
 use crate::units::Cpu;
 
@@ -67,15 +69,10 @@ pub(super) fn pod_of(plan: &Plan, name: &str, service: &Service, symbols: &mut S
     let mut labels = vec![(label::APP, name)];
     labels.extend(k.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     spec.labels = Labels::from_iter(labels.into_iter().map(|(k, v)| (symbols.intern(k), symbols.intern(v))));
-    spec.requests.cpu_m = millicores(task.cpu);
-    spec.requests.memory = task.memory.get() as i64;
     if task.gpus > 0 {
         spec.requests.set_extended(symbols.intern("nvidia.com/gpu"), i64::from(task.gpus));
     }
-    spec.score_cpu_m = if spec.requests.cpu_m == 0 { 100 } else { spec.requests.cpu_m };
-    spec.score_memory = if spec.requests.memory == 0 { 200 << 20 } else { spec.requests.memory };
-    spec.cpu_limit_m = k.limits.cpu.map(millicores);
-    spec.memory_limit = Some(k.limits.memory.unwrap_or(task.memory).get() as i64);
+    resize(&mut spec, &PodSize::of(service));
     spec.node_selector = k.node_selector.iter().map(|(k, v)| (symbols.intern(k), symbols.intern(v))).collect();
     spec.node_selector.push((symbols.intern(label::ARCH), symbols.intern(arch(task.architecture))));
     let a = &k.affinity;
@@ -93,6 +90,9 @@ pub(super) fn pod_of(plan: &Plan, name: &str, service: &Service, symbols: &mut S
     spec.required_anti_affinity = near(&a.anti_required_pods).into_iter().map(|t| t.1).collect();
     spec.preferred_anti_affinity = near(&a.anti_preferred_pods);
     spec.tolerations = k.tolerations.iter().map(|t| toleration(t, symbols)).collect();
+    if k.kind == WorkloadKind::DaemonSet {
+        spec.tolerations.extend(default_tolerations(symbols));
+    }
     let own = app_selector(name, symbols);
     spec.spread = k
         .topology_spread_constraints
@@ -122,6 +122,16 @@ pub(super) fn pod_of(plan: &Plan, name: &str, service: &Service, symbols: &mut S
         }
     }
     spec
+}
+
+/// Gives a pod the requests and limits that the Vertical Pod Autoscaler says.
+pub(super) fn resize(spec: &mut PodSpec, size: &PodSize) {
+    spec.requests.cpu_m = millicores(size.cpu);
+    spec.requests.memory = size.memory.get() as i64;
+    spec.score_cpu_m = if spec.requests.cpu_m == 0 { 100 } else { spec.requests.cpu_m };
+    spec.score_memory = if spec.requests.memory == 0 { 200 << 20 } else { spec.requests.memory };
+    spec.cpu_limit_m = size.cpu_limit.map(millicores);
+    spec.memory_limit = Some(size.memory_limit.get() as i64);
 }
 
 /// The selector of the pods of a service.

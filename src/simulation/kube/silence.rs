@@ -198,7 +198,7 @@ impl Simulation<'_> {
             let t = self.cluster.task(task);
             let (service, going) = (t.service, t.stop_code.is_some());
             let kube = self.kube();
-            let shape = kube.scheduler.shape(kube.workloads[service.index()].shape);
+            let shape = kube.scheduler.shape(kube.pods[task.index()].shape);
             if going || shape.is_some_and(|s| s.tolerates(&taint)) {
                 continue;
             }

@@ -5,10 +5,11 @@ use super::progressive::{Progressive, TARGET};
 use crate::cluster::DeploymentOutcome;
 use crate::kubernetes::deployment;
 use crate::output::{DecisionDetail, DecisionRow};
+use crate::scenario::model::WorkloadKind;
 use crate::units::ServiceId;
 
 impl Simulation<'_> {
-    /// Somebody rolls a Deployment back to the revision before; says what became of it. A rollout that is in
+    /// Somebody rolls a workload back to the revision before; says what became of it. A rollout that is in
     /// progress ends so; one that is done is undone as well, as `kubectl` does.
     pub(in crate::simulation) fn undo_rollout(&mut self, service: ServiceId) -> String {
         let state = self.cluster.service(service);
@@ -17,14 +18,21 @@ impl Simulation<'_> {
         };
         let under_way = state.deploying();
         let w = &self.kube().workloads[service.index()];
-        let spec = w.spec(state.desired, revision);
-        let stable = w.rollout.as_ref().and_then(Progressive::stable).filter(|stable| *stable != revision);
-        let mut sets = self.observe_sets(service);
-        sets.retain(|s| s.template.0 & TARGET == 0);
-        let back = match (stable, deployment::undo(&spec, &sets, None)) {
-            (Some(stable), _) => stable,
-            (None, Ok(template)) => template.0,
-            (None, Err(why)) => return why.to_string(),
+        let back = if w.plan.kind == WorkloadKind::Deployment {
+            let spec = w.spec(state.desired, revision);
+            let stable = w.rollout.as_ref().and_then(Progressive::stable).filter(|stable| *stable != revision);
+            let mut sets = self.observe_sets(service);
+            sets.retain(|s| s.template.0 & TARGET == 0);
+            match (stable, deployment::undo(&spec, &sets, None)) {
+                (Some(stable), _) => stable,
+                (None, Ok(template)) => template.0,
+                (None, Err(why)) => return why.to_string(),
+            }
+        } else {
+            match w.history.iter().rev().find(|r| **r != revision) {
+                Some(before) => *before,
+                None => return "no rollout history found".to_string(),
+            }
         };
         let text = format!("kubectl rollout undo: revision {} comes back", back + 1);
         if under_way {

@@ -5,13 +5,16 @@ use indexmap::IndexMap;
 use super::super::scale::to_json;
 use super::super::{Simulation, Timer};
 use super::hpa::server_of;
+use super::pods::PodSize;
 use super::shapes::millicores;
 use crate::cluster::TaskStatus;
 use crate::kernel::{Draw, Phase, SimTime, Streams};
 use crate::kubernetes::hpa::{MetricsServer, ResourceName};
-use crate::kubernetes::vpa::{Amounts, ContainerHistory, MemoryWindow, RecommenderSettings, UpdateMode, VpaSpec};
+use crate::kubernetes::vpa::{
+    Amounts, ContainerHistory, ControlledValues, MemoryWindow, Recommendation, RecommenderSettings, UpdateMode, VpaSpec,
+};
 use crate::output::{DecisionDetail, DecisionRow, Fixed};
-use crate::scenario::model::{Plan, Service};
+use crate::scenario::model::{ControlledValues as Values, Plan, Service, VpaUpdateMode};
 use crate::units::{ServiceId, TaskId};
 
 /// A change of the target below this share of it is not written down.
@@ -20,8 +23,11 @@ const NEWS: f64 = 0.1;
 /// A Vertical Pod Autoscaler while it runs.
 #[derive(Clone, Debug)]
 pub(in crate::simulation) struct VpaRuntime {
-    spec: VpaSpec,
+    pub(super) spec: VpaSpec,
     settings: RecommenderSettings,
+    /// What is recommended now, once there is anything.
+    pub(super) found: Option<Recommendation>,
+    pub(super) updater: super::vpa_updater::UpdaterRuntime,
     server: MetricsServer,
     history: ContainerHistory,
     windows: IndexMap<TaskId, MemoryWindow>,
@@ -38,14 +44,26 @@ impl VpaRuntime {
         let bytes = |b: crate::units::Bytes| i64::try_from(b.get()).unwrap_or(i64::MAX);
         Some(Self {
             spec: VpaSpec {
-                update_mode: UpdateMode::Off,
+                update_mode: match vpa.update_mode {
+                    VpaUpdateMode::Off => UpdateMode::Off,
+                    VpaUpdateMode::Initial => UpdateMode::Initial,
+                    // Resizing in place is refused when the scenario is read.
+                    VpaUpdateMode::Recreate | VpaUpdateMode::InPlaceOrRecreate => UpdateMode::Recreate,
+                    VpaUpdateMode::Auto => UpdateMode::Auto,
+                },
+                min_replicas: Some(vpa.min_replicas),
+                controlled_values: match vpa.controlled_values {
+                    Values::RequestsAndLimits => ControlledValues::RequestsAndLimits,
+                    Values::RequestsOnly => ControlledValues::RequestsOnly,
+                },
                 min_cpu_m: vpa.min_allowed.cpu.map(millicores),
                 min_memory: vpa.min_allowed.memory.map(bytes),
                 max_cpu_m: vpa.max_allowed.cpu.map(millicores),
                 max_memory: vpa.max_allowed.memory.map(bytes),
-                ..VpaSpec::default()
             },
             settings,
+            found: None,
+            updater: super::vpa_updater::UpdaterRuntime::new(name, streams),
             server: server_of(plan),
             history: ContainerHistory::new(&settings),
             windows: IndexMap::new(),
@@ -62,6 +80,21 @@ impl Simulation<'_> {
             let Some(vpa) = &self.kube().workloads[index].vpa else { continue };
             let at = SimTime::ZERO + vpa.settings.interval.mul_f64(vpa.phase);
             self.schedule_timer_if_due(Timer::Vpa(ServiceId::from(index)), at, Phase::Decision);
+            self.start_updater(ServiceId::from(index));
+        }
+    }
+
+    /// The container of a pod was killed for want of memory after it had run so long.
+    pub(in crate::simulation) fn pod_out_of_memory(&mut self, task: TaskId) {
+        let now = self.queue.now();
+        let service = self.cluster.task(task).service;
+        let memory = self.size_of(task).requests().memory;
+        let kube = self.kube_mut();
+        let pod = &mut kube.pods[task.index()];
+        pod.out_of_memory = pod.container_started.map(|from| now.since(from));
+        if let Some(vpa) = &mut kube.workloads[service.index()].vpa {
+            let window = vpa.windows.entry(task).or_default();
+            vpa.history.add_oom(window, memory, now, &vpa.settings);
         }
     }
 
@@ -75,12 +108,11 @@ impl Simulation<'_> {
             .filter(|t| t.status == TaskStatus::Running && t.stop_code.is_none())
             .map(|t| t.id)
             .collect();
-        let plan = self.services[service.index()].plan;
-        let request = Amounts {
-            cpu_m: millicores(plan.task.cpu),
-            memory: i64::try_from(plan.task.memory.get()).unwrap_or(i64::MAX),
-        };
+        let template = PodSize::of(self.services[service.index()].plan).requests();
+        // The pods that were made last have what was recommended last.
+        let request = pods.last().map_or(template, |pod| self.size_of(*pod).requests());
         for &pod in &pods {
+            let request = self.size_of(pod).requests();
             if let Some(cpu) = self.resource_reading(pod, ResourceName::Cpu, &vpa.server).sample {
                 vpa.history.add_cpu(cpu.value, request.cpu_m, cpu.at);
             }
@@ -92,6 +124,7 @@ impl Simulation<'_> {
         }
         vpa.windows.retain(|pod, _| pods.contains(pod));
         let found = vpa.history.recommend(&vpa.spec, &vpa.settings, 1);
+        vpa.found = found;
         let far = |a: i64, b: i64| (a as f64 - b as f64).abs() > NEWS * b as f64;
         if let Some(found) = found
             && vpa.said.is_none_or(|s| far(found.target.cpu_m, s.cpu_m) || far(found.target.memory, s.memory))

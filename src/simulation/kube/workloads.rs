@@ -3,7 +3,10 @@
 use super::super::scale::to_json;
 use super::super::trouble::TroubleKind;
 use super::super::{Simulation, Timer};
+use std::collections::BTreeMap;
+
 use super::hpa::HpaRuntime;
+use super::pods::PodSize;
 use super::progressive::{Progressive, TARGET};
 use crate::cluster::{DeploymentOutcome, PodBounds, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime, Streams};
@@ -12,17 +15,18 @@ use crate::kubernetes::deployment::{
     Template,
 };
 use crate::kubernetes::fargate::{FargateProfile, FargateSelector, profile_of as profile_of_labels};
-use crate::kubernetes::object::Selector;
+use crate::kubernetes::object::{Selector, Symbol};
 use crate::kubernetes::probes::Probes;
 use crate::kubernetes::replica_set::{
     ActivePhase, Candidate, Manage, RankingFeatures, age, manage, rank_for_deletion, ranks,
 };
 use crate::kubernetes::scheduler::ShapeId;
+use crate::kubernetes::stateful_set::StatefulSetStatus;
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{
     Capacity, IntOrPercent as Written, KubernetesService, Plan, Rollout, RolloutType, Service, WorkloadKind,
 };
-use crate::units::{CapacityId, IntOrPercent, NodeId, ServiceId, TaskId, ZoneId};
+use crate::units::{CapacityId, IntOrPercent, NodeId, ServiceId, TaskId};
 
 /// A ReplicaSet.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +63,14 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) hpa: Option<HpaRuntime>,
     pub(super) keda: Option<super::keda::KedaRuntime>,
     pub(super) vpa: Option<super::vpa::VpaRuntime>,
-    /// The zone that its volume is bound to, once it is.
-    pub(super) volume_zone: Option<ZoneId>,
+    /// What a StatefulSet remembers.
+    pub(super) stateful: StatefulSetStatus,
+    /// Revisions in the order in which they were last wanted, for `kubectl rollout undo` of what is not a Deployment.
+    pub(super) history: Vec<u32>,
+    /// The zone that the claim of all its pods is bound to, once it is.
+    pub(super) claim_zone: Option<Symbol>,
+    /// Where its volumes are: of an ordinal, or that of all pods.
+    pub(super) attachments: BTreeMap<Option<u32>, super::volumes::Attachment>,
     /// Evictions that were granted, for its budget.
     pub(super) budget: super::evict::BudgetRuntime,
     /// Requests that reached its pods.
@@ -100,7 +110,10 @@ impl<'p> Workload<'p> {
             hpa: HpaRuntime::new(plan, service_id, name, service, streams),
             keda: super::keda::KedaRuntime::new(plan, name, service, streams),
             vpa: super::vpa::VpaRuntime::new(plan, name, service, streams),
-            volume_zone: None,
+            stateful: StatefulSetStatus { current: Some(Template(0)), ..StatefulSetStatus::default() },
+            history: vec![0],
+            claim_zone: None,
+            attachments: BTreeMap::new(),
             budget: super::evict::BudgetRuntime::new(service),
             served: 0,
             most_restarts: 0,
@@ -141,6 +154,11 @@ impl<'p> Workload<'p> {
         });
     }
 
+    /// The volumes that it has claimed.
+    pub(super) fn claims(&self) -> u32 {
+        u32::from(self.claim_zone.is_some()) + self.stateful.claims.len() as u32
+    }
+
     pub(super) fn spec(&self, desired: u32, revision: u32) -> DeploymentSpec {
         let k = self.plan;
         DeploymentSpec {
@@ -162,7 +180,8 @@ impl<'p> Workload<'p> {
     }
 }
 
-fn of(value: Written) -> IntOrPercent {
+/// A number of pods, or a share of them, in the terms of the decisions.
+pub(super) fn of(value: Written) -> IntOrPercent {
     match value {
         Written::Int(n) => IntOrPercent::Int(i64::from(n)),
         Written::Percent(p) => IntOrPercent::Percent(i64::from(p)),
@@ -186,7 +205,8 @@ pub(in crate::simulation) fn bounds(k: &KubernetesService, desired: u32) -> PodB
         };
     }
     match (k.kind, k.strategy.r#type) {
-        (WorkloadKind::DaemonSet, _) => free,
+        // Their own rules are not bounds of a number: an ordinal may be missing while a higher one is too many.
+        (WorkloadKind::DaemonSet | WorkloadKind::StatefulSet, _) => free,
         (_, RolloutType::Recreate) => PodBounds { max_surge: 0, max_unavailable: desired },
         (_, RolloutType::RollingUpdate) => within(k.strategy.max_surge, k.strategy.max_unavailable),
     }
@@ -233,6 +253,7 @@ impl Simulation<'_> {
                 self.sync_progressive(service);
             }
             WorkloadKind::Deployment => self.sync_deployment(service),
+            WorkloadKind::StatefulSet => self.sync_stateful_set(service),
             WorkloadKind::DaemonSet => self.sync_daemon_set(service),
         }
     }
@@ -351,9 +372,55 @@ impl Simulation<'_> {
         }
     }
 
-    fn create_pods(&mut self, service: ServiceId, set: SetId, template: u32, count: u32) {
-        let deploying = self.cluster.service(service).deploying();
+    /// What the next pod of a workload is made for.
+    pub(super) fn why_created(&self, service: ServiceId) -> &'static str {
         let scaled = !self.services[service.index()].scale_outs.is_empty();
+        match (self.cluster.service(service).deploying(), scaled) {
+            (true, _) => "deployment",
+            (false, true) => "scaling",
+            (false, false) => "desired count",
+        }
+    }
+
+    /// The shape of the next pod of a workload, and its size where the Vertical Pod Autoscaler sets it.
+    pub(super) fn shape_for(&mut self, service: ServiceId, ordinal: Option<u32>) -> (ShapeId, Option<PodSize>) {
+        let size = self.admitted(service);
+        let kube = self.kube_mut();
+        let w = &kube.workloads[service.index()];
+        let zone = match ordinal {
+            Some(ordinal) => w.stateful.claims.get(&ordinal).copied(),
+            None => w.claim_zone,
+        };
+        let of_all = w.shape;
+        if size.is_none() && zone.is_none() {
+            return (of_all, None);
+        }
+        let Some(mut spec) = kube.scheduler.shape(of_all).cloned() else { return (of_all, size) };
+        spec.volume_zones.extend(zone.map(|zone| vec![zone]));
+        if let Some(size) = &size {
+            super::shapes::resize(&mut spec, size);
+        }
+        (kube.add_shape(spec), size)
+    }
+
+    /// A StatefulSet or DaemonSet is to have this template.
+    pub(super) fn note_revision(&mut self, service: ServiceId, template: Template) {
+        let history = &mut self.kube_mut().workloads[service.index()].history;
+        if history.last() != Some(&template.0) {
+            history.retain(|r| *r != template.0);
+            history.push(template.0);
+        }
+    }
+
+    /// Writes down what a deployment at work waits for.
+    pub(super) fn deployment_goes_on(&mut self, service: ServiceId, waits: &str) {
+        let now = self.queue.now();
+        self.services[service.index()].trouble.deployment_waits(now, waits);
+        self.deployment_row(service, "progress", waits);
+    }
+
+    fn create_pods(&mut self, service: ServiceId, set: SetId, template: u32, count: u32) {
+        let started_by = self.why_created(service);
         let mut failed = false;
         for _ in 0..count {
             if !self.quota_admits(service) {
@@ -362,13 +429,6 @@ impl Simulation<'_> {
                 self.services[service.index()].trouble.note(TroubleKind::Forbidden, now);
                 break;
             }
-            let started_by = if deploying {
-                "deployment"
-            } else if scaled {
-                "scaling"
-            } else {
-                "desired count"
-            };
             let Some(task) = self.create_pod(service, template & !TARGET, started_by) else { break };
             self.kube_mut().pods[task.index()].of_target = template & TARGET != 0;
             if started_by == "scaling" {
@@ -444,9 +504,7 @@ impl Simulation<'_> {
             _ => String::new(),
         };
         self.note_stalled(service, late.then(|| format!("ProgressDeadlineExceeded: waits for {waits}")));
-        let now = self.queue.now();
-        self.services[service.index()].trouble.deployment_waits(now, &waits);
-        self.deployment_row(service, "progress", &waits);
+        self.deployment_goes_on(service, &waits);
     }
 
     fn record_rollout(&mut self, service: ServiceId, result: &deployment::Sync, sets: &[ReplicaSet]) {

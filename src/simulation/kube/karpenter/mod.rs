@@ -24,8 +24,8 @@ use crate::kubernetes::karpenter::termination::Termination;
 use crate::kubernetes::karpenter::timers::{BatchSpec, Batcher, record_pod_event};
 use crate::kubernetes::karpenter::world::{Drift, NodeView, Options, World};
 use crate::kubernetes::object::{Labels, PodSpec, Symbols, Taint};
-use crate::kubernetes::scheduler::Scheduler as KubeScheduler;
-use crate::scenario::model::{Capacity, NodePool as WrittenPool, Plan, WorkloadKind};
+use crate::kubernetes::scheduler::{Scheduler as KubeScheduler, ShapeId};
+use crate::scenario::model::{Capacity, NodePool as WrittenPool, Plan};
 use crate::units::{CapacityId, NodeId};
 pub(in crate::simulation) use pools::types_of_pool;
 use pools::{class_of, pool_of, zone_names};
@@ -82,8 +82,7 @@ pub(in crate::simulation) struct Karpenter {
     tables: Vec<TypeTable>,
     /// By pool and type, the group's number for the type.
     kinds: Vec<Vec<Option<u32>>>,
-    /// By service, then the system's.
-    shapes: Vec<PodSpec>,
+    /// Shapes of the pods that every node of a pool gets.
     daemons: Vec<usize>,
     options: Options,
     batch: BatchSpec,
@@ -106,8 +105,8 @@ impl Karpenter {
     pub(in crate::simulation) fn new(
         plan: &Plan,
         scheduler: &mut KubeScheduler,
-        shapes: Vec<PodSpec>,
-        system: &PodSpec,
+        daemon_sets: &[ShapeId],
+        system: ShapeId,
     ) -> Option<Self> {
         if !plan.capacity.values().any(|c| matches!(c, Capacity::NodePool(_))) {
             return None;
@@ -129,15 +128,11 @@ impl Karpenter {
             capacities.push(CapacityId::from(at));
         }
         let flags = &plan.cluster.eks.karpenter;
-        let daemon_sets = plan.services.values().enumerate();
-        let mut daemons: Vec<usize> =
-            daemon_sets.filter(|(_, s)| s.kubernetes.kind == WorkloadKind::DaemonSet).map(|(at, _)| at).collect();
-        let mut shapes = shapes;
+        let mut daemons: Vec<usize> = daemon_sets.iter().map(|s| s.0 as usize).collect();
         // One shape stands for all of them.
         if plan.cluster.eks.system_pods > 0 {
-            daemons.push(shapes.len());
+            daemons.push(system.0 as usize);
         }
-        shapes.push(system.clone());
         Some(Self {
             known,
             kinds: vec![Vec::new(); pools.len()],
@@ -147,7 +142,6 @@ impl Karpenter {
             pools,
             capacities,
             tables,
-            shapes,
             daemons,
             options: Options { spot_to_spot: flags.spot_to_spot_consolidation, ..Options::default() },
             batch: BatchSpec { idle: flags.batch_idle_duration, max: flags.batch_max_duration },
@@ -164,13 +158,19 @@ impl Karpenter {
         })
     }
 
-    fn world<'a>(&'a self, now: SimTime, start: Timestamp, symbols: &'a Symbols, nodes: &'a [NodeView]) -> World<'a> {
+    fn world<'a>(
+        &'a self,
+        (now, start): (SimTime, Timestamp),
+        symbols: &'a Symbols,
+        shapes: &'a [PodSpec],
+        nodes: &'a [NodeView],
+    ) -> World<'a> {
         World {
             now,
             start,
             symbols,
             known: &self.known,
-            shapes: &self.shapes,
+            shapes,
             pools: &self.pools,
             tables: &self.tables,
             nodes,
@@ -183,7 +183,8 @@ impl Karpenter {
 impl Simulation<'_> {
     /// The world as Karpenter sees it, with the nodes of [`Simulation::node_views`].
     fn world_of<'a>(&'a self, k: &'a Karpenter, nodes: &'a [NodeView]) -> World<'a> {
-        k.world(self.queue.now(), self.plan.simulation.start, self.kube().scheduler.symbols(), nodes)
+        let kube = self.kube();
+        k.world((self.queue.now(), self.plan.simulation.start), kube.scheduler.symbols(), &kube.shapes, nodes)
     }
 
     /// Time zero: which of the group's types are those of the tables, and the first round of the loop.

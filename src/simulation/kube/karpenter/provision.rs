@@ -34,11 +34,7 @@ impl Simulation<'_> {
     pub(in crate::simulation) fn provision_at_start(&mut self, waiting: &[TaskId]) {
         let pending: Vec<PendingPod> = waiting
             .iter()
-            .map(|&t| PendingPod {
-                uid: u64::from(t.0),
-                shape: self.cluster.task(t).service.index(),
-                created: SimTime::ZERO,
-            })
+            .map(|&t| PendingPod { uid: u64::from(t.0), shape: self.shape_of(t).0 as usize, created: SimTime::ZERO })
             .collect();
         self.provision(&pending, true);
     }
@@ -213,7 +209,8 @@ impl Simulation<'_> {
             .filter_map(|z| Some((symbols.get(&zone_name(&self.plan.cluster.region, ZoneId(z)))?, ZoneId(z))))
             .collect();
         let zone_of = |zone: Symbol| zones.iter().find(|(s, _)| *s == zone).map(|(_, z)| *z);
-        let world = k.world(self.queue.now(), self.plan.simulation.start, &symbols, nodes);
+        // A launch looks at its claim, not at pods.
+        let world = k.world((self.queue.now(), self.plan.simulation.start), &symbols, &[], nodes);
         let has = |of: usize, zone: Symbol, market: CapacityType| {
             let (Some(kind), Some(zone)) = (kinds.get(of).copied().flatten(), zone_of(zone)) else {
                 return Depth::Empty;

@@ -61,7 +61,7 @@ impl Simulation<'_> {
                 view.pods = self.cluster.tasks_on(n.id).map(|t| self.pod_view(t.id, &budgets)).collect();
                 if seat.is_some() && self.kube().settings.system_pods > 0 {
                     let uid = SYSTEM | u64::from(n.id.0);
-                    let pod = PodView::new(uid, k.shapes.len() - 1, n.times.launched);
+                    let pod = PodView::new(uid, self.kube().system.0 as usize, n.times.launched);
                     view.pods.push(PodView { owner: Owner::DaemonSet, ..pod });
                 }
                 ids.push(n.id);
@@ -78,6 +78,7 @@ impl Simulation<'_> {
             started: t.times.started,
             owner: match w.plan.kind {
                 WorkloadKind::DaemonSet => Owner::DaemonSet,
+                WorkloadKind::StatefulSet => Owner::StatefulSet,
                 WorkloadKind::Deployment => Owner::ReplicaSet,
             },
             phase: match (t.status, t.stop_code) {
@@ -88,7 +89,7 @@ impl Simulation<'_> {
             do_not_disrupt: w.plan.do_not_disrupt.then_some(DoNotDisrupt::Always),
             budgets: budgets[t.service.index()],
             grace_period: SimDuration::from_secs(u64::from(w.plan.termination_grace_period_seconds)),
-            ..PodView::new(u64::from(task.0), t.service.index(), t.times.requested)
+            ..PodView::new(u64::from(task.0), pod.shape.0 as usize, t.times.requested)
         }
     }
 
@@ -108,7 +109,7 @@ impl Simulation<'_> {
             .filter(|p| p.nominated.is_none())
             .filter_map(|p| {
                 let task = task_of(p.pod)?;
-                let shape = self.cluster.task(task).service.index();
+                let shape = self.shape_of(task).0 as usize;
                 Some(PendingPod { uid: p.pod.0, shape, created: p.created })
             })
             .collect()
