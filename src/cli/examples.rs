@@ -61,6 +61,19 @@ pub(crate) const ALL: &[Example] =
         example!("eks-fargate"),
         example!("ecs-vs-eks"),
         example!(
+            "openb-cluster",
+            &[
+                (
+                    "traces/nodes_alibaba_openb2023.csv",
+                    include_str!("../../scenarios/traces/nodes_alibaba_openb2023.csv"),
+                ),
+                (
+                    "traces/pods_alibaba_openb2023.csv",
+                    include_str!("../../scenarios/traces/pods_alibaba_openb2023.csv"),
+                ),
+            ]
+        ),
+        example!(
             "policy-shootout",
             &[
                 (

@@ -191,8 +191,11 @@ fn packing(name: &str, c: &CapacitySeries, middle: f64, end: f64) -> Panel {
     if most(&c.enis) > most(&c.cpu_reserved).max(most(&c.memory_reserved)) {
         layers.push(step("interfaces in use", &c.enis, GREEN, Dash::Dotted).bare());
     }
-    let used = layer("CPU used", ORANGE, Dash::Solid, c.cpu_used.line(middle));
-    layers.push(used.note(largest(&c.cpu_used, " %")).weight(1.4));
+    // Pods of files take no requests: what they use is not known.
+    if c.cpu_used.any() {
+        let used = layer("CPU used", ORANGE, Dash::Solid, c.cpu_used.line(middle));
+        layers.push(used.note(largest(&c.cpu_used, " %")).weight(1.4));
+    }
     let unit = "% of what its instances offer to tasks";
     Panel { at_least: 100.0, ..panel(&format!("{name}: how full"), unit, 140.0, layers) }
 }

@@ -22,6 +22,7 @@ pub mod metric_math;
 pub mod model;
 mod patch;
 mod render;
+mod state_files;
 pub mod tree;
 mod validate;
 pub mod written;

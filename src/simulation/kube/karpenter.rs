@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::super::{Simulation, Timer};
+use super::given::{given_key, given_of};
 use super::schedule::task_of;
 use super::shapes::{self, millicores};
 use crate::catalog::{Catalog, InstanceType};
@@ -32,7 +33,7 @@ use crate::kubernetes::scheduler::{PodKey, Scheduler as KubeScheduler};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::scenario::model::{
     Capacity, ConsolidationPolicy as Policy, DisruptionReason, IntOrPercent, Kubelet as WrittenKubelet, Never,
-    NodePool as Written, Plan, WorkloadKind,
+    NodePool as Written, Plan, PodOwner, WorkloadKind,
 };
 use crate::units::{CapacityId, IntOrPercent as Field, NodeId, ServiceId, TaskId, ZoneId};
 
@@ -51,6 +52,8 @@ struct Claim {
     of: usize,
     labels: Labels,
     created: SimTime,
+    /// How old it was when it was created here.
+    age: SimDuration,
     nominated_until: SimTime,
     last_pod_event: Option<SimTime>,
     /// A command wants it to go.
@@ -339,8 +342,8 @@ impl Simulation<'_> {
     }
 
     /// A pod has no node: the batch waits a little for others.
-    pub(super) fn pod_needs_a_node(&mut self, task: TaskId) {
-        self.trigger_batch(u64::from(task.0));
+    pub(super) fn pod_needs_a_node(&mut self, pod: PodKey) {
+        self.trigger_batch(pod.0);
     }
 
     fn trigger_batch(&mut self, uid: u64) {
@@ -369,11 +372,76 @@ impl Simulation<'_> {
             .into_iter()
             .filter(|p| p.nominated.is_none())
             .filter_map(|p| {
-                let task = task_of(p.pod)?;
-                let shape = self.cluster.task(task).service.index();
+                let shape = match given_of(p.pod) {
+                    Some(row) => self.given_shape(row)?,
+                    None => self.cluster.task(task_of(p.pod)?).service.index(),
+                };
                 Some(PendingPod { uid: p.pod.0, shape, created: p.created })
             })
             .collect()
+    }
+
+    /// The place of the shape of a pod of a file: they stand behind those of services.
+    fn given_shape(&self, row: u32) -> Option<usize> {
+        let pod = self.kube().given.as_ref()?.pod(row)?;
+        Some(self.services.len() + pod.template as usize)
+    }
+
+    fn given_view(&self, row: u32) -> Option<PodView> {
+        let given = self.kube().given.as_ref()?;
+        let (kind, live) = (given.kind(row)?, given.live.get(&row)?);
+        let view = PodView::new(given_key(row).0, self.given_shape(row)?, live.submitted);
+        Some(PodView {
+            started: live.starts.filter(|at| *at <= self.queue.now()),
+            owner: match kind.owner {
+                PodOwner::DaemonSet => Owner::DaemonSet,
+                PodOwner::StatefulSet => Owner::StatefulSet,
+                PodOwner::Nobody | PodOwner::ReplicaSet | PodOwner::Job => Owner::ReplicaSet,
+            },
+            ..view
+        })
+    }
+
+    /// The NodeClaim of a node of the start, which comes next.
+    pub(super) fn claim_at_start(
+        &mut self,
+        capacity: CapacityId,
+        kind: u32,
+        zone: ZoneId,
+        market: Market,
+        age: SimDuration,
+    ) {
+        let zone = super::nodes::zone_name(&self.plan.cluster.region, zone);
+        let kube = self.kube_mut();
+        let zone = kube.scheduler.symbols().get(&zone);
+        let Some(k) = &mut kube.karpenter else { return };
+        let Some(pool) = k.capacities.iter().position(|c| *c == capacity) else { return };
+        let (Some(of), Some(zone)) = (k.kinds[pool].iter().position(|at| *at == Some(kind)), zone) else { return };
+        let mut labels = k.pools[pool].labels.clone();
+        for (key, set) in k.tables[pool].types()[of].requirements.iter() {
+            if let Some(value) = set.single() {
+                labels.set(key, value);
+            }
+        }
+        let capacity_type = match market {
+            Market::Spot => CapacityType::Spot,
+            Market::OnDemand => CapacityType::OnDemand,
+        };
+        labels.set(k.known.zone, zone);
+        labels.set(k.known.capacity_type, k.known.value_of(capacity_type));
+        labels.set(k.known.node_pool, k.pools[pool].name);
+        k.coming = Some(Claim {
+            pool,
+            of,
+            labels,
+            created: SimTime::ZERO,
+            age,
+            nominated_until: SimTime::ZERO,
+            last_pod_event: None,
+            marked: false,
+            termination: None,
+            why: NodeEnd::Idle,
+        });
     }
 
     /// One pass of provisioning.
@@ -494,6 +562,7 @@ impl Simulation<'_> {
             of: instance_type,
             labels,
             created: now,
+            age: SimDuration::ZERO,
             nominated_until: now + k.batch.nomination(),
             last_pod_event: None,
             marked: false,
@@ -643,6 +712,8 @@ impl Simulation<'_> {
                     view.termination_grace_period = k.pools[claim.pool].termination_grace_period;
                 }
                 view.pods = self.cluster.tasks_on(n.id).map(|t| self.pod_view(t.id, &budgets)).collect();
+                let given = self.kube().given.as_ref().map_or(&[][..], |g| g.on(n.id));
+                view.pods.extend(given.iter().filter_map(|row| self.given_view(*row)));
                 if seat.is_some() {
                     let system = k.shapes.len() - 1;
                     view.pods.extend((0..u64::from(self.kube().settings.system_pods)).map(|i| {
@@ -696,7 +767,8 @@ impl Simulation<'_> {
             .claims
             .iter()
             .filter(|(_, c)| {
-                c.termination.is_none() && expires(c.created, k.pools[c.pool].expire_after).is_some_and(|at| at <= now)
+                let after = k.pools[c.pool].expire_after.map(|a| a.saturating_sub(c.age));
+                c.termination.is_none() && expires(c.created, after).is_some_and(|at| at <= now)
             })
             .map(|(n, _)| *n)
             .collect();
@@ -948,6 +1020,9 @@ impl Simulation<'_> {
             Step::Drain { evict, force, .. } => {
                 let pods = own.pods.len();
                 let mut refused = 0_u32;
+                for row in evict.iter().chain(&force).filter_map(|uid| given_of(PodKey(*uid))) {
+                    self.delete_given(row, "Evicted");
+                }
                 for task in evict.into_iter().filter_map(|uid| task_of(PodKey(uid))).collect::<Vec<_>>() {
                     refused += u32::from(!self.evict(task, "Evicted: Karpenter drains its node").granted());
                 }

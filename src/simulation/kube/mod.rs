@@ -6,10 +6,14 @@ mod backoff;
 mod endpoints;
 mod evict;
 mod flagger;
+mod given;
+mod given_nodes;
+mod given_rows;
 mod hpa;
 mod jobs;
 pub(super) mod karpenter;
 mod keda;
+mod locality;
 mod measure;
 mod node_group;
 mod nodes;
@@ -30,9 +34,10 @@ use super::{RunError, Simulation};
 use crate::kernel::{SimTime, Streams};
 use crate::kubernetes::scheduler::ScoringStrategy as Fit;
 use crate::kubernetes::scheduler::{NodeId as Seat, Profile, QueueSpec, Scheduler, SchedulingQueue, ShapeId};
-use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy};
+use crate::scenario::model::{Capacity, Eks, Inputs, Orchestrator, Plan, ScoringStrategy};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 pub(super) use evict::DRAIN_TIMEOUT;
+pub(super) use given_nodes::types_of_state;
 pub(super) use jobs::Jobs;
 pub(super) use pods::Pod;
 pub(super) use progressive::shifts_traffic;
@@ -78,6 +83,8 @@ pub(super) struct Kube<'p> {
     pub(super) refusals: indexmap::IndexMap<NodeId, u32>,
     /// By namespace.
     pub(super) quotas: Vec<(&'p str, crate::kubernetes::quota::Quota)>,
+    /// Nodes and pods of files.
+    pub(super) given: Option<given::Given>,
     /// CPU totals of pods are sampled for somebody.
     pub(super) measured: bool,
 }
@@ -94,7 +101,7 @@ impl<'p> Kube<'p> {
     }
 
     /// The control plane of a plan; `None` under ECS.
-    pub(super) fn new(plan: &'p Plan, streams: &Streams) -> Result<Option<Self>, RunError> {
+    pub(super) fn new(plan: &'p Plan, inputs: &Inputs, streams: &Streams) -> Result<Option<Self>, RunError> {
         if plan.cluster.orchestrator != Orchestrator::Eks {
             return Ok(None);
         }
@@ -106,6 +113,7 @@ impl<'p> Kube<'p> {
         let profile = Profile {
             percentage_of_nodes_to_score: i64::from(settings.scheduler.percentage_of_nodes_to_score),
             scoring,
+            scoring_resources: settings.scheduler.resources.iter().map(|r| (r.name.clone(), i64::from(r.weight))).collect(),
             ..Profile::default()
         };
         let mut scheduler = Scheduler::new(profile);
@@ -123,6 +131,11 @@ impl<'p> Kube<'p> {
             let seen = (shape, selector, priority);
             workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
+        let (given, of_given) = match given::Given::new(inputs.state.as_ref(), &mut scheduler, streams) {
+            Some((given, specs)) => (Some(given), specs),
+            None => (None, Vec::new()),
+        };
+        specs.extend(of_given);
         let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, specs, &system_spec);
         let measured = workloads.iter().any(|w| w.hpa.is_some() || w.vpa.is_some());
         Ok(Some(Self {
@@ -145,6 +158,7 @@ impl<'p> Kube<'p> {
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             quotas: quota::quotas(settings),
+            given,
             measured,
         }))
     }
@@ -167,13 +181,15 @@ impl<'p> Simulation<'p> {
     }
 
     /// Time zero under Kubernetes: pods that have run for long, autoscalers, periodic work.
-    pub(super) fn start_kube(&mut self) {
+    pub(super) fn start_kube(&mut self) -> Result<(), RunError> {
         self.start_karpenter();
+        self.start_given_nodes()?;
+        self.start_given_pods()?;
         let mut waiting = Vec::new();
         for index in 0..self.services.len() {
-            waiting.extend(self.start_pods(ServiceId::from(index)));
+            waiting.extend(self.start_pods(ServiceId::from(index))?);
         }
-        if !waiting.is_empty() {
+        if !waiting.is_empty() && !self.nodes_are_given() {
             self.provision_at_start(&waiting);
         }
         for task in waiting {
@@ -184,12 +200,15 @@ impl<'p> Simulation<'p> {
         self.start_scaled_objects();
         self.start_recommenders();
         self.start_cluster_autoscaler();
+        Ok(())
     }
 
     /// The capacities that launch nodes, in the order of the plan.
     pub(super) fn node_capacities(&self) -> Vec<CapacityId> {
         let has_nodes =
-            |c: &&super::CapacityRuntime<'_>| matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_));
+            |c: &&super::CapacityRuntime<'_>| {
+            matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_) | Capacity::SelfManaged(_))
+        };
         (0..self.capacities.len()).filter(|i| has_nodes(&&self.capacities[*i])).map(CapacityId::from).collect()
     }
 }

@@ -67,6 +67,7 @@ impl Capacity {
         match self {
             Self::NodeGroup(g) => Some(&g.kubelet),
             Self::NodePool(p) => Some(&p.kubelet),
+            Self::SelfManaged(s) => Some(&s.kubelet),
             _ => None,
         }
     }
@@ -96,7 +97,7 @@ impl NodeType {
             gpus: of.gpus,
             enis: u32::try_from(all.pods).unwrap_or(0).saturating_sub(settings.system_pods),
         };
-        Self { of, offers, speed: instances.speed(of.name) }
+        Self { of, own: None, offers, speed: instances.speed(of.name) }
     }
 }
 
@@ -131,7 +132,7 @@ impl Simulation<'_> {
         let zone_name = zone_name(&region, zone);
         let symbols = self.kube_mut().scheduler.symbols_mut();
         if of.gpus > 0 {
-            allocatable.set_extended(symbols.intern("nvidia.com/gpu"), i64::from(of.gpus));
+            allocatable.set_extended(symbols.intern(shapes::GPU), i64::from(of.gpus));
         }
         let architecture = match of.arch {
             Arch::Arm => crate::scenario::model::Architecture::Arm,
@@ -150,6 +151,7 @@ impl Simulation<'_> {
                 labels.push((label::NODE_GROUP, capacity_name));
                 labels.push((label::CAPACITY_TYPE, if market == Market::Spot { "SPOT" } else { "ON_DEMAND" }));
             }
+            Capacity::SelfManaged(_) => {}
             _ => {
                 labels.push((label::NODE_POOL, capacity_name));
                 let word = if market == Market::Spot { "spot" } else { "on-demand" };
@@ -177,12 +179,19 @@ impl Simulation<'_> {
             return;
         }
         let n = self.cluster.node(node);
-        let (spec, launch) = (n.spec, n.launch);
-        let Some(of) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).map(|t| t.of) else {
+        let spec = n.spec;
+        let Some(kind) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).copied() else {
             return;
         };
-        let name = format!("{}-{launch}", self.capacities[spec.capacity.index()].name);
-        let mut seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
+        let given = self.given_node(node);
+        let name = self.node_name(node);
+        let mut seen = match kind.own {
+            Some(sizes) => self.machine_node(sizes, spec.zone, &name),
+            None => self.kube_node(spec.capacity, kind.of, spec.zone, spec.market, &name),
+        };
+        if let Some(given) = given {
+            seen = self.dress(&given, seen);
+        }
         if let Some(labels) = self.claim_labels(node) {
             let known: Vec<_> = seen.labels.iter().collect();
             seen.labels = labels.iter().chain(known).collect();
