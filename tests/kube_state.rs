@@ -160,7 +160,12 @@ fn replicas_of_a_service_are_where_the_file_says() {
     let out = simulate(&format!("{}{WEB}", with("")), MACHINES, pods);
     // Two run from the start, the controller wants a third, which finds room on m0.
     let web = &out.summary.services["web"];
-    assert_eq!((web.scaling.min_running, web.scaling.max_running), (2, 3));
+    assert_eq!(web.scaling.max_running, 3);
+    let ready: Vec<(String, f64)> =
+        out.rows("tasks.csv").iter().map(|r| (r[3].clone(), secs(&r[14]))).collect();
+    assert_eq!(ready.iter().map(|r| r.0.as_str()).collect::<Vec<_>>(), ["0", "0", "0"], "m1 has half a core left");
+    assert_eq!((ready[0].1, ready[1].1), (0.0, 0.0), "they run from the start");
+    assert!(ready[2].1 > 3.0, "the third one has to be pulled and started: {ready:?}");
     assert_eq!(web.requests.failed, 0);
     assert_eq!(out.summary.pods.as_ref().map(|p| p.submitted), Some(1), "replicas count with their service");
 }
@@ -179,7 +184,7 @@ fn nodes_of_a_pool_are_karpenters_and_expire() {
                  own,m7i.large,,0,\n";
     let pods = "name,cpu,memory,node,owner\nmoves,1,1Gi,old,ReplicaSet\nstays,1,1Gi,own,none\n";
     let out = simulate(&text, nodes, pods);
-    let ended: Vec<String> = out.rows("nodes.csv").iter().map(|r| r[20].clone()).collect();
+    let ended: Vec<String> = out.rows("nodes.csv").iter().map(|r| r[21].clone()).collect();
     assert!(ended.contains(&"max_lifetime".to_owned()), "the old node is 1 h old after 20 minutes: {ended:?}");
     assert!(ended.contains(&"idle".to_owned()), "the empty one goes: {ended:?}");
     assert_eq!(out.pod("moves")[8], "Running");
@@ -205,7 +210,7 @@ fn a_pod_without_a_controller_holds_its_node_against_the_cluster_autoscaler() {
     assert_eq!(moved.summary.pods.as_ref().map(|p| p.made_anew), Some(1));
     let held = group("none");
     assert_eq!(held.pod("b")[2], "w1", "nobody would make it anew");
-    let terminated = |o: &Outcome| o.rows("nodes.csv").iter().filter(|r| !r[20].is_empty()).count();
+    let terminated = |o: &Outcome| o.rows("nodes.csv").iter().filter(|r| !r[21].is_empty()).count();
     assert_eq!((terminated(&moved), terminated(&held)), (1, 0));
 }
 

@@ -78,7 +78,7 @@ const LOWER: Option<Better> = Some(Better::Lower);
 const HIGHER: Option<Better> = Some(Better::Higher);
 
 /// All measures, in the order in which they are shown: those of the whole, then those of each service.
-pub static MEASURES: [Measure; 27] = [
+pub static MEASURES: [Measure; 28] = [
     whole("cost_usd", "cost", "$", |s| s.cost.total_usd),
     whole("cost_per_hour_usd", "cost an hour", "$/h", |s| s.cost.per_hour_usd),
     whole("wasted_usd", "CPU wasted", "$", |s| s.cost.wasted_usd),
@@ -107,6 +107,7 @@ pub static MEASURES: [Measure; 27] = [
     service("tasks_failed", "tasks failed", "", LOWER, |_, _, s| Some(s.scaling.tasks_failed as f64)),
     pods("pods_placed", "pods placed", "", HIGHER, |p| Some(p.placed as f64)),
     pods("pods_refused", "pods refused at the end", "", LOWER, |p| Some(p.refused_at_end as f64)),
+    pods("first_refused_s", "first pod refused at", "s", HIGHER, |p| p.first_refused_s),
     pods("pods_wait_mean_s", "wait for a node, mean", "s", LOWER, |p| p.mean_wait_s),
     pods("cpu_requested_pct", "CPU requested at the end", "%", None, |p| p.cpu_requested_pct_at_end),
     pods("memory_requested_pct", "memory requested at the end", "%", None, |p| p.memory_requested_pct_at_end),

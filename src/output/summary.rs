@@ -444,6 +444,8 @@ pub struct PodsSummary {
     pub mean_wait_s: Option<f64>,
     /// The longest of these waits.
     pub max_wait_s: Option<f64>,
+    /// When the scheduler first found no node for a pod; absent where it always did.
+    pub first_refused_s: Option<f64>,
     /// Nodes at the end.
     pub nodes_at_end: u32,
     /// Of them those with nothing but system pods.
@@ -458,6 +460,8 @@ pub struct PodsSummary {
     pub cpu_unusable_pct_at_end: Option<f64>,
     /// The same of GPUs; absent without any that are free.
     pub gpu_unusable_pct_at_end: Option<f64>,
+    /// Pods by the GPUs that each asks for, in rising order; empty where none asks for any.
+    pub by_gpus: Vec<PodsByGpus>,
     /// How many kinds of pod are refused at the end.
     pub refused_kinds: u64,
     /// Those with most pods, and the scheduler's words.
@@ -470,6 +474,17 @@ pub struct PodsSummary {
     pub gpu_requested_pct: Trend,
     /// Pods without a node over time.
     pub pending: Trend,
+}
+
+/// Pods that ask for the same number of GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodsByGpus {
+    /// GPUs of each.
+    pub gpus: u32,
+    /// How many were submitted.
+    pub submitted: u64,
+    /// How many of them have no node at the end.
+    pub pending_at_end: u64,
 }
 
 /// Pods of one kind that no node takes.

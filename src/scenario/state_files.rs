@@ -486,11 +486,13 @@ fn read_pods(plan: &Plan, settings: &InitialState, state: &mut ClusterState, row
     let nodes: IndexMap<String, u32> =
         state.nodes.iter().enumerate().map(|(at, n)| (n.name.clone(), at as u32)).collect();
     let mut replicas: IndexMap<String, u32> = IndexMap::new();
-    let mut next = SimTime::ZERO;
+    let (mut next, mut last) = (SimTime::ZERO, 0);
     rows.each(|row| {
         let (name, template) = (row.name()?, read_template(plan, row)?);
         // Names may be many: their hashes take less room, and are as good.
-        let hash = blake3::hash(format!("{}/{name}", template.namespace).as_bytes());
+        let mut hash = blake3::Hasher::new();
+        hash.update(template.namespace.as_bytes()).update(b"/").update(name.as_bytes());
+        let hash = hash.finalize();
         let (half, _) = hash.as_bytes().split_at(16);
         if !names.insert(half.iter().fold(0, |n, b| n << 8 | u128::from(*b))) {
             return Err(("name", format!("the pod `{name}` is there already in the namespace `{}`", template.namespace)));
@@ -533,10 +535,15 @@ fn read_pods(plan: &Plan, settings: &InitialState, state: &mut ClusterState, row
         if node.is_some() && submit > SimTime::ZERO {
             return Err(("node", "a pod that is submitted later is not bound yet: the scheduler chooses".to_owned()));
         }
-        let at = *templates.entry(format!("{template:?}")).or_insert_with(|| {
-            state.templates.push(template);
-            state.templates.len() as u32 - 1
-        });
+        // Pods of one kind often follow one another.
+        let at = match state.templates.get(last as usize).filter(|t| **t == template) {
+            Some(_) => last,
+            None => *templates.entry(format!("{template:?}")).or_insert_with(|| {
+                state.templates.push(template);
+                state.templates.len() as u32 - 1
+            }),
+        };
+        last = at;
         let line = u32::try_from(row.line).unwrap_or(u32::MAX);
         let pod = GivenPod::new(state, name, (line, at, node), (submit, duration));
         state.pods.push(pod);

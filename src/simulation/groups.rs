@@ -287,8 +287,10 @@ impl Simulation<'_> {
                 runtime.changes += 1;
                 runtime.peak.cpu = runtime.peak.cpu.max(reserved.cpu);
                 runtime.peak.memory = runtime.peak.memory.max(reserved.memory);
-                let held = self.cluster.node(node).held;
-                self.meter.node_held(node, held.cpu, held.memory, now);
+                if runtime.billed_from.is_some() {
+                    let held = self.cluster.node(node).held;
+                    self.meter.node_held(node, held.cpu, held.memory, now);
+                }
                 self.wake_managed(node);
             }
             Fact::TaskFreed(task, node) => {

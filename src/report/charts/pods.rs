@@ -68,7 +68,8 @@ pub(super) fn pods_chart(data: &ResultData) -> Option<Figure> {
         layer(name, color, dash, series.levels(end)).note(largest(series, " %"))
     };
     let number = |name: &str, series: &Series, color, dash| {
-        layer(name, color, dash, series.levels(end)).note(largest(series, ""))
+        let most = series.max().map_or_else(String::new, |m| format!("max {}", count(m.round() as u64)));
+        layer(name, color, dash, series.levels(end)).note(most)
     };
     let mut full = vec![
         share("CPU", &s.cpu, BLUE, Dash::Solid).weight(2.0),

@@ -22,10 +22,19 @@ pub(super) fn pods_block(page: &mut Page<'_>, meta: &Meta, p: &PodsSummary) -> i
     row(page, "CPU requested %", p.cpu_requested_pct_at_end, &p.cpu_requested_pct)?;
     row(page, "memory requested %", p.memory_requested_pct_at_end, &p.memory_requested_pct)?;
     row(page, "GPUs requested %", p.gpu_requested_pct_at_end, &p.gpu_requested_pct)?;
-    row(page, "pods without a node", Some(p.pending_at_end as f64), &p.pending)?;
+    let line = page.style.sparkline(&p.pending.values, trend, true);
+    let cells = format!("{}{}", right(&count(p.pending_at_end), 2 * number), right(&count(p.max_pending), number));
+    page.line(&format!("{}{}  {line}", left("  pods without a node", label), page.style.text(&cells)))?;
     let mut text = format!("{} submitted, {} placed", counted(p.submitted, "pod"), count(p.placed));
     if let (Some(mean), Some(most)) = (p.mean_wait_s, p.max_wait_s) {
-        text += &format!(" after {} on average, {} at most", duration(mean), duration(most));
+        text += &match most {
+            0.0 => " at once".to_owned(),
+            most if most < 1.0 => format!(", each within {}", duration(most)),
+            most => format!(" after {} on average, {} at most", duration(mean), duration(most)),
+        };
+    }
+    if let Some(at) = p.first_refused_s {
+        text += &format!("; the first that finds no node comes at {}", duration(at));
     }
     page.paragraph(2, 4, &text)?;
     let mut parts = Vec::new();
@@ -47,12 +56,25 @@ pub(super) fn pods_block(page: &mut Page<'_>, meta: &Meta, p: &PodsSummary) -> i
         counted(u64::from(p.nodes_at_end), "node"),
         count(u64::from(p.empty_nodes_at_end))
     );
-    for (share, what) in [(p.cpu_unusable_pct_at_end, "CPU"), (p.gpu_unusable_pct_at_end, "GPUs")] {
-        if let Some(share) = share {
-            text += &format!("; {} % of the free {what} are fragments that a pod of the file cannot use", sig3(share));
-        }
+    let fragments: Vec<String> = [(p.cpu_unusable_pct_at_end, "CPU"), (p.gpu_unusable_pct_at_end, "GPUs")]
+        .into_iter()
+        .filter_map(|(share, what)| Some(format!("{} % of the free {what}", sig3(share?))))
+        .collect();
+    if !fragments.is_empty() {
+        text += &format!("; fragments: {} where a pod of the file does not fit", fragments.join(" and "));
     }
     page.paragraph(2, 4, &text)?;
+    if !p.by_gpus.is_empty() {
+        let parts: Vec<String> = p
+            .by_gpus
+            .iter()
+            .map(|g| {
+                let of = if g.gpus == 0 { "no GPU".to_owned() } else { counted(u64::from(g.gpus), "GPU") };
+                format!("{} of {} with {of}", count(g.submitted.saturating_sub(g.pending_at_end)), count(g.submitted))
+            })
+            .collect();
+        page.paragraph(2, 4, &format!("a node for {}", parts.join(", ")))?;
+    }
     for r in &p.refused {
         page.paragraph(2, 6, &format!("{} of {}: {}", counted(r.pods, "pod"), r.asks, r.why))?;
     }

@@ -295,7 +295,7 @@ impl Simulation<'_> {
         let Some(given) = self.given_mut() else { return };
         let Some(kind) = given.kind(row) else { return };
         given.live.insert(row, Live { submitted: now, bound: None, starts: None, unschedulable: None, anew: 0 });
-        given.figures.submitted(counted);
+        given.figures.submitted(kind.takes.gpus, counted);
         self.kube_mut().queue.add(given_key(row), kind.priority, now);
     }
 

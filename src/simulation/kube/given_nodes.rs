@@ -114,6 +114,11 @@ impl Simulation<'_> {
         given.state.nodes.get(row).cloned()
     }
 
+    /// Whether a node comes from the file.
+    pub(super) fn is_given(&self, node: NodeId) -> bool {
+        self.kube().given.as_ref().is_some_and(|g| g.rows.contains_key(&node))
+    }
+
     /// The name by which Kubernetes knows a node.
     pub(super) fn node_name(&self, node: NodeId) -> String {
         let given = self.kube().given.as_ref();

@@ -1,12 +1,14 @@
 //! What is written of pods that come from a file: a row for each, how the nodes are packed, and the summary.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexSet;
 
 use super::super::Simulation;
 use super::given::{Given, given_key};
 use crate::kernel::{SimDuration, SimTime};
 use crate::kubernetes::object::{Resources, Symbol};
-use crate::output::{Fixed, PackingRow, PodRow, PodsSummary, RefusedPods, Trend};
+use crate::output::{Fixed, PackingRow, PodRow, PodsByGpus, PodsSummary, RefusedPods, Trend};
 use crate::scenario::model::ClusterState;
 use crate::simulation::recorder::TrendGatherer;
 
@@ -20,9 +22,12 @@ pub(super) struct Figures {
     succeeded: u64,
     failed: u64,
     anew: u64,
+    /// By the GPUs that pods ask for.
+    gpus_asked: BTreeMap<u32, u64>,
     /// Waits for a node, in nanoseconds.
     waited: u128,
     longest: SimDuration,
+    first_refused: Option<SimTime>,
     /// Pods that were bound at the start and are not submitted again.
     bound: IndexSet<u32>,
     /// The most that waited at the end of an interval.
@@ -61,8 +66,10 @@ impl Figures {
             succeeded: 0,
             failed: 0,
             anew: 0,
+            gpus_asked: BTreeMap::new(),
             waited: 0,
             longest: SimDuration::ZERO,
+            first_refused: None,
             bound: IndexSet::new(),
             most_waiting: 0,
             cpu: gatherer(),
@@ -74,8 +81,9 @@ impl Figures {
         }
     }
 
-    pub(super) fn submitted(&mut self, counted: bool) {
+    pub(super) fn submitted(&mut self, gpus: u32, counted: bool) {
         self.submitted += u64::from(counted);
+        *self.gpus_asked.entry(gpus).or_insert(0) += u64::from(counted);
     }
 
     /// A pod has its node; `first` for the first time.
@@ -92,6 +100,10 @@ impl Figures {
             "Succeeded" => self.succeeded += u64::from(counted),
             _ => self.failed += u64::from(counted),
         }
+    }
+
+    pub(super) fn refused(&mut self, at: SimTime) {
+        self.first_refused.get_or_insert(at);
     }
 
     pub(super) fn made_anew(&mut self, counted: bool) {
@@ -118,17 +130,17 @@ impl Simulation<'_> {
             return;
         }
         let now = self.queue.now();
-        let Some(given) = &self.kube().given else { return };
+        let node = self.kube().given.as_ref().and_then(|g| g.live.get(&row)?.bound).map(|(node, _)| node);
+        let launched = node.filter(|n| !self.is_given(*n)).map(|n| self.node_name(n));
+        let Some(given) = self.kube.as_ref().and_then(|k| k.given.as_ref()) else { return };
         let (Some(live), Some(pod)) = (given.live.get(&row).copied(), given.pod(row)) else { return };
-        let name = given.state.name_of(pod).to_owned();
-        let namespace = given.state.template_of(pod).map_or(String::new(), |t| t.namespace.clone());
-        let node = live.bound.map_or(String::new(), |(n, _)| self.node_name(n));
+        let of_file = node.and_then(|n| given.state.nodes.get(*given.rows.get(&n)?)).map_or("", |n| n.name.as_str());
         let ended = (outcome != "Running" && outcome != "Pending").then_some(now);
         let started = live.starts.filter(|s| *s <= now);
         let written = self.recorder.sink.pod(&PodRow {
-            pod: name.into(),
-            namespace: namespace.into(),
-            node: node.into(),
+            pod: given.state.name_of(pod).into(),
+            namespace: given.state.template_of(pod).map_or("", |t| t.namespace.as_str()).into(),
+            node: launched.map_or(of_file.into(), Into::into),
             submitted_s: live.submitted.into(),
             scheduled_s: live.bound.map(|(_, at)| at.into()),
             started_s: started.map(Into::into),
@@ -258,12 +270,14 @@ impl Simulation<'_> {
         // Each kind of pod that waits is asked about once, as the cluster is now.
         let mut waiting: Vec<(u32, u64)> = Vec::new();
         let (mut running, mut pending) = (0, 0);
+        let mut pending_by: BTreeMap<u32, u64> = BTreeMap::new();
         for (row, live) in &given.live {
             if live.bound.is_some() {
                 running += 1;
                 continue;
             }
             pending += 1;
+            *pending_by.entry(given.kind(*row).map_or(0, |k| k.takes.gpus)).or_insert(0) += 1;
             let Some(template) = given.pod(*row).map(|p| p.template) else { continue };
             match waiting.iter_mut().find(|(t, _)| *t == template) {
                 Some((_, n)) => *n += 1,
@@ -321,6 +335,7 @@ impl Simulation<'_> {
             max_pending: f.most_waiting.max(pending),
             mean_wait_s: (f.placed > 0).then(|| f.waited as f64 / f.placed as f64 / 1e9),
             max_wait_s: (f.placed > 0).then(|| f.longest.as_secs_f64()),
+            first_refused_s: f.first_refused.map(SimTime::as_secs_f64),
             nodes_at_end: last.nodes,
             empty_nodes_at_end: last.empty,
             cpu_requested_pct_at_end: last.cpu,
@@ -328,6 +343,18 @@ impl Simulation<'_> {
             gpu_requested_pct_at_end: last.gpus,
             cpu_unusable_pct_at_end: last.cpu_unusable,
             gpu_unusable_pct_at_end: last.gpus_unusable,
+            by_gpus: match f.gpus_asked.keys().any(|n| *n > 0) {
+                false => Vec::new(),
+                true => f
+                    .gpus_asked
+                    .iter()
+                    .map(|(&gpus, &submitted)| PodsByGpus {
+                        gpus,
+                        submitted,
+                        pending_at_end: pending_by.get(&gpus).copied().unwrap_or(0),
+                    })
+                    .collect(),
+            },
             refused_kinds: kinds,
             refused,
             cpu_requested_pct: take(&mut f.cpu),

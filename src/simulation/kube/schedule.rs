@@ -208,8 +208,11 @@ impl Simulation<'_> {
         let preemption = self.preempt_for(key, kind.shape);
         let kube = self.kube_mut();
         kube.queue.failed(key, why.plugins(), now);
-        if let Some(live) = kube.given.as_mut().and_then(|g| g.live.get_mut(&row)) {
-            live.unschedulable.get_or_insert(now);
+        if let Some(given) = &mut kube.given {
+            given.figures.refused(now);
+            if let Some(live) = given.live.get_mut(&row) {
+                live.unschedulable.get_or_insert(now);
+            }
         }
         // The first refusal of a pod is written down: the later ones say the same.
         if live.unschedulable.is_none() || preemption.is_ok() {
