@@ -16,8 +16,6 @@ orchestrator = "eks"
 zones = 2
 [cluster.eks]
 system_pods = 0
-system_pods_cpu = "0"
-system_pods_memory = "0 B"
 "#;
 
 /// Two machines of eight cores, one with two GPUs.
@@ -136,14 +134,18 @@ fn taints_selectors_and_priorities_decide() {
     assert_eq!((out.pod("shut")[8].as_str(), out.pod("let-in")[2].as_str()), ("Pending", "kept"));
     assert_eq!((out.pod("high")[2].as_str(), out.pod("high")[8].as_str()), ("plain", "Running"));
     let low = out.pod("low");
-    assert_eq!((low[7].as_str(), low[8].as_str()), ("1", "Pending"), "it was pushed out, and its controller made it anew");
+    assert_eq!(
+        (low[7].as_str(), low[8].as_str()),
+        ("1", "Pending"),
+        "it was pushed out, and its controller made it anew"
+    );
 }
 
 const WEB: &str = r#"
 [services.web]
 desired_count = 3
 [services.web.task]
-cpu = "1"
+cpu = "1000m"
 memory = "1 GiB"
 startup = "5s"
 [services.web.requests.page]
@@ -161,8 +163,7 @@ fn replicas_of_a_service_are_where_the_file_says() {
     // Two run from the start, the controller wants a third, which finds room on m0.
     let web = &out.summary.services["web"];
     assert_eq!(web.scaling.max_running, 3);
-    let ready: Vec<(String, f64)> =
-        out.rows("tasks.csv").iter().map(|r| (r[3].clone(), secs(&r[14]))).collect();
+    let ready: Vec<(String, f64)> = out.rows("tasks.csv").iter().map(|r| (r[3].clone(), secs(&r[14]))).collect();
     assert_eq!(ready.iter().map(|r| r.0.as_str()).collect::<Vec<_>>(), ["0", "0", "0"], "m1 has half a core left");
     assert_eq!((ready[0].1, ready[1].1), (0.0, 0.0), "they run from the start");
     assert!(ready[2].1 > 3.0, "the third one has to be pulled and started: {ready:?}");
@@ -184,7 +185,7 @@ fn nodes_of_a_pool_are_karpenters_and_expire() {
                  own,m7i.large,,0,\n";
     let pods = "name,cpu,memory,node,owner\nmoves,1,1Gi,old,ReplicaSet\nstays,1,1Gi,own,none\n";
     let out = simulate(&text, nodes, pods);
-    let ended: Vec<String> = out.rows("nodes.csv").iter().map(|r| r[21].clone()).collect();
+    let ended: Vec<String> = out.rows("nodes.csv").iter().map(|r| r[22].clone()).collect();
     assert!(ended.contains(&"max_lifetime".to_owned()), "the old node is 1 h old after 20 minutes: {ended:?}");
     assert!(ended.contains(&"idle".to_owned()), "the empty one goes: {ended:?}");
     assert_eq!(out.pod("moves")[8], "Running");
@@ -210,7 +211,7 @@ fn a_pod_without_a_controller_holds_its_node_against_the_cluster_autoscaler() {
     assert_eq!(moved.summary.pods.as_ref().map(|p| p.made_anew), Some(1));
     let held = group("none");
     assert_eq!(held.pod("b")[2], "w1", "nobody would make it anew");
-    let terminated = |o: &Outcome| o.rows("nodes.csv").iter().filter(|r| !r[21].is_empty()).count();
+    let terminated = |o: &Outcome| o.rows("nodes.csv").iter().filter(|r| !r[22].is_empty()).count();
     assert_eq!((terminated(&moved), terminated(&held)), (1, 0));
 }
 
@@ -220,19 +221,39 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
     for (nodes, pods, said) in [
         (nodes, "name,cpu,memory,node\na,1,1Gi,bigg\n", "`pods.csv` line 2: column `node`: there is no node `bigg`"),
         (nodes, "name,cpu,memory\na,x,1Gi\n", "`pods.csv` line 2: column `cpu`: a quantity such as `500m` or `4`"),
-        (nodes, "# a comment\n\nname,cpu,memory\na,1,1Gi\n\na,1,1Gi\n", "`pods.csv` line 6: column `name`: the pod `a` is there"),
+        (
+            nodes,
+            "# a comment\n\nname,cpu,memory\na,1,1Gi\n\na,1,1Gi\n",
+            "`pods.csv` line 6: column `name`: the pod `a` is there",
+        ),
         (nodes, "name,cpus\na,1\n", "the column `cpus` is not known: there is `cpu`"),
-        (nodes, "name,cpu,memory,node\na,3,1Gi,big\nb,2,1Gi,big\n", "`pods.csv` line 3: column `node`: `big` has no room: 1000m of CPU"),
+        (
+            nodes,
+            "name,cpu,memory,node\na,3,1Gi,big\nb,2,1Gi,big\n",
+            "`pods.csv` line 3: column `node`: `big` has no room: 1000m of CPU",
+        ),
         (nodes, "name,service\na,web\n", "column `service`: there is no service `web`"),
         (nodes, "name,owner\na,Deployment\n", "column `owner`: `none`, `ReplicaSet`"),
         (nodes, "name,tolerations\na,k=v:Never\n", "column `tolerations`: the effect is `NoSchedule`"),
         (nodes, "name,submit_s,node\na,5,big\n", "column `node`: a pod that is submitted later is not bound yet"),
         ("name,instance_type\nn,m5.lrage\n", "name\na\n", "`nodes.csv` line 2: column `instance_type`"),
-        ("name,instance_type,cpu\nn,m5.large,4\n", "name\na\n", "column `cpu`: the sizes of `n` are those of its instance type"),
-        ("name,cpu,memory,zone\nn,4,8Gi,7\n", "name\na\n", "column `zone`: there is no zone 7: the cluster has 2, from 0"),
+        (
+            "name,instance_type,cpu\nn,m5.large,4\n",
+            "name\na\n",
+            "column `cpu`: the sizes of `n` are those of its instance type",
+        ),
+        (
+            "name,cpu,memory,zone\nn,4,8Gi,7\n",
+            "name\na\n",
+            "column `zone`: there is no zone 7: the cluster has 2, from 0",
+        ),
         ("name,cpu,memory,market\nn,4,8Gi,spot\n", "name\na\n", "a Spot node belongs to a node group or a NodePool"),
         ("name,cpu\nn,4\n", "name\na\n", "column `memory`: `n` needs an instance type, or memory of its own"),
-        ("name,cpu,memory\nn,4,8Gi\nn,4,8Gi\n", "name\na\n", "`nodes.csv` line 3: column `name`: the node `n` is there already, in line 2"),
+        (
+            "name,cpu,memory\nn,4,8Gi\nn,4,8Gi\n",
+            "name\na\n",
+            "`nodes.csv` line 3: column `name`: the node `n` is there already, in line 2",
+        ),
     ] {
         let found = read(&with(""), nodes, pods).map(|_| ()).expect_err(said);
         assert!(found.contains(said), "expected `{said}` in\n{found}");
@@ -244,7 +265,10 @@ fn a_bound_pod_must_fit_on_its_instance_type() {
     let nodes = "name,instance_type\nn,m7i.large\n";
     let loaded = read(&with(""), nodes, "name,cpu,memory,node\na,1950m,1Gi,n\n").expect("it can be read");
     let error = finish(&loaded).map(|_| ()).expect_err("the kubelet keeps a part of two cores");
-    assert!(error.contains("`pods.csv` line 2, column `node`: `n` has no room for the pod `a`: too little CPU"), "{error}");
+    assert!(
+        error.contains("`pods.csv` line 2, column `node`: `n` has no room for the pod `a`: too little CPU"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -253,7 +277,8 @@ fn the_plan_of_a_run_runs_again() {
     std::fs::write(folder.path().join("nodes.csv"), MACHINES).expect("a file");
     std::fs::write(folder.path().join("pods.csv"), "name,cpu,memory,duration_s\na,1,1Gi,60\n").expect("a file");
     let load = |text: &str, folder: &Path| {
-        load_text("state", "state.toml", text, folder, &LoadOptions::default()).unwrap_or_else(|d| panic!("{}", d.render(false)))
+        load_text("state", "state.toml", text, folder, &LoadOptions::default())
+            .unwrap_or_else(|d| panic!("{}", d.render(false)))
     };
     let first = load(&with(""), folder.path());
     let again = load(&first.plan_toml, folder.path());
@@ -263,13 +288,13 @@ fn the_plan_of_a_run_runs_again() {
 }
 
 /// A node that has the image of a service scores higher for its next pod, where the image is large. All else is equal: the pods
-/// weigh next to nothing, and they spread over one domain.
+/// weigh next to nothing beside one of another kind on each node, and they spread over one domain.
 #[test]
 fn images_that_a_node_has_draw_pods_there() {
     let nodes = "name,cpu,memory\nm0,64,256Gi\nm1,64,256Gi\nm2,64,256Gi\n";
-    let pods = "name,service,node\nweb-1,web,m1\n";
+    let pods = "name,service,node,cpu,memory\nweb-1,web,m1,,\nb0,,m0,1,1Gi\nb1,,m1,1,1Gi\nb2,,m2,1,1Gi\n";
     let second_on = |size: &str, seed: u32| -> String {
-        let web = WEB.replace("desired_count = 3", "desired_count = 2").replace("cpu = \"1\"", "cpu = \"10m\"");
+        let web = WEB.replace("desired_count = 3", "desired_count = 2").replace("cpu = \"1000m\"", "cpu = \"10m\"");
         let web = web.replace("1 GiB", "16 MiB").replace("startup", &format!("image.size = \"{size}\"\nstartup"));
         let spread = "[services.web.kubernetes]\ntopology_spread_constraints = [{ topology_key = \"kubernetes.io/os\", \
                       when_unsatisfiable = \"ScheduleAnyway\" }]\n";

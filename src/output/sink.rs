@@ -300,8 +300,7 @@ impl RowSink {
         ] {
             table.flush()?;
         }
-        let late =
-            [&mut files.dependencies, &mut files.queues, &mut files.jobs, &mut files.pods, &mut files.packing];
+        let late = [&mut files.dependencies, &mut files.queues, &mut files.jobs, &mut files.pods, &mut files.packing];
         for table in late.into_iter().flatten() {
             table.flush()?;
         }

@@ -9,8 +9,9 @@ use super::diagnostic::Severity;
 use super::has_traffic;
 use super::lang::address;
 use super::model::{
-    Bound, Capacity, CapacityKind, ClusterState, CpuModel, Dependency, GivenKind, Inputs, LoadBalancer, NodeSizes, Objectives, Plan, PredefinedMetric,
-    RequestClass, ScalingPolicy, Sense, Service, Shape, TargetTracking, Task, Traffic,
+    Bound, Capacity, CapacityKind, ClusterState, CpuModel, Dependency, GivenKind, Inputs, LoadBalancer, NodeSizes,
+    Objectives, Plan, PredefinedMetric, RequestClass, ScalingPolicy, Sense, Service, Shape, TargetTracking, Task,
+    Traffic,
 };
 use crate::kernel::{Law, SimDuration};
 use crate::units::{Cpu, print_duration};

@@ -11,8 +11,8 @@ use super::model::{
     Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesJob, KubernetesService,
     LoadBalancer, Orchestrator, Plan, SchedulingStrategy, Search, Service, StrategyItem, Traffic, Via, ViaLoadBalancer,
 };
-use super::state_files::read_state;
 use super::patch::{Addresses, apply_set, apply_variant};
+use super::state_files::read_state;
 use super::tree::{Entry, Node, Table, Value, parse_document};
 use super::validate::validate;
 use crate::kernel::SimDuration;

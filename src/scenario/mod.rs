@@ -23,6 +23,7 @@ pub mod model;
 mod patch;
 mod render;
 mod state_files;
+mod state_rows;
 pub mod tree;
 mod validate;
 pub mod written;

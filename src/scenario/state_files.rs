@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Source, Span, nearest};
-use super::inputs::{Files, MAX_SECONDS};
+use super::diagnostic::{Diagnostics, nearest};
+use super::inputs::Files;
 use super::lang::list;
-use super::locate;
 use super::model::{
     Capacity, ClusterState, GivenKind, GivenNode, GivenPod, InitialState, NodeSizes, NodeTaint, Orchestrator, Plan,
-    PodOwner, PodTemplate, PodToleration, Preemption, SELF_MANAGED, SharedState, TaintEffect, TolerationOperator,
+    PodOwner, PodTemplate, PodToleration, Preemption, SELF_MANAGED, SelfManaged, SharedState, TolerationOperator,
     WorkloadKind,
 };
+use super::state_rows::{Bad, Row, Rows};
 use super::tree::Node;
 use crate::catalog::Catalog;
 use crate::kernel::{SimDuration, SimTime};
-use crate::units::ResourceQuantity;
 
 const NODE_COLUMNS: [&str; 15] = [
     "name",
@@ -61,9 +60,6 @@ const MOST_PODS: u32 = 110;
 /// The label that NVIDIA's feature discovery gives nodes with GPUs.
 const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
 
-/// Findings about rows that are collected before the rest of a file is left alone.
-const MOST_FINDINGS: usize = 20;
-
 /// Reads the files of a plan's initial state; the capacity of nodes that name none is added to the plan.
 pub(super) fn read_state(
     plan: &mut Plan,
@@ -85,7 +81,7 @@ pub(super) fn read_state(
         rows.close(found);
     }
     if state.nodes.iter().any(|n| n.capacity == SELF_MANAGED) && !plan.capacity.contains_key(SELF_MANAGED) {
-        plan.capacity.insert(SELF_MANAGED.to_owned(), Capacity::SelfManaged(Default::default()));
+        plan.capacity.insert(SELF_MANAGED.to_owned(), Capacity::SelfManaged(SelfManaged::default()));
     }
     if let Some(file) = &settings.pods {
         let mut rows = Rows::open(file, "pods", &POD_COLUMNS, &settings, root, files, found)?;
@@ -96,274 +92,6 @@ pub(super) fn read_state(
     }
     state.hash = hash.finalize().to_hex().to_string();
     Some(Arc::new(state))
-}
-
-/// A file that is read row by row.
-struct Rows {
-    file: String,
-    text: Arc<str>,
-    headers: Vec<String>,
-    named: Span,
-    findings: Vec<Diagnostic>,
-    /// The place of the file among the sources of findings, once there is one.
-    source: u32,
-}
-
-/// One row.
-struct Row<'r> {
-    rows: &'r Rows,
-    record: &'r csv::StringRecord,
-    start: usize,
-    line: u64,
-}
-
-/// What is wrong with a cell: its column, and what was expected.
-type Bad = (&'static str, String);
-
-impl Rows {
-    fn open(
-        file: &str,
-        key: &str,
-        known: &[&'static str],
-        settings: &InitialState,
-        root: &Node,
-        files: &mut Files,
-        found: &mut Diagnostics,
-    ) -> Option<Self> {
-        let named = locate::value(root, &["cluster", "eks", "initial_state", key]);
-        let text = match files.open_input(file) {
-            Ok(text) => text,
-            Err(message) => {
-                found.items.push(Diagnostic::error("S2010", message).at(named).label("named here"));
-                return None;
-            }
-        };
-        let mut rows = Self {
-            file: file.to_owned(),
-            text: Arc::clone(&text),
-            headers: Vec::new(),
-            named,
-            findings: Vec::new(),
-            source: found.sources.len() as u32,
-        };
-        let expected = known.join(",");
-        match reader(&text).headers() {
-            Ok(headers) if !text.trim().is_empty() => rows.headers = headers.iter().map(str::to_owned).collect(),
-            Ok(_) => rows.whole(format!("the file is empty; columns of {expected} were expected")),
-            Err(e) => rows.whole(format!("this is not CSV: {e}")),
-        }
-        for (at, header) in rows.headers.clone().iter().enumerate() {
-            if rows.headers[..at].contains(header) {
-                rows.whole(format!("the column `{header}` stands there twice"));
-            } else if !known.contains(&header.as_str()) && !settings.ignored_columns.contains(header) {
-                let help = match nearest(header, known.iter().copied()) {
-                    Some(near) => format!("there is `{near}`"),
-                    None => format!("the columns are {}", list(known)),
-                };
-                let message = format!(
-                    "the column `{header}` is not known: {help}; name it in `ignored_columns` if it is to be left out"
-                );
-                rows.whole(message);
-            }
-        }
-        if !rows.headers.is_empty() && !rows.headers.iter().any(|h| h == "name") {
-            rows.whole("there is no column `name`".to_owned());
-        }
-        if rows.findings.is_empty() {
-            return Some(rows);
-        }
-        rows.close(found);
-        None
-    }
-
-    /// A finding about the header.
-    fn whole(&mut self, message: String) {
-        let end = self.text.find('\n').unwrap_or(self.text.len());
-        self.find(0, end, 1, message);
-    }
-
-    fn find(&mut self, start: usize, end: usize, line: u64, message: String) {
-        if self.findings.len() < MOST_FINDINGS {
-            let message = format!("`{}` line {line}: {message}", self.file);
-            let finding = Diagnostic::error("S2011", message).at(Span::new(self.source, start, end));
-            self.findings.push(finding.related(self.named, "named here"));
-        }
-    }
-
-    /// Calls `take` for every row, and keeps what it finds wrong.
-    fn each(&mut self, mut take: impl FnMut(&Row<'_>) -> Result<(), Bad>) {
-        let text = Arc::clone(&self.text);
-        let mut csv = reader(&text);
-        let mut record = csv::StringRecord::new();
-        loop {
-            match csv.read_record(&mut record) {
-                Ok(false) => return,
-                Ok(true) => {}
-                Err(e) => {
-                    let at = e.position().map_or(0, |p| p.byte() as usize).min(text.len());
-                    let line = e.position().map_or(1, csv::Position::line);
-                    let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
-                    self.find(at, end, line, "this row has another number of cells than the header".to_owned());
-                    return;
-                }
-            }
-            let (start, line) = place_of(&text, &record);
-            let row = Row { rows: self, record: &record, start, line };
-            if let Err((column, message)) = take(&row) {
-                let (from, to) = row.span(column);
-                self.find(from, to, line, format!("column `{column}`: {message}"));
-            }
-            if self.findings.len() >= MOST_FINDINGS {
-                return;
-            }
-        }
-    }
-
-    /// Hands on what was found.
-    fn close(self, found: &mut Diagnostics) {
-        if !self.findings.is_empty() {
-            found.sources.push(Source { name: self.file, text: self.text });
-            found.items.extend(self.findings);
-        }
-    }
-}
-
-fn reader(text: &str) -> csv::Reader<&[u8]> {
-    csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes())
-}
-
-/// Where a row stands, comments and empty lines before it left out: its first byte and its line.
-fn place_of(text: &str, record: &csv::StringRecord) -> (usize, u64) {
-    let Some(position) = record.position() else { return (0, 1) };
-    let (mut at, mut line) = ((position.byte() as usize).min(text.len()), position.line());
-    while let Some(end) = text[at..].find('\n') {
-        let row = text[at..at + end].trim();
-        if !row.is_empty() && !row.starts_with('#') {
-            break;
-        }
-        (at, line) = (at + end + 1, line + 1);
-    }
-    (at, line)
-}
-
-impl Row<'_> {
-    /// The text of a cell; `None` where it is empty or the column is not there.
-    fn cell(&self, column: &str) -> Option<&str> {
-        let at = self.rows.headers.iter().position(|h| h == column)?;
-        self.record.get(at).filter(|c| !c.is_empty())
-    }
-
-    /// The bytes of a cell, or of the row where the cell is not to be found.
-    fn span(&self, column: &str) -> (usize, usize) {
-        let text = &self.rows.text[self.start..];
-        let row = text.split('\n').next().unwrap_or(text).trim_end();
-        let whole = (self.start, self.start + row.len());
-        let Some(at) = self.rows.headers.iter().position(|h| h == column).filter(|_| !row.contains('"')) else {
-            return whole;
-        };
-        let mut from = self.start;
-        for (n, cell) in row.split(',').enumerate() {
-            if n == at {
-                return if cell.trim().is_empty() { whole } else { (from, from + cell.len()) };
-            }
-            from += cell.len() + 1;
-        }
-        whole
-    }
-
-    fn whole_number(&self, column: &'static str) -> Result<Option<u64>, Bad> {
-        let Some(cell) = self.cell(column) else { return Ok(None) };
-        let bad = || (column, format!("a whole number was expected, from 0 on, not `{cell}`"));
-        // Figures such as `4.0` are written by many programs.
-        let value = cell.parse::<u64>().ok().or_else(|| {
-            let float = cell.parse::<f64>().ok()?;
-            (float >= 0.0 && float.fract() == 0.0 && float < 1e15).then_some(float as u64)
-        });
-        value.map(Some).ok_or_else(bad)
-    }
-
-    fn count(&self, column: &'static str) -> Result<Option<u32>, Bad> {
-        let Some(n) = self.whole_number(column)? else { return Ok(None) };
-        u32::try_from(n).map(Some).map_err(|_| (column, format!("{n} is too many")))
-    }
-
-    fn seconds(&self, column: &'static str) -> Result<Option<SimDuration>, Bad> {
-        let Some(cell) = self.cell(column) else { return Ok(None) };
-        match cell.parse::<f64>() {
-            Ok(s) if s.is_finite() && (0.0..=MAX_SECONDS).contains(&s) => Ok(Some(SimDuration::from_secs_f64(s))),
-            _ => Err((column, format!("seconds were expected, from 0 to {MAX_SECONDS}, not `{cell}`"))),
-        }
-    }
-
-    /// An amount, as Kubernetes writes it or as a whole number of a unit of `unit`.
-    fn amount(
-        &self,
-        (plain, of_unit): (&'static str, &'static str),
-        unit: u64,
-        read: fn(&ResourceQuantity) -> i64,
-    ) -> Result<Option<u64>, Bad> {
-        match (self.cell(plain), self.whole_number(of_unit)?) {
-            (Some(_), Some(_)) => Err((plain, format!("either this or `{of_unit}` is written, not both"))),
-            (None, n) => n.map(|n| n.checked_mul(unit).ok_or((of_unit, format!("{n} is too much")))).transpose(),
-            (Some(cell), None) => {
-                let quantity = cell.parse::<ResourceQuantity>().ok();
-                let value = quantity.and_then(|q| u64::try_from(read(&q)).ok());
-                let example = if plain == "cpu" { "`500m` or `4`" } else { "`512Mi` or `16Gi`" };
-                value.map(Some).ok_or_else(|| (plain, format!("a quantity such as {example} was expected, not `{cell}`")))
-            }
-        }
-    }
-
-    fn cpu(&self) -> Result<Option<u64>, Bad> {
-        self.amount(("cpu", "cpu_millis"), 1, ResourceQuantity::milli_value)
-    }
-
-    fn memory(&self) -> Result<Option<u64>, Bad> {
-        self.amount(("memory", "memory_mib"), 1 << 20, ResourceQuantity::value)
-    }
-
-    fn name(&self) -> Result<&str, Bad> {
-        self.cell("name").ok_or_else(|| ("name", "every row has a name".to_owned()))
-    }
-
-    /// Pairs `key=value`, parted by `;`.
-    fn pairs(&self, column: &'static str) -> Result<Vec<(String, String)>, Bad> {
-        let parts = self.cell(column).into_iter().flat_map(|c| c.split(';')).map(str::trim).filter(|p| !p.is_empty());
-        parts
-            .map(|part| match part.split_once('=') {
-                Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
-                _ => Err((column, format!("`key=value` was expected, parted by `;`, not `{part}`"))),
-            })
-            .collect()
-    }
-
-    /// Taints or tolerations: key, value (absent where none is written) and effect, parted by `;`.
-    #[allow(clippy::type_complexity, reason = "three parts of one notation")]
-    fn marks(&self, column: &'static str) -> Result<Vec<(String, Option<String>, Option<TaintEffect>)>, Bad> {
-        let parts = self.cell(column).into_iter().flat_map(|c| c.split(';')).map(str::trim).filter(|p| !p.is_empty());
-        parts
-            .map(|part| {
-                let (mark, effect) = match part.rsplit_once(':') {
-                    None => (part, None),
-                    Some((mark, "NoSchedule")) => (mark, Some(TaintEffect::NoSchedule)),
-                    Some((mark, "PreferNoSchedule")) => (mark, Some(TaintEffect::PreferNoSchedule)),
-                    Some((mark, "NoExecute")) => (mark, Some(TaintEffect::NoExecute)),
-                    Some((_, effect)) => {
-                        let words = "`NoSchedule`, `PreferNoSchedule` or `NoExecute`";
-                        return Err((column, format!("the effect is {words}, not `{effect}`")));
-                    }
-                };
-                let (key, value) = match mark.split_once('=') {
-                    Some((key, value)) => (key.trim().to_owned(), Some(value.trim().to_owned())),
-                    None => (mark.trim().to_owned(), None),
-                };
-                match key.is_empty() {
-                    true => Err((column, format!("`key=value:Effect` was expected, parted by `;`, not `{part}`"))),
-                    false => Ok((key, value, effect)),
-                }
-            })
-            .collect()
-    }
 }
 
 fn read_nodes(plan: &Plan, rows: &mut Rows) -> Vec<GivenNode> {
@@ -399,11 +127,17 @@ fn read_node(plan: &Plan, row: &Row<'_>) -> Result<GivenNode, Bad> {
     let managed = of.filter(|c| !matches!(c, Capacity::SelfManaged(_)));
     let kind = match row.cell("instance_type") {
         Some(of) => {
-            for (column, written) in
-                [("cpu", cpu.is_some()), ("memory", memory.is_some()), ("gpus", gpus.is_some()), ("pods", pods.is_some())]
-            {
+            for (column, written) in [
+                ("cpu", cpu.is_some()),
+                ("memory", memory.is_some()),
+                ("gpus", gpus.is_some()),
+                ("pods", pods.is_some()),
+            ] {
                 if written {
-                    return Err((column, format!("the sizes of `{name}` are those of its instance type: leave them out")));
+                    return Err((
+                        column,
+                        format!("the sizes of `{name}` are those of its instance type: leave them out"),
+                    ));
                 }
             }
             Catalog::embedded().instance_type(of).map_err(|e| ("instance_type", e.to_string()))?;
@@ -481,7 +215,7 @@ fn read_node(plan: &Plan, row: &Row<'_>) -> Result<GivenNode, Bad> {
 }
 
 fn read_pods(plan: &Plan, settings: &InitialState, state: &mut ClusterState, rows: &mut Rows) {
-    let mut names: indexmap::IndexSet<u128> = indexmap::IndexSet::new();
+    let mut names: indexmap::IndexSet<u128, rustc_hash::FxBuildHasher> = indexmap::IndexSet::default();
     let mut templates: IndexMap<String, u32> = IndexMap::new();
     let nodes: IndexMap<String, u32> =
         state.nodes.iter().enumerate().map(|(at, n)| (n.name.clone(), at as u32)).collect();
@@ -495,7 +229,10 @@ fn read_pods(plan: &Plan, settings: &InitialState, state: &mut ClusterState, row
         let hash = hash.finalize();
         let (half, _) = hash.as_bytes().split_at(16);
         if !names.insert(half.iter().fold(0, |n, b| n << 8 | u128::from(*b))) {
-            return Err(("name", format!("the pod `{name}` is there already in the namespace `{}`", template.namespace)));
+            return Err((
+                "name",
+                format!("the pod `{name}` is there already in the namespace `{}`", template.namespace),
+            ));
         }
         let node = match row.cell("node") {
             None => None,
@@ -526,7 +263,8 @@ fn read_pods(plan: &Plan, settings: &InitialState, state: &mut ClusterState, row
                 let message = format!("`services.{service}.desired_count` is {desired}: this would be one pod more");
                 return Err(("service", message));
             }
-            for (column, written) in [("submit_s", submit > SimTime::ZERO), ("duration_s", duration < SimDuration::MAX)] {
+            for (column, written) in [("submit_s", submit > SimTime::ZERO), ("duration_s", duration < SimDuration::MAX)]
+            {
                 if written {
                     return Err((column, format!("a replica of `{service}` is there from the start to its end")));
                 }
@@ -618,7 +356,10 @@ fn read_template(plan: &Plan, row: &Row<'_>) -> Result<PodTemplate, Bad> {
             let classes = &plan.cluster.eks.priority_classes;
             let Some(class) = classes.get(name) else {
                 let names: Vec<&str> = classes.keys().map(String::as_str).collect();
-                return Err(("priority_class", format!("there is no priority class `{name}`; there are {}", list(&names))));
+                return Err((
+                    "priority_class",
+                    format!("there is no priority class `{name}`; there are {}", list(&names)),
+                ));
             };
             template.priority = class.value;
             template.preemption = class.preemption_policy;
@@ -632,13 +373,14 @@ fn read_template(plan: &Plan, row: &Row<'_>) -> Result<PodTemplate, Bad> {
 /// checked when the cluster is built, with what the kubelet of their type offers.
 fn check_room(plan: &Plan, state: &ClusterState, rows: &mut Rows) {
     let eks = &plan.cluster.eks;
+    let (cpu, memory) = eks.system_requests();
     let mut left: Vec<Option<[u64; 4]>> = state
         .nodes
         .iter()
         .map(|n| match n.kind {
             GivenKind::Machine(s) => Some([
-                s.cpu_m.saturating_sub(eks.system_pods_cpu.parts().div_ceil(128)),
-                s.memory.saturating_sub(eks.system_pods_memory.get()),
+                s.cpu_m.saturating_sub(cpu.parts().div_ceil(128)),
+                s.memory.saturating_sub(memory.get()),
                 u64::from(s.gpus),
                 u64::from(s.pods.saturating_sub(eks.system_pods)),
             ]),
@@ -660,7 +402,10 @@ fn check_room(plan: &Plan, state: &ClusterState, rows: &mut Rows) {
             Some(at) => {
                 let (what, unit) = [("CPU", "m"), ("memory", " bytes"), ("GPUs", ""), ("pods", "")][at];
                 let (asks, room) = (asks[at], room[at]);
-                bad.push((pod.line, format!("`{name}` has no room: {room}{unit} of {what} are left, {asks}{unit} asked for")));
+                bad.push((
+                    pod.line,
+                    format!("`{name}` has no room: {room}{unit} of {what} are left, {asks}{unit} asked for"),
+                ));
             }
         }
     }

@@ -148,7 +148,9 @@ impl Simulation<'_> {
         }
         match self.nodes_without_price() {
             0 => {}
-            1 => notes.push("one node of the initial state is no EC2 instance: it has no price and is not in the bill".to_string()),
+            1 => notes.push(
+                "one node of the initial state is no EC2 instance: it has no price and is not in the bill".to_string(),
+            ),
             n => notes.push(format!(
                 "{n} nodes of the initial state are no EC2 instances: they have no price and are not in the bill"
             )),

@@ -78,10 +78,7 @@ pub(super) fn pods_chart(data: &ResultData) -> Option<Figure> {
     if s.gpus.any() {
         full.push(share("GPUs", &s.gpus, GREEN, Dash::Mixed).bare().weight(2.0));
     }
-    let packing = Panel {
-        at_least: 100.0,
-        ..panel("Requested", "% of what all nodes offer to pods", 170.0, full)
-    };
+    let packing = Panel { at_least: 100.0, ..panel("Requested", "% of what all nodes offer to pods", 170.0, full) };
     let mut unusable = vec![share("free CPU", &s.cpu_unusable, BLUE, Dash::Solid).bare()];
     if s.gpu_unusable.any() {
         unusable.push(share("free GPUs", &s.gpu_unusable, GREEN, Dash::Mixed).bare());

@@ -105,6 +105,17 @@ table! {
     }
 }
 
+impl Eks {
+    /// CPU and memory that the system pods of a node request together: nothing where it runs none.
+    #[must_use]
+    pub fn system_requests(&self) -> (Cpu, Bytes) {
+        match self.system_pods {
+            0 => (Cpu::ZERO, Bytes::ZERO),
+            _ => (self.system_pods_cpu, self.system_pods_memory),
+        }
+    }
+}
+
 words! {
     /// The support of a cluster's version. Source: Amazon EKS pricing.
     pub enum EksSupport {

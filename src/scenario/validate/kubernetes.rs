@@ -5,9 +5,9 @@ use crate::catalog::{Catalog, InstanceType};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
-    Action, Affinity, Capacity, CapacityOption, FargateProfile, Hpa, HpaBehavior, HpaMetric, IntOrPercent,
-    InitialState, LabelOperator, LabelRequirement, NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits,
-    PodToleration, Probe, RolloutType, ScaledObject, Service, Task, TolerationOperator, WorkloadKind,
+    Action, Affinity, Capacity, CapacityOption, FargateProfile, Hpa, HpaBehavior, HpaMetric, InitialState,
+    IntOrPercent, LabelOperator, LabelRequirement, NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator,
+    PodLimits, PodToleration, Probe, RolloutType, ScaledObject, Service, Task, TolerationOperator, WorkloadKind,
 };
 use crate::units::{ByteNotation, print_bytes, print_cpu};
 
@@ -35,7 +35,13 @@ impl Check<'_> {
             );
             for (i, resource) in eks.scheduler.resources.iter().enumerate() {
                 let at = format!("[{i}]");
-                c.range(&["scheduler", "resources", &at, "weight"], u64::from(resource.weight), 1, 100, "the scheduler takes a");
+                c.range(
+                    &["scheduler", "resources", &at, "weight"],
+                    u64::from(resource.weight),
+                    1,
+                    100,
+                    "the scheduler takes a",
+                );
             }
             if eks.scheduler.resources.is_empty() {
                 c.error("S1010", &["scheduler", "resources"], "a node's score needs a resource", "for example `cpu`");
@@ -80,7 +86,12 @@ impl Check<'_> {
             let keys = [("submit_interval", state.submit_interval.is_some()), ("departures", !state.departures)];
             for (key, set) in keys {
                 if set && no_pods {
-                    c.error("S1012", &[key], format!("`{key}` is about the file of pods, and there is none"), "name one in `pods`");
+                    c.error(
+                        "S1012",
+                        &[key],
+                        format!("`{key}` is about the file of pods, and there is none"),
+                        "name one in `pods`",
+                    );
                 }
             }
             if !state.ignored_columns.is_empty() && no_pods && state.nodes.is_none() {

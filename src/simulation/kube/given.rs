@@ -76,6 +76,8 @@ pub(in crate::simulation) struct Given {
     /// By row of the file of nodes.
     pub(super) nodes: Vec<Option<NodeId>>,
     draws: u64,
+    /// There are pods that are replicas of no service.
+    pub(super) has_pods: bool,
     pub(super) figures: Figures,
 }
 
@@ -133,6 +135,7 @@ impl Given {
             rows: IndexMap::default(),
             nodes: vec![None; state.nodes.len()],
             draws: streams.root("given-pods"),
+            has_pods: state.own_pods() > 0,
             figures: Figures::new(&state),
             state,
         };
@@ -177,8 +180,7 @@ impl Given {
     /// The pods of a service that the file lists: the node of each, where it has one. `None` where it lists none.
     pub(super) fn replicas(&self, service: &str) -> Option<Vec<Option<usize>>> {
         let of = |p: &&GivenPod| self.state.template_of(p).is_some_and(|t| t.service.as_deref() == Some(service));
-        let nodes: Vec<Option<usize>> =
-            self.state.pods.iter().filter(of).map(|p| p.node.map(|n| n as usize)).collect();
+        let nodes: Vec<Option<usize>> = self.state.pods.iter().filter(of).map(|p| p.node.map(|n| n as usize)).collect();
         (!nodes.is_empty()).then_some(nodes)
     }
 

@@ -13,9 +13,10 @@ use crate::units::{Bytes, CapacityId, Cpu, NodeId, ZoneId};
 impl NodeType {
     /// A machine with sizes of its own, with what is left on it for pods beside the system's.
     fn of_machine(sizes: NodeSizes, settings: &Eks, speed: f64) -> Self {
+        let (cpu, memory) = settings.system_requests();
         let offers = Resources {
-            cpu: Cpu::from_millicores(sizes.cpu_m).saturating_sub(settings.system_pods_cpu),
-            memory: Bytes::new(sizes.memory.saturating_sub(settings.system_pods_memory.get())),
+            cpu: Cpu::from_millicores(sizes.cpu_m).saturating_sub(cpu),
+            memory: Bytes::new(sizes.memory.saturating_sub(memory.get())),
             gpus: sizes.gpus,
             enis: sizes.pods.saturating_sub(settings.system_pods),
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 
 use super::super::Simulation;
 use super::given::{Given, given_key};
@@ -29,7 +30,7 @@ pub(super) struct Figures {
     longest: SimDuration,
     first_refused: Option<SimTime>,
     /// Pods that were bound at the start and are not submitted again.
-    bound: IndexSet<u32>,
+    bound: IndexSet<u32, FxBuildHasher>,
     /// The most that waited at the end of an interval.
     most_waiting: u64,
     cpu: TrendGatherer,
@@ -70,7 +71,7 @@ impl Figures {
             waited: 0,
             longest: SimDuration::ZERO,
             first_refused: None,
-            bound: IndexSet::new(),
+            bound: IndexSet::default(),
             most_waiting: 0,
             cpu: gatherer(),
             memory: gatherer(),
@@ -211,7 +212,7 @@ impl Simulation<'_> {
         let end = start + length;
         let counted = end > self.warm_up;
         let Some(given) = self.kube.as_ref().and_then(|k| k.given.as_ref()) else { return };
-        if given.state.own_pods() == 0 {
+        if !given.has_pods {
             return;
         }
         let packed = self.packed(given);
@@ -264,7 +265,7 @@ impl Simulation<'_> {
     pub(in crate::simulation) fn pods_summary(&mut self) -> Option<PodsSummary> {
         let interval_s = self.plan.simulation.interval.as_secs_f64();
         let given = self.kube.as_ref()?.given.as_ref()?;
-        if given.state.own_pods() == 0 {
+        if !given.has_pods {
             return None;
         }
         // Each kind of pod that waits is asked about once, as the cluster is now.
@@ -287,9 +288,10 @@ impl Simulation<'_> {
         let asked: Vec<(u32, u64, super::given::Kind, u32)> = waiting
             .into_iter()
             .filter_map(|(template, pods)| {
-                let row = given.live.iter().find(|(r, l)| {
-                    l.bound.is_none() && given.pod(**r).is_some_and(|p| p.template == template)
-                })?;
+                let row = given
+                    .live
+                    .iter()
+                    .find(|(r, l)| l.bound.is_none() && given.pod(**r).is_some_and(|p| p.template == template))?;
                 Some((template, pods, given.kinds[template as usize]?, *row.0))
             })
             .collect();

@@ -113,7 +113,12 @@ impl<'p> Kube<'p> {
         let profile = Profile {
             percentage_of_nodes_to_score: i64::from(settings.scheduler.percentage_of_nodes_to_score),
             scoring,
-            scoring_resources: settings.scheduler.resources.iter().map(|r| (r.name.clone(), i64::from(r.weight))).collect(),
+            scoring_resources: settings
+                .scheduler
+                .resources
+                .iter()
+                .map(|r| (r.name.clone(), i64::from(r.weight)))
+                .collect(),
             ..Profile::default()
         };
         let mut scheduler = Scheduler::new(profile);
@@ -205,8 +210,7 @@ impl<'p> Simulation<'p> {
 
     /// The capacities that launch nodes, in the order of the plan.
     pub(super) fn node_capacities(&self) -> Vec<CapacityId> {
-        let has_nodes =
-            |c: &&super::CapacityRuntime<'_>| {
+        let has_nodes = |c: &&super::CapacityRuntime<'_>| {
             matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_) | Capacity::SelfManaged(_))
         };
         (0..self.capacities.len()).filter(|i| has_nodes(&&self.capacities[*i])).map(CapacityId::from).collect()

@@ -91,9 +91,10 @@ impl NodeType {
     ) -> Self {
         let all = allocatable(of, kubelet, settings);
         let unsigned = |v: i64| u64::try_from(v).unwrap_or(0);
+        let (cpu, memory) = settings.system_requests();
         let offers = Resources {
-            cpu: Cpu::from_parts(unsigned(all.cpu_m) * 128).saturating_sub(settings.system_pods_cpu),
-            memory: Bytes::new(unsigned(all.memory).saturating_sub(settings.system_pods_memory.get())),
+            cpu: Cpu::from_parts(unsigned(all.cpu_m) * 128).saturating_sub(cpu),
+            memory: Bytes::new(unsigned(all.memory).saturating_sub(memory.get())),
             gpus: of.gpus,
             enis: u32::try_from(all.pods).unwrap_or(0).saturating_sub(settings.system_pods),
         };

@@ -367,8 +367,7 @@ impl Simulation<'_> {
         if let Some(state) = given.map(|g| g.state.clone()) {
             let name = self.services[service.index()].name;
             let bound = |p: &&GivenPod| {
-                p.node == Some(row as u32)
-                    && state.template_of(p).is_some_and(|t| t.service.as_deref() == Some(name))
+                p.node == Some(row as u32) && state.template_of(p).is_some_and(|t| t.service.as_deref() == Some(name))
             };
             if let Some(pod) = state.pods.iter().find(bound) {
                 self.check_seat(&state, pod, node, takes)?;
