@@ -359,6 +359,14 @@ impl Meter {
         }
     }
 
+    /// Pods that belong to no service hold so much of a running instance, all together: the cluster pays for it.
+    pub fn node_held(&mut self, node: NodeId, cpu: Cpu, memory: Bytes, at: SimTime) {
+        self.accrue(at);
+        if let Some(nodes) = &mut self.nodes {
+            nodes.held(node, cpu, memory, self.from);
+        }
+    }
+
     /// The Spot price of a pool (a type in a zone) changes to `price` an hour, discounts not taken off. Running
     /// instances take it at the end of their instance-hour, new ones at once. Without any the catalog's level holds.
     ///

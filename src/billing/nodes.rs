@@ -99,6 +99,8 @@ struct Node {
     point: Option<usize>,
     slot: Option<usize>,
     tasks: Vec<Placed>,
+    /// Share of the node that pods of no service hold, in [`WHOLE`]ths, before scaling.
+    guests: i128,
     /// Who has which part of it, in [`WHOLE`]ths: they sum to the whole.
     parts: Vec<(Owner, i128)>,
     /// Entries that it flows into: index, small units and value of a nanosecond.
@@ -201,6 +203,7 @@ impl NodeMeter {
                     }
                     Some(meter.capacity(group.nodes.volume.size, group.nodes.volume.volume_type, None)?)
                 }
+                Capacity::SelfManaged(own) => Some(meter.capacity(own.volume.size, own.volume.volume_type, None)?),
                 Capacity::NodePool(pool) => {
                     Some(meter.capacity(pool.nodes.volume.size, pool.nodes.volume.volume_type, None)?)
                 }
@@ -308,7 +311,7 @@ impl NodeMeter {
         node.counted = self.now;
         node.cost += node.hourly * ns;
         node.idle_cost += node.hourly * node.idle * ns;
-        let sum: i128 = node.tasks.iter().map(|t| t.share).sum();
+        let sum: i128 = node.guests + node.tasks.iter().map(|t| t.share).sum::<i128>();
         for placed in &mut node.tasks {
             placed.since_ns += node.hourly * scaled(placed.share, sum) * ns;
             if let Some(reserved) = self.reserved.get_mut(placed.service.index()) {
@@ -325,8 +328,11 @@ impl NodeMeter {
     /// Puts a node into the flows, with its tasks and prices as they are now.
     fn connect(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let sum: i128 = node.tasks.iter().map(|t| t.share).sum();
+        let sum: i128 = node.guests + node.tasks.iter().map(|t| t.share).sum::<i128>();
         let mut parts: Vec<(Owner, i128)> = Vec::new();
+        if node.guests > 0 {
+            parts.push((Owner::Cluster, node.guests));
+        }
         for placed in &node.tasks {
             let owner = Owner::Service(placed.service);
             match parts.iter_mut().find(|p| p.0 == owner) {
@@ -413,6 +419,7 @@ impl NodeMeter {
             point: None,
             slot: None,
             tasks: Vec::new(),
+            guests: 0,
             parts: Vec::new(),
             flows: Vec::new(),
             hourly: 0,
@@ -491,12 +498,21 @@ impl NodeMeter {
             && !self.task_nodes.contains_key(&task)
         {
             let cpu_units = i128::from(cpu.parts()) / 125;
-            let of_cpu = cpu_units * WHOLE / i128::from(node.kind.cpu_units().max(1));
-            let memory_bytes = i128::from(node.kind.registered_memory_mib().max(1)) << 20;
-            let of_memory = i128::from(memory.get()) * WHOLE / memory_bytes;
-            let share = of_cpu.max(of_memory).min(WHOLE);
+            let share = share_of(node.kind, cpu, memory);
             node.tasks.push(Placed { task, service, share, cpu_units, since_ns: 0 });
             self.task_nodes.insert(task, id);
+        }
+        self.connect(id);
+    }
+
+    /// Pods of no service hold so much of a node: the cluster pays for it.
+    pub(super) fn held(&mut self, id: NodeId, cpu: Cpu, memory: Bytes, from: SimTime) {
+        if !self.nodes.contains_key(&id) {
+            return;
+        }
+        self.settle(id, from);
+        if let Some(node) = self.nodes.get_mut(&id).filter(|n| n.running.is_some()) {
+            node.guests = share_of(node.kind, cpu, memory);
         }
         self.connect(id);
     }
@@ -721,6 +737,13 @@ impl Node {
             wasted: money(self.wasted, HOUR_NS),
         }
     }
+}
+
+/// The share of a node that an amount is: the larger of those of its CPU and of its memory, in [`WHOLE`]ths.
+fn share_of(kind: &InstanceType, cpu: Cpu, memory: Bytes) -> i128 {
+    let of_cpu = i128::from(cpu.parts()) / 125 * WHOLE / i128::from(kind.cpu_units().max(1));
+    let memory_bytes = i128::from(kind.registered_memory_mib().max(1)) << 20;
+    of_cpu.max(i128::from(memory.get()) * WHOLE / memory_bytes).min(WHOLE)
 }
 
 /// A share, scaled to the node where all shares sum to more than it.

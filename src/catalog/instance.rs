@@ -103,6 +103,35 @@ pub struct InstanceType {
     registered_mib: Option<u64>,
 }
 
+/// A machine that is no EC2 instance: it has no name, no sizes and no price. Who keeps such machines knows their sizes.
+pub static MACHINE: InstanceType = InstanceType {
+    name: "",
+    arch: Arch::X86,
+    manufacturer: "",
+    vcpus: 0,
+    cores: 0,
+    clock_ghz: None,
+    memory_mib: 0,
+    gpus: 0,
+    gpu_memory_mib: 0,
+    burst: None,
+    bare_metal: true,
+    current_generation: false,
+    spot_supported: false,
+    network_mbps: 0,
+    network_peak_mbps: 0,
+    max_enis: 0,
+    max_enis_default_card: 0,
+    ipv4_per_eni: 0,
+    trunk_basis: TrunkBasis::NoTrunk,
+    ebs_mbps: None,
+    ebs_peak_mbps: None,
+    ebs_volumes: 0,
+    local_storage_gb: 0,
+    trunk_tasks: 0,
+    registered_mib: None,
+};
+
 impl InstanceType {
     /// The family: `m7g` of `m7g.large`.
     #[must_use]

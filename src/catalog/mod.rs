@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 pub use ec2::{EC2, EC2_SPOT, InterruptionBand, Nearness, SpotAdvice, SpotLevel};
-pub use instance::{Burst, InstanceType, TrunkBasis};
+pub use instance::{Burst, InstanceType, MACHINE, TrunkBasis};
 pub use point::{AsOf, Confidence, MAX_AGE_DAYS, PricePoint, Weakness};
 pub use price::{Price, PriceError};
 pub use search::Row;

@@ -34,54 +34,62 @@ macro_rules! example {
 }
 
 /// All of them: every scenario of the folder `scenarios/`.
-pub(crate) const ALL: &[Example] =
-    &[
-        example!("spike"),
-        example!("day"),
-        example!("deploy-under-load"),
-        example!("bad-deploy"),
-        example!("blue-green"),
-        example!("canary-rollback"),
-        example!("retry-storm"),
-        example!("microservices"),
-        example!("scheduled"),
-        example!("fargate-spot"),
-        example!("zone-loss"),
-        example!("queue-workers"),
-        example!("nightly-batch"),
-        example!("fargate-vs-ec2"),
-        example!("spot-storm"),
-        example!("hpa-spike"),
-        example!("rollout-under-load"),
-        example!("argo-canary"),
-        example!("pdb-drain"),
-        example!("stateful-set"),
-        example!("karpenter-vs-cas"),
-        example!("consolidation-churn"),
-        example!("spot-karpenter"),
-        example!("eks-fargate"),
-        example!("ecs-vs-eks"),
-        example!(
-            "policy-shootout",
-            &[
-                (
-                    "traces/web_aws_elb_5min_2014_04.csv",
-                    include_str!("../../scenarios/traces/web_aws_elb_5min_2014_04.csv"),
-                ),
-                (
-                    "traces/spike_tweets_aapl_5min_2015.csv",
-                    include_str!("../../scenarios/traces/spike_tweets_aapl_5min_2015.csv"),
-                ),
-            ]
-        ),
-        example!(
-            "elb-fortnight",
-            &[(
+pub(crate) const ALL: &[Example] = &[
+    example!("spike"),
+    example!("day"),
+    example!("deploy-under-load"),
+    example!("bad-deploy"),
+    example!("blue-green"),
+    example!("canary-rollback"),
+    example!("retry-storm"),
+    example!("microservices"),
+    example!("scheduled"),
+    example!("fargate-spot"),
+    example!("zone-loss"),
+    example!("queue-workers"),
+    example!("nightly-batch"),
+    example!("fargate-vs-ec2"),
+    example!("spot-storm"),
+    example!("hpa-spike"),
+    example!("rollout-under-load"),
+    example!("argo-canary"),
+    example!("pdb-drain"),
+    example!("stateful-set"),
+    example!("karpenter-vs-cas"),
+    example!("consolidation-churn"),
+    example!("spot-karpenter"),
+    example!("eks-fargate"),
+    example!("ecs-vs-eks"),
+    example!(
+        "openb-cluster",
+        &[
+            ("traces/nodes_alibaba_openb2023.csv", include_str!("../../scenarios/traces/nodes_alibaba_openb2023.csv"),),
+            ("traces/pods_alibaba_openb2023.csv", include_str!("../../scenarios/traces/pods_alibaba_openb2023.csv"),),
+        ]
+    ),
+    example!(
+        "policy-shootout",
+        &[
+            (
                 "traces/web_aws_elb_5min_2014_04.csv",
                 include_str!("../../scenarios/traces/web_aws_elb_5min_2014_04.csv"),
-            )]
-        ),
-    ];
+            ),
+            (
+                "traces/spike_tweets_aapl_5min_2015.csv",
+                include_str!("../../scenarios/traces/spike_tweets_aapl_5min_2015.csv"),
+            ),
+        ]
+    ),
+    example!(
+        "elb-fortnight",
+        &[
+            (
+                "traces/web_aws_elb_5min_2014_04.csv",
+                include_str!("../../scenarios/traces/web_aws_elb_5min_2014_04.csv"),
+            )
+        ]
+    ),
+];
 
 /// Examples written to a temporary folder, which goes when this is dropped.
 pub(crate) struct Unpacked {

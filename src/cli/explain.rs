@@ -27,6 +27,8 @@ const PAGES: &[Page] = &[
          decisions.csv     one row per decision: what was seen, how old it was, what bound it, why\n\
          decisions.jsonl   the same with the complete observation and memory of the controller\n\
          deployments.csv   one row per step of each deployment\n\
+         pods.csv          per pod of a file (cluster.eks.initial_state), when it ends\n\
+         packing.csv       per interval: how such pods fill the nodes, what of the free room is in fragments\n\
          queues.csv        per queue and interval: messages sent, done and waiting, age of the oldest\n\
          jobs.csv          one row per piece of work of a job: due, started, ended, attempts, outcome\n\
          costs.csv         per item and interval: quantity, unit price, dollars, who pays\n\

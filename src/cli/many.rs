@@ -295,7 +295,8 @@ pub(crate) fn figure_and_amount(text: &str, option: &str, loaded: &Loaded) -> Re
 /// # Errors
 /// What figures there are.
 pub(crate) fn find_figure(name: &str, loaded: &Loaded) -> Result<Figure, String> {
-    let figures = Figure::all(loaded.plan.services.keys().map(String::as_str));
+    let mut figures = Figure::all(loaded.plan.services.keys().map(String::as_str));
+    figures.extend(loaded.inputs.state.iter().filter(|s| s.own_pods() > 0).flat_map(|_| Figure::of_pods()));
     if let Some(figure) = Figure::find(&figures, name) {
         return Ok(figure.clone());
     }

@@ -162,6 +162,8 @@ pub enum Fact {
     NodeStatus(NodeId, NodeStatus),
     /// The scale-in protection of an instance changed.
     NodeProtected(NodeId, bool),
+    /// Pods that are no tasks came to an instance or left it: so many are there now.
+    NodeHeld(NodeId, u32),
     /// A task was placed on an instance.
     TaskPlaced(TaskId, NodeId),
     /// A task that is STOPPED gave back its share of an instance.

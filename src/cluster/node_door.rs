@@ -26,6 +26,10 @@ pub enum NodeStep {
     Activate,
     /// Whether the group must leave it alone when it scales in.
     Protect(bool),
+    /// A pod that is no task of a service takes this much of it.
+    Hold(Resources),
+    /// Such a pod gives it back.
+    Release(Resources),
     /// Its end begins.
     Terminate(NodeEnd),
     /// It is gone. The containers of all its tasks must have ended.
@@ -56,6 +60,8 @@ impl Cluster {
             status: NodeStatus::Registering,
             protected: false,
             reserved: Resources::ZERO,
+            held: Resources::ZERO,
+            guests: 0,
             ports: Vec::new(),
             tasks: Vec::new(),
             end: None,
@@ -78,16 +84,23 @@ impl Cluster {
         let up = matches!(life, LifeCycle::Pending | LifeCycle::InService);
         let allowed = match step {
             NodeStep::InService => life == LifeCycle::Pending,
-            NodeStep::Warm => life == LifeCycle::Pending && n.tasks.is_empty(),
+            NodeStep::Warm => life == LifeCycle::Pending && n.tasks.is_empty() && n.guests == 0,
             NodeStep::Wake => life == LifeCycle::Warmed,
             NodeStep::Register => up && status == NodeStatus::Registering,
             NodeStep::Drain => life != LifeCycle::Terminated && status == NodeStatus::Active,
             NodeStep::Activate => up && status == NodeStatus::Draining,
             NodeStep::Protect(_) => life != LifeCycle::Terminated,
+            NodeStep::Hold(amount) => {
+                if let Some(lack) = n.remaining().lacks(amount) {
+                    return Err(Refusal::NoRoom(lack));
+                }
+                n.takes_tasks()
+            }
+            NodeStep::Release(amount) => n.guests > 0 && n.held.lacks(amount).is_none(),
             NodeStep::Terminate(_) => life < LifeCycle::Terminating,
             NodeStep::Gone => {
                 let ended = |t: &TaskId| self.tasks[t.index()].status >= TaskStatus::Deprovisioning;
-                life == LifeCycle::Terminating && n.tasks.iter().all(ended)
+                life == LifeCycle::Terminating && n.guests == 0 && n.tasks.iter().all(ended)
             }
         };
         if !allowed {
@@ -128,6 +141,18 @@ impl Cluster {
                     n.protected = on;
                     facts.push(Fact::NodeProtected(node, on));
                 }
+            }
+            NodeStep::Hold(amount) => {
+                n.reserved = n.reserved.plus(amount);
+                n.held = n.held.plus(amount);
+                n.guests += 1;
+                facts.push(Fact::NodeHeld(node, n.guests));
+            }
+            NodeStep::Release(amount) => {
+                n.reserved = n.reserved.minus(amount);
+                n.held = n.held.minus(amount);
+                n.guests -= 1;
+                facts.push(Fact::NodeHeld(node, n.guests));
             }
             NodeStep::Terminate(why) => {
                 n.life = LifeCycle::Terminating;
@@ -207,7 +232,7 @@ impl Cluster {
     pub(super) fn check_nodes(&self) -> Result<(), String> {
         for n in &self.nodes {
             let id = n.id.0;
-            let mut held = Resources::ZERO;
+            let mut held = n.held;
             let mut ports: Vec<u16> = Vec::new();
             let mut distinct: Vec<u32> = Vec::new();
             for task in &n.tasks {

@@ -293,8 +293,12 @@ pub struct Node {
     pub status: NodeStatus,
     /// Whether the group must not choose it when it scales in.
     pub protected: bool,
-    /// What its tasks hold.
+    /// What its tasks and guests hold.
     pub reserved: Resources,
+    /// Of that, what pods hold that are no tasks of a service.
+    pub held: Resources,
+    /// How many such pods there are.
+    pub guests: u32,
     /// Host ports that its tasks hold, sorted.
     pub ports: Vec<u16>,
     /// Tasks placed on it and not STOPPED, in the order of placement.

@@ -1,7 +1,7 @@
 //! The figures by which runs are compared: a closed list, each with its unit and the sense that counts as better.
 
 use super::record::RunRecord;
-use crate::output::{ServiceSummary, Summary};
+use crate::output::{PodsSummary, ServiceSummary, Summary};
 
 /// Which way a figure should go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub struct Measure {
 enum Of {
     Service(fn(&Summary, &str, &ServiceSummary) -> Option<f64>),
     Whole(fn(&Summary) -> f64),
+    Pods(fn(&PodsSummary) -> Option<f64>),
 }
 
 const fn service(
@@ -63,11 +64,21 @@ const fn whole(name: &'static str, label: &'static str, unit: &'static str, of: 
     Measure { name, label, unit, better: Some(Better::Lower), kind: Kind::Mean, of: Of::Whole(of) }
 }
 
+const fn pods(
+    name: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    better: Option<Better>,
+    of: fn(&PodsSummary) -> Option<f64>,
+) -> Measure {
+    Measure { name, label, unit, better, kind: Kind::Mean, of: Of::Pods(of) }
+}
+
 const LOWER: Option<Better> = Some(Better::Lower);
 const HIGHER: Option<Better> = Some(Better::Higher);
 
 /// All measures, in the order in which they are shown: those of the whole, then those of each service.
-pub static MEASURES: [Measure; 19] = [
+pub static MEASURES: [Measure; 28] = [
     whole("cost_usd", "cost", "$", |s| s.cost.total_usd),
     whole("cost_per_hour_usd", "cost an hour", "$/h", |s| s.cost.per_hour_usd),
     whole("wasted_usd", "CPU wasted", "$", |s| s.cost.wasted_usd),
@@ -94,6 +105,15 @@ pub static MEASURES: [Measure; 19] = [
     }),
     service("tasks_started", "tasks started", "", None, |_, _, s| Some(s.scaling.tasks_started as f64)),
     service("tasks_failed", "tasks failed", "", LOWER, |_, _, s| Some(s.scaling.tasks_failed as f64)),
+    pods("pods_placed", "pods placed", "", HIGHER, |p| Some(p.placed as f64)),
+    pods("pods_refused", "pods refused at the end", "", LOWER, |p| Some(p.refused_at_end as f64)),
+    pods("first_refused_s", "first pod refused at", "s", HIGHER, |p| p.first_refused_s),
+    pods("pods_wait_mean_s", "wait for a node, mean", "s", LOWER, |p| p.mean_wait_s),
+    pods("cpu_requested_pct", "CPU requested at the end", "%", None, |p| p.cpu_requested_pct_at_end),
+    pods("memory_requested_pct", "memory requested at the end", "%", None, |p| p.memory_requested_pct_at_end),
+    pods("gpu_requested_pct", "GPUs requested at the end", "%", None, |p| p.gpu_requested_pct_at_end),
+    pods("gpu_unusable_pct", "free GPUs in fragments", "%", LOWER, |p| p.gpu_unusable_pct_at_end),
+    pods("nodes_empty", "nodes without pods", "", HIGHER, |p| Some(f64::from(p.empty_nodes_at_end))),
 ];
 
 /// A measure of a subject: a service, or `cluster` for the whole.
@@ -123,6 +143,12 @@ impl Figure {
         wholes.chain(services).collect()
     }
 
+    /// The figures of pods of files, for plans that have any. Their subject is `cluster`.
+    pub fn of_pods() -> impl Iterator<Item = Self> {
+        let measures = MEASURES.iter().filter(|m| matches!(m.of, Of::Pods(_)));
+        measures.map(|measure| Self { subject: CLUSTER.to_owned(), measure })
+    }
+
     /// Its address: `web.latency_p99_ms`.
     #[must_use]
     pub fn address(&self) -> String {
@@ -135,6 +161,7 @@ impl Figure {
         let summary = &record.summary;
         match self.measure.of {
             Of::Whole(of) => Some(of(summary)),
+            Of::Pods(of) => summary.pods.as_ref().and_then(of),
             Of::Service(of) => summary.services.get(&self.subject).and_then(|s| of(summary, &self.subject, s)),
         }
     }

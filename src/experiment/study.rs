@@ -154,7 +154,10 @@ impl Study {
 /// The figures that these runs have.
 #[must_use]
 pub fn figures_of(records: &[RunRecord]) -> Vec<Figure> {
-    records.first().map_or_else(Vec::new, |r| Figure::all(r.summary.services.keys().map(String::as_str)))
+    let Some(first) = records.first() else { return Vec::new() };
+    let mut figures = Figure::all(first.summary.services.keys().map(String::as_str));
+    figures.extend(first.summary.pods.iter().flat_map(|_| Figure::of_pods()));
+    figures
 }
 
 /// The latency of one service in each run.

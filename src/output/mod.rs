@@ -19,11 +19,12 @@ pub use number::{Fixed, Millis, Money, Secs, document, tidied, tidy};
 #[cfg(feature = "parquet")]
 pub use parquet::parquet;
 pub use rows::{
-    CapacityRow, CostRow, DecisionDetail, DecisionRow, DependencyRow, DeploymentRow, JobRow, NodeRow, QueueRow,
-    ServiceRow, TaskRow, Text,
+    CapacityRow, CostRow, DecisionDetail, DecisionRow, DependencyRow, DeploymentRow, JobRow, NodeRow, PackingRow,
+    PodRow, QueueRow, ServiceRow, TaskRow, Text,
 };
 pub use sink::{
     CAPACITY_FILE, COSTS_FILE, DECISIONS_FILE, DECISIONS_JSONL_FILE, DEPENDENCIES_FILE, DEPLOYMENTS_FILE, JOBS_FILE,
-    NODES_FILE, QUEUES_FILE, REPLICATIONS_FILE, RowSink, SERVICES_FILE, TASKS_FILE, write_replications,
+    NODES_FILE, PACKING_FILE, PODS_FILE, QUEUES_FILE, REPLICATIONS_FILE, RowSink, SERVICES_FILE, TASKS_FILE,
+    write_replications,
 };
 pub use summary::*;

@@ -285,6 +285,63 @@ pub struct CapacityRow<'a> {
     pub reservation_pct: Option<Fixed<2>>,
 }
 
+/// A row of `pods.csv`: one pod of the file of an initial state, when it has ended or at the end of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodRow<'a> {
+    /// Its name.
+    pub pod: Text<'a>,
+    /// Its namespace.
+    pub namespace: Text<'a>,
+    /// The node that it runs or ran on last; empty where it has found none.
+    pub node: Text<'a>,
+    /// When it was submitted.
+    pub submitted_s: Secs,
+    /// When it was bound to that node.
+    pub scheduled_s: Option<Secs>,
+    /// When its containers ran.
+    pub started_s: Option<Secs>,
+    /// When it ended.
+    pub ended_s: Option<Secs>,
+    /// How often it had to go and was made anew.
+    pub made_anew: u32,
+    /// `Succeeded`, `Running`, `Pending`, or why it had to go: `Evicted`, `Preempted`, `NodeLost`.
+    pub outcome: Text<'a>,
+}
+
+/// A row of `packing.csv`: how pods of files fill the nodes, at the end of an interval.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PackingRow {
+    /// Start of the interval.
+    pub time_s: Secs,
+    /// Length of the interval; the last one may be shorter.
+    pub interval_s: Secs,
+    /// Nodes that are Ready.
+    pub nodes: u32,
+    /// Nodes with nothing but system pods.
+    pub empty_nodes: u32,
+    /// Pods submitted so far.
+    pub pods_submitted: u64,
+    /// Pods that have a node.
+    pub pods_bound: u64,
+    /// Pods that have none.
+    pub pods_pending: u64,
+    /// Pods that the scheduler has found no node for.
+    pub pods_unschedulable: u64,
+    /// Pods that ended so far.
+    pub pods_ended: u64,
+    /// CPU requested by all pods over what the nodes offer.
+    pub cpu_requested_pct: Option<Fixed<2>>,
+    /// Memory requested over what the nodes offer.
+    pub memory_requested_pct: Option<Fixed<2>>,
+    /// GPUs requested over what the nodes offer; empty without GPUs.
+    pub gpu_requested_pct: Option<Fixed<2>>,
+    /// Fragmentation of CPU: the share of the free CPU that stands on nodes where a pod of the file does not fit, over all pods of
+    /// the file.
+    pub cpu_unusable_pct: Option<Fixed<2>>,
+    /// The same of free GPUs, over the pods that ask for GPUs.
+    pub gpu_unusable_pct: Option<Fixed<2>>,
+}
+
 /// A row of `decisions.csv`: one decision of one controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DecisionRow<'a> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::error::csv_cause;
 use super::{
     CapacityRow, CostRow, DecisionDetail, DecisionRow, DependencyRow, DeploymentRow, JobRow, NodeRow, OutputError,
-    QueueRow, ServiceRow, Summary, TaskRow, tidy,
+    PackingRow, PodRow, QueueRow, ServiceRow, Summary, TaskRow, tidy,
 };
 
 /// Per service and interval.
@@ -33,6 +33,10 @@ pub const COSTS_FILE: &str = "costs.csv";
 pub const QUEUES_FILE: &str = "queues.csv";
 /// One row per piece of work of a job; only there when one was due.
 pub const JOBS_FILE: &str = "jobs.csv";
+/// One row per pod of a file of pods; only there when the plan names one.
+pub const PODS_FILE: &str = "pods.csv";
+/// How such pods fill the nodes, per interval; only there when the plan names such a file.
+pub const PACKING_FILE: &str = "packing.csv";
 /// One row per run.
 pub const REPLICATIONS_FILE: &str = "replications.csv";
 
@@ -89,6 +93,8 @@ struct Files {
     dependencies: Option<Table>,
     queues: Option<Table>,
     jobs: Option<Table>,
+    pods: Option<Table>,
+    packing: Option<Table>,
     folder: PathBuf,
     records: BufWriter<Box<dyn Write + Send>>,
     records_path: PathBuf,
@@ -138,6 +144,8 @@ impl RowSink {
                 dependencies: None,
                 queues: None,
                 jobs: None,
+                pods: None,
+                packing: None,
                 folder: folder.to_path_buf(),
                 records: BufWriter::new(records),
                 records_path,
@@ -256,6 +264,24 @@ impl RowSink {
         Files::late::<JobRow<'_>>(&mut files.jobs, &files.folder, JOBS_FILE)?.row(row)
     }
 
+    /// Writes a row of `pods.csv`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn pod(&mut self, row: &PodRow<'_>) -> Result<(), OutputError> {
+        let Some(files) = self.files.as_mut() else { return Ok(()) };
+        Files::late::<PodRow<'_>>(&mut files.pods, &files.folder, PODS_FILE)?.row(row)
+    }
+
+    /// Writes a row of `packing.csv`.
+    ///
+    /// # Errors
+    /// [`OutputError::Io`].
+    pub fn packing(&mut self, row: &PackingRow) -> Result<(), OutputError> {
+        let Some(files) = self.files.as_mut() else { return Ok(()) };
+        Files::late::<PackingRow>(&mut files.packing, &files.folder, PACKING_FILE)?.row(row)
+    }
+
     /// Writes what is still in buffers.
     ///
     /// # Errors
@@ -274,7 +300,8 @@ impl RowSink {
         ] {
             table.flush()?;
         }
-        for table in [&mut files.dependencies, &mut files.queues, &mut files.jobs].into_iter().flatten() {
+        let late = [&mut files.dependencies, &mut files.queues, &mut files.jobs, &mut files.pods, &mut files.packing];
+        for table in late.into_iter().flatten() {
             table.flush()?;
         }
         Ok(())

@@ -43,6 +43,9 @@ pub struct Summary {
     /// Figures of the jobs.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub jobs: IndexMap<String, JobSummary>,
+    /// Pods of the file of an initial state; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsSummary>,
     /// Times in which an objective did not hold, in order.
     pub incidents: Vec<Incident>,
     /// The faults that struck, in order; a random process may have more than the first 200 that are listed.
@@ -411,6 +414,88 @@ pub struct JobSummary {
     pub deadline_s: Option<f64>,
     /// Work done by its deadline, of what was due by then; absent without a deadline.
     pub done_by_deadline_pct: Option<f64>,
+}
+
+/// What became of the pods of the file of an initial state, and how they fill the nodes. Those that are replicas of a
+/// service count with the service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodsSummary {
+    /// Pods submitted, those that were bound at the start included.
+    pub submitted: u64,
+    /// Of them those that found a node.
+    pub placed: u64,
+    /// Pods that ended by themselves.
+    pub succeeded: u64,
+    /// Pods that had to go and that nobody made anew.
+    pub failed: u64,
+    /// How often pods had to go and were made anew.
+    pub made_anew: u64,
+    /// Pods with a node at the end.
+    pub running_at_end: u64,
+    /// Pods without one at the end.
+    pub pending_at_end: u64,
+    /// Of them those that no node takes, as the cluster is at the end.
+    pub refused_at_end: u64,
+    /// Of them those that a node would take: the scheduler has not come to them again.
+    pub not_tried_at_end: u64,
+    /// The most pods without a node.
+    pub max_pending: u64,
+    /// Mean wait of the pods that found a node, from their submission.
+    pub mean_wait_s: Option<f64>,
+    /// The longest of these waits.
+    pub max_wait_s: Option<f64>,
+    /// When the scheduler first found no node for a pod; absent where it always did.
+    pub first_refused_s: Option<f64>,
+    /// Nodes at the end.
+    pub nodes_at_end: u32,
+    /// Of them those with nothing but system pods.
+    pub empty_nodes_at_end: u32,
+    /// CPU requested over CPU offered at the end.
+    pub cpu_requested_pct_at_end: Option<f64>,
+    /// The same of memory.
+    pub memory_requested_pct_at_end: Option<f64>,
+    /// The same of GPUs; absent without any.
+    pub gpu_requested_pct_at_end: Option<f64>,
+    /// Free CPU that pods of the file cannot use where it is, at the end.
+    pub cpu_unusable_pct_at_end: Option<f64>,
+    /// The same of GPUs; absent without any that are free.
+    pub gpu_unusable_pct_at_end: Option<f64>,
+    /// Pods by the GPUs that each asks for, in rising order; empty where none asks for any.
+    pub by_gpus: Vec<PodsByGpus>,
+    /// How many kinds of pod are refused at the end.
+    pub refused_kinds: u64,
+    /// Those with most pods, and the scheduler's words.
+    pub refused: Vec<RefusedPods>,
+    /// CPU requested over time.
+    pub cpu_requested_pct: Trend,
+    /// Memory requested over time.
+    pub memory_requested_pct: Trend,
+    /// GPUs requested over time.
+    pub gpu_requested_pct: Trend,
+    /// Pods without a node over time.
+    pub pending: Trend,
+}
+
+/// Pods that ask for the same number of GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodsByGpus {
+    /// GPUs of each.
+    pub gpus: u32,
+    /// How many were submitted.
+    pub submitted: u64,
+    /// How many of them have no node at the end.
+    pub pending_at_end: u64,
+}
+
+/// Pods of one kind that no node takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RefusedPods {
+    /// How many.
+    pub pods: u64,
+    /// What each asks for.
+    pub asks: String,
+    /// Why no node takes it, in the scheduler's words.
+    pub why: String,
 }
 
 /// Scaling and churn of one service.

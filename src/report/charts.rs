@@ -1,5 +1,6 @@
 //! The charts of a result folder, drawn from its files alone.
 
+pub(super) mod pods;
 mod work;
 
 use std::fs;
@@ -33,7 +34,8 @@ pub enum LatencyScale {
 /// names of the charts. The first service has the plain names (`overview`, `load`, `latency`, `capacity`,
 /// `utilisation`, `errors`, `deployments`, `waits`); a further one has `overview-NAME` and, if there are any,
 /// `deployments-NAME` and `waits-NAME`. Dependencies, queues and jobs have one each, `dependency-NAME`, `queue-NAME` and
-/// `job-NAME`; without any service the first job has the name `overview`. `nodes` (where there are instances) and `cost`
+/// `job-NAME`; without any service the first job has the name `overview`. Pods of files have the chart `pods`, or `overview`
+/// where there is nothing else. `nodes` (where there are instances) and `cost`
 /// are of the whole.
 ///
 /// Reads the files back, so that what is drawn is what is on disk; memory does not grow with the run.
@@ -82,6 +84,9 @@ pub fn write_charts(folder: &Path, latency: LatencyScale) -> Result<Vec<String>,
         let file = if first { "overview".to_owned() } else { format!("job-{}", file_name(name)) };
         draw(aside.path(), &mut names, &file, Some(&work::job_chart(&data, name, first)))?;
     }
+    let alone = data.services.is_empty() && data.jobs.is_empty();
+    let pods = if alone { "overview" } else { "pods" };
+    draw(aside.path(), &mut names, pods, pods::pods_chart(&data).as_ref())?;
     draw(aside.path(), &mut names, "nodes", super::node_chart::nodes_chart(&data).as_ref())?;
     draw(aside.path(), &mut names, "cost", cost_chart(&data).as_ref())?;
     for name in &names {

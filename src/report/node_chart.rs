@@ -29,6 +29,8 @@ pub(crate) struct CapacitySeries {
     zones: BTreeMap<String, Vec<i64>>,
     /// Times at which EC2 took Spot instances back, one a bucket.
     taken_back: Vec<f64>,
+    /// One of them is an EC2 instance, bought in a market.
+    bought: bool,
     launched: u64,
     interrupted: u64,
     /// Sums over intervals, for means: of CPU offered, reserved and used in vCPU-seconds.
@@ -66,6 +68,7 @@ impl CapacitySeries {
 
     fn node(&mut self, row: &NodeRow<'_>, buckets: usize, bucket: &impl Fn(f64) -> usize) {
         self.launched += 1;
+        self.bought |= !row.node_type.is_empty();
         // It takes tasks until it drains or ends, whatever comes first.
         let left = [row.draining_s, row.terminating_s, row.terminated_s].into_iter().flatten().map(Secs::value);
         let left = left.reduce(f64::min);
@@ -166,7 +169,9 @@ pub(super) fn nodes_chart(data: &ResultData) -> Option<Figure> {
     let mut said = Vec::new();
     for (name, c) in &data.capacities {
         panels.push(packing(name, c, data.bucket_s / 2.0, end));
-        panels.push(markets(name, c, end));
+        if c.bought {
+            panels.push(markets(name, c, end));
+        }
         panels.push(zones(name, c, data.bucket_s, end));
         if c.waiting.any() {
             let waiting = layer("waiting", VERMILION, Dash::Solid, c.waiting.levels(end));
@@ -191,8 +196,11 @@ fn packing(name: &str, c: &CapacitySeries, middle: f64, end: f64) -> Panel {
     if most(&c.enis) > most(&c.cpu_reserved).max(most(&c.memory_reserved)) {
         layers.push(step("interfaces in use", &c.enis, GREEN, Dash::Dotted).bare());
     }
-    let used = layer("CPU used", ORANGE, Dash::Solid, c.cpu_used.line(middle));
-    layers.push(used.note(largest(&c.cpu_used, " %")).weight(1.4));
+    // Pods of files take no requests: what they use is not known.
+    if c.cpu_used.any() {
+        let used = layer("CPU used", ORANGE, Dash::Solid, c.cpu_used.line(middle));
+        layers.push(used.note(largest(&c.cpu_used, " %")).weight(1.4));
+    }
     let unit = "% of what its instances offer to tasks";
     Panel { at_least: 100.0, ..panel(&format!("{name}: how full"), unit, 140.0, layers) }
 }
@@ -231,11 +239,14 @@ fn zones(name: &str, c: &CapacitySeries, bucket_s: f64, end: f64) -> Panel {
 fn sentence(data: &ResultData, name: &str, c: &CapacitySeries) -> String {
     let share = |part: f64| sig3(100.0 * part / c.offered_s.max(1e-9));
     let mut text = format!(
-        "{name}: {} in all; of their CPU {} % reserved and {} % used on average",
-        counted(c.launched, "instance"),
+        "{name}: {} in all; of their CPU {} % reserved",
+        counted(c.launched, if c.bought { "instance" } else { "machine" }),
         share(c.reserved_s),
-        share(c.used_s)
     );
+    if c.used_s > 0.0 {
+        text += &format!(" and {} % used", share(c.used_s));
+    }
+    text += " on average";
     if c.interrupted > 0 {
         text += &format!("; {} taken back by EC2", count(c.interrupted));
     }

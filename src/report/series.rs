@@ -287,6 +287,8 @@ pub(crate) struct ResultData {
     pub(crate) notices: Vec<(f64, String, u32)>,
     /// Capacities that have instances.
     pub(crate) capacities: IndexMap<String, CapacitySeries>,
+    /// How pods of files fill the nodes.
+    pub(crate) packing: super::charts::pods::PackingSeries,
     /// Dollars by item and bucket.
     pub(crate) costs: IndexMap<String, Vec<f64>>,
     /// Length of a bucket.
@@ -396,6 +398,7 @@ impl ResultData {
         }
         let jobs = read_jobs(folder, &summary, bucket)?;
         let capacities = read_capacities(folder, buckets, bucket)?;
+        let packing = super::charts::pods::read_packing(folder, bucket)?;
         let mut costs: IndexMap<String, Vec<f64>> = IndexMap::new();
         Table::open(&folder.join(COSTS_FILE))?.each(|row: CostRow<'static>| {
             if !costs.contains_key(row.item.as_ref()) {
@@ -408,7 +411,7 @@ impl ResultData {
         for item in costs.values_mut() {
             item.truncate(buckets);
         }
-        Ok(Self { summary, services, dependencies, queues, jobs, notices, capacities, costs, bucket_s })
+        Ok(Self { summary, services, dependencies, queues, jobs, notices, capacities, packing, costs, bucket_s })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The summary as text: verdicts first, one sentence in words at the end.
 
+mod pods;
 mod work;
 
 use std::io::{self, Write};
@@ -28,6 +29,9 @@ pub fn write_summary(out: &mut dyn Write, summary: &Summary, style: Style) -> io
     calls(&mut page, summary)?;
     dependencies(&mut page, summary)?;
     work::work(&mut page, summary)?;
+    if let Some(pods) = &summary.pods {
+        pods::pods_block(&mut page, &summary.meta, pods)?;
+    }
     deployments(&mut page, summary)?;
     faults(&mut page, summary)?;
     recovery(&mut page, summary)?;

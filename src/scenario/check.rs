@@ -9,8 +9,9 @@ use super::diagnostic::Severity;
 use super::has_traffic;
 use super::lang::address;
 use super::model::{
-    Bound, Capacity, CapacityKind, CpuModel, Dependency, Inputs, LoadBalancer, Objectives, Plan, PredefinedMetric,
-    RequestClass, ScalingPolicy, Sense, Service, Shape, TargetTracking, Task, Traffic,
+    Bound, Capacity, CapacityKind, ClusterState, CpuModel, Dependency, GivenKind, Inputs, LoadBalancer, NodeSizes,
+    Objectives, Plan, PredefinedMetric, RequestClass, ScalingPolicy, Sense, Service, Shape, TargetTracking, Task,
+    Traffic,
 };
 use crate::kernel::{Law, SimDuration};
 use crate::units::{Cpu, print_duration};
@@ -37,8 +38,73 @@ pub fn arithmetic(plan: &Plan, inputs: &Inputs) -> Vec<Finding> {
     for (name, service) in &plan.services {
         Arithmetic { plan, inputs, name, service, findings: &mut findings }.all();
     }
+    if let Some(state) = &inputs.state {
+        findings.extend(given(state));
+    }
     for (name, dependency) in &plan.dependencies {
         findings.extend(asked(plan, inputs, name, dependency));
+    }
+    findings
+}
+
+/// What the files of the initial state hold.
+fn given(state: &ClusterState) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let note = |code: &'static str, key: &str, message: String, figures: Vec<(&'static str, f64)>| Finding {
+        code,
+        severity: Severity::Note,
+        address: format!("cluster.eks.initial_state.{key}"),
+        message,
+        figures,
+    };
+    if !state.nodes.is_empty() {
+        let machines: Vec<&NodeSizes> = state
+            .nodes
+            .iter()
+            .filter_map(|n| match &n.kind {
+                GivenKind::Machine(sizes) => Some(sizes),
+                GivenKind::Instance(_) => None,
+            })
+            .collect();
+        let mut of: IndexMap<&str, u32> = IndexMap::new();
+        for node in &state.nodes {
+            *of.entry(&node.capacity).or_insert(0) += 1;
+        }
+        let of: Vec<String> = of.iter().map(|(name, n)| format!("{n} of `{name}`")).collect();
+        let mut message = format!("{} nodes were read: {}", state.nodes.len(), of.join(", "));
+        if !machines.is_empty() {
+            let cpu: u64 = machines.iter().map(|m| m.cpu_m).sum();
+            let memory: u64 = machines.iter().map(|m| m.memory >> 20).sum();
+            let gpus: u64 = machines.iter().map(|m| u64::from(m.gpus)).sum();
+            message += &format!(
+                "; {} are no EC2 instances and have no price: together {} CPU, {} GiB, {gpus} GPUs",
+                machines.len(),
+                short(cpu as f64 / 1000.0),
+                short(memory as f64 / 1024.0),
+            );
+        }
+        findings.push(note("N0120", "nodes", message, vec![("nodes", state.nodes.len() as f64)]));
+    }
+    if !state.pods.is_empty() {
+        let (mut cpu, mut memory, mut gpus, mut bound, mut replicas) = (0, 0, 0, 0, 0);
+        for pod in &state.pods {
+            let Some(template) = state.template_of(pod) else { continue };
+            cpu += template.cpu_m;
+            memory += template.memory >> 20;
+            gpus += u64::from(template.gpus);
+            bound += u32::from(pod.node.is_some());
+            replicas += u32::from(template.service.is_some());
+        }
+        let last = state.pods.last().map_or(0.0, |p| p.submit.as_secs_f64());
+        let message = format!(
+            "{} pods were read, {bound} of them bound to a node, {replicas} replicas of services; the others ask for {} CPU, {} GiB \
+             and {gpus} GPUs together, the last is submitted at {}",
+            state.pods.len(),
+            short(cpu as f64 / 1000.0),
+            short(memory as f64 / 1024.0),
+            print_duration(SimDuration::from_secs_f64(last)),
+        );
+        findings.push(note("N0121", "pods", message, vec![("pods", state.pods.len() as f64)]));
     }
     findings
 }

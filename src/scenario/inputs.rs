@@ -72,7 +72,7 @@ impl Files {
     }
 
     /// Like [`Files::open`], for a file that stays apart from the plan.
-    fn open_input(&mut self, name: &str) -> Result<Arc<str>, String> {
+    pub(super) fn open_input(&mut self, name: &str) -> Result<Arc<str>, String> {
         let text = self.open(name)?;
         self.needed.insert(name.to_owned());
         Ok(text)
@@ -264,7 +264,7 @@ fn rows(text: &str, columns: &[&str], mut take: impl FnMut(&[f64]) -> Result<(),
 }
 
 /// Longest trace time: as long as a simulation can be.
-const MAX_SECONDS: f64 = 1e9;
+pub(super) const MAX_SECONDS: f64 = 1e9;
 
 fn instant(seconds: f64) -> Result<SimTime, String> {
     if seconds > MAX_SECONDS {

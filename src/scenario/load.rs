@@ -13,6 +13,7 @@ use super::model::{
     ViaLoadBalancer,
 };
 use super::patch::{Addresses, apply_set, apply_variant};
+use super::state_files::read_state;
 use super::tree::{Entry, Node, Table, Value, parse_document};
 use super::validate::validate;
 use crate::kernel::SimDuration;
@@ -174,8 +175,9 @@ impl Loader {
         }
         let mut plan = self.read(&root)?;
         let unused = keep_in_force(&mut plan, &root);
-        let plan = resolve(plan);
-        let inputs = read_inputs(&plan, &root, &mut self.files, &mut self.found);
+        let mut plan = resolve(plan);
+        let state = read_state(&mut plan, &root, &mut self.files, &mut self.found);
+        let inputs = Inputs { state, ..read_inputs(&plan, &root, &mut self.files, &mut self.found) };
         self.check_origin(origin.as_ref());
         validate(&plan, &root, origin.is_some(), options, &mut self.found);
         let name = origin_word(origin.as_ref(), "scenario").unwrap_or_else(|| name.to_owned());
@@ -580,6 +582,9 @@ pub fn plan_hash(plan: &Plan, inputs: &Inputs) -> String {
             hash.update(&row.value.to_bits().to_le_bytes());
             hash.update(format!("{:?} {:?}\n", row.zone, row.instance_type).as_bytes());
         }
+    }
+    if let Some(state) = &inputs.state {
+        hash.update(format!("\nstate {}\n", state.hash).as_bytes());
     }
     if let Some(prices) = &inputs.prices {
         hash.update(b"\nprices\n");

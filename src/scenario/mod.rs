@@ -23,6 +23,8 @@ pub mod metric_math;
 pub mod model;
 mod patch;
 mod render;
+mod state_files;
+mod state_rows;
 pub mod tree;
 mod validate;
 pub mod written;

@@ -201,7 +201,7 @@ impl<'p> Simulation<'p> {
             calls,
             queues: QueueRuntime::all(plan),
             jobs: JobRuntime::all(plan, &streams)?,
-            kube: super::kube::Kube::new(plan, &streams)?,
+            kube: super::kube::Kube::new(plan, inputs, &streams)?,
             account_queues: [VecDeque::new(), VecDeque::new()],
             account_rates: [bucket(), bucket()],
             vcpus_in_use: [Cpu::ZERO; 2],
@@ -215,10 +215,13 @@ impl<'p> Simulation<'p> {
     }
 
     /// Time zero: the desired tasks run and are healthy; everything periodic is scheduled.
-    pub(super) fn start(&mut self, inputs: &Inputs) {
+    ///
+    /// # Errors
+    /// When nodes and pods that the scenario gives do not fit together.
+    pub(super) fn start(&mut self, inputs: &Inputs) -> Result<(), RunError> {
         self.start_groups();
         if self.is_kube() {
-            self.start_kube();
+            self.start_kube()?;
         } else {
             for index in 0..self.services.len() {
                 self.place_initial_tasks(ServiceId::from(index));
@@ -256,6 +259,7 @@ impl<'p> Simulation<'p> {
         self.start_forecasts(inputs);
         self.start_jobs();
         self.data.start(&mut self.queue);
+        Ok(())
     }
 
     fn place_initial_tasks(&mut self, service: ServiceId) {

@@ -121,6 +121,8 @@ pub enum Timer {
     JobSchedule(u16, u16),
     /// A job looks at its waiting work, by its position.
     Job(u16),
+    /// A pod of a file is submitted, or ends.
+    GivenPods,
     /// The Kubernetes scheduler looks at the next pod.
     KubeScheduler,
     /// A probe of a pod is due.

@@ -92,6 +92,7 @@ impl Simulation<'_> {
         for task in alive {
             self.record_task(task);
         }
+        self.close_given();
         let nodes: Vec<_> =
             (0..self.nodes.len()).map(NodeId::from).filter(|n| self.cluster.node(*n).is_alive()).collect();
         for node in nodes {
@@ -124,6 +125,7 @@ impl Simulation<'_> {
             .map(|(i, name)| (name, self.service_summary(i)))
             .collect();
         let (queues, jobs) = (self.queue_summaries(), self.job_summaries());
+        let pods = self.pods_summary();
         let cost = self.cost_summary();
         let objectives = self.objectives(&cost);
         let breach_minutes = self
@@ -144,6 +146,15 @@ impl Simulation<'_> {
         for refusal in &self.recorder.refusals {
             notes.push(format!("defect of simctl, please report: a controller's command was refused {refusal}"));
         }
+        match self.nodes_without_price() {
+            0 => {}
+            1 => notes.push(
+                "one node of the initial state is no EC2 instance: it has no price and is not in the bill".to_string(),
+            ),
+            n => notes.push(format!(
+                "{n} nodes of the initial state are no EC2 instances: they have no price and are not in the bill"
+            )),
+        }
         if self.faults.unlisted > 0 {
             notes.push(format!(
                 "{} more faults struck than are listed; decisions.csv has them all",
@@ -162,6 +173,7 @@ impl Simulation<'_> {
             dependencies: self.dependencies_summary().into_iter().collect(),
             queues,
             jobs,
+            pods,
             incidents,
             faults: self.faults.occurrences.clone(),
             weak_prices,

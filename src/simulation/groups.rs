@@ -85,7 +85,7 @@ impl Group {
         places: &mut NodePool,
     ) -> Result<Option<Self>, RunError> {
         let Some(instances) = capacity.instances() else { return Ok(None) };
-        let types = super::nodes::types_of(plan, catalog, (name, capacity)).map_err(BillingError::from)?;
+        let types = super::nodes::types_of(plan, inputs, catalog, (name, capacity)).map_err(BillingError::from)?;
         let zones: Vec<ZoneId> = (0..plan.cluster.zones).filter(|z| instances.has_zone(*z)).map(ZoneId).collect();
         let region = &plan.cluster.region;
         let (mut pools, mut classes, mut named) = (Vec::new(), Vec::new(), Vec::new());
@@ -278,6 +278,19 @@ impl Simulation<'_> {
                 runtime.peak.cpu = runtime.peak.cpu.max(reserved.cpu);
                 runtime.peak.memory = runtime.peak.memory.max(reserved.memory);
                 self.protect(node);
+                self.wake_managed(node);
+            }
+            Fact::NodeHeld(node, _) => {
+                self.account_reserved(node);
+                let reserved = self.cluster.node(node).reserved;
+                let runtime = &mut self.nodes[node.index()];
+                runtime.changes += 1;
+                runtime.peak.cpu = runtime.peak.cpu.max(reserved.cpu);
+                runtime.peak.memory = runtime.peak.memory.max(reserved.memory);
+                if runtime.billed_from.is_some() {
+                    let held = self.cluster.node(node).held;
+                    self.meter.node_held(node, held.cpu, held.memory, now);
+                }
                 self.wake_managed(node);
             }
             Fact::TaskFreed(task, node) => {
@@ -569,7 +582,7 @@ impl Simulation<'_> {
                 self.tell_spot_price(capacity, pool, SimTime::ZERO);
             }
             self.start_managed(capacity);
-            let Some(plan) = self.ec2(capacity) else { continue };
+            let Some(plan) = self.ec2(capacity).filter(|_| !self.nodes_are_given()) else { continue };
             let first = plan.desired_capacity.unwrap_or(plan.min_size).clamp(plan.min_size, plan.max_size);
             self.add_at_start(capacity, first);
         }

@@ -169,6 +169,7 @@ impl Simulation<'_> {
         }
         self.close_calls_interval(start, length)?;
         self.close_capacity_interval(start, length);
+        self.close_packing_interval(start, length);
         self.close_queue_interval(start, now);
         self.recorder.interval_start = now;
         if let Some(unpriced) = self.unpriced.take() {

@@ -104,6 +104,7 @@ impl Capacity {
             Self::NodeGroup(g) => g.nodes.pods.container_start.law(),
             Self::NodePool(p) => p.nodes.pods.container_start.law(),
             Self::FargateProfile(f) => f.launch.container_start.law(),
+            Self::SelfManaged(s) => s.pods.container_start.law(),
         }
     }
 
@@ -117,6 +118,7 @@ impl Capacity {
             Self::NodeGroup(g) => g.nodes.pods.deprovisioning.law(),
             Self::NodePool(p) => p.nodes.pods.deprovisioning.law(),
             Self::FargateProfile(f) => f.launch.deprovisioning.law(),
+            Self::SelfManaged(s) => s.pods.deprovisioning.law(),
         }
     }
 
@@ -318,6 +320,11 @@ impl Simulation<'_> {
 
     fn on_pulled(&mut self, task: TaskId) {
         self.apply(Command::PullEnded { task });
+        if self.is_kube()
+            && let Some(node) = self.cluster.task(task).node
+        {
+            self.node_has_images(task, node);
+        }
         self.start_containers(task);
     }
 
@@ -819,6 +826,7 @@ impl Simulation<'_> {
             | Fact::NodeLife(..)
             | Fact::NodeStatus(..)
             | Fact::TaskPlaced(..)
+            | Fact::NodeHeld(..)
             | Fact::TaskFreed(..) => self.follow_node(fact),
             _ => {}
         }

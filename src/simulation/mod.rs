@@ -113,6 +113,9 @@ pub enum RunError {
         /// Why.
         why: String,
     },
+    /// The nodes and pods of the start do not fit together.
+    #[error("{0}")]
+    State(String),
     /// Somebody asked the run to end.
     #[error("interrupted at {:.0} s of simulated time", .0.as_secs_f64())]
     Interrupted(SimTime),
@@ -147,7 +150,7 @@ pub fn run(
 ) -> Result<RunOutcome, RunError> {
     let plan = &*batch::with_jobs(plan);
     let mut simulation = Simulation::build(plan, inputs, catalog, options, sink)?;
-    simulation.start(inputs);
+    simulation.start(inputs)?;
     simulation.run_to_end(options.interrupt, progress)?;
     simulation.finish()
 }
@@ -289,6 +292,7 @@ impl Simulation<'_> {
             Timer::Hour(service) => self.on_hour(service),
             Timer::Forecast(service) => self.on_forecast(service),
             Timer::JobSchedule(job, schedule) => self.on_job_schedule(usize::from(job), usize::from(schedule)),
+            Timer::GivenPods => self.on_given_pods(),
             Timer::KubeScheduler => self.on_kube_scheduler(),
             Timer::Probe(task) => self.on_probe_due(task),
             Timer::Hpa(service) => self.on_hpa(service),

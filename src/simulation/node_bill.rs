@@ -17,10 +17,13 @@ impl Simulation<'_> {
     /// An instance is billed from now on.
     pub(super) fn start_node_bill(&mut self, node: NodeId) {
         let now = self.queue.now();
+        let spec = self.cluster.node(node).spec;
+        if self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).is_some_and(|t| t.own.is_some()) {
+            return; // Nobody sells it by the hour.
+        }
         let runtime = &mut self.nodes[node.index()];
         runtime.billed_from = runtime.billed_from.or(Some(now));
         runtime.billed_until = None;
-        let spec = self.cluster.node(node).spec;
         let Some(kind) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).map(|t| t.of.name)
         else {
             return;

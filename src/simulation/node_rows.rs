@@ -62,7 +62,7 @@ impl Simulation<'_> {
             if matches!(n.status, NodeStatus::Active | NodeStatus::Draining) {
                 p.offered = p.offered.plus(n.spec.offers);
                 p.reserved = p.reserved.plus(n.reserved);
-                p.tasks += n.tasks.len() as u32;
+                p.tasks += n.tasks.len() as u32 + n.guests;
             }
         }
         p

@@ -12,7 +12,7 @@ use crate::cluster::{
 };
 use crate::kernel::{Draw, Phase, SimDuration, SimTime};
 use crate::scenario::instances::allowed_types;
-use crate::scenario::model::{Architecture, Capacity, EcsAgent, Instances, Plan, Switch};
+use crate::scenario::model::{Architecture, Capacity, EcsAgent, Inputs, Instances, NodeSizes, Plan, Switch};
 use crate::traffic::{self, BurstMode, BurstSpec, NodeSlot};
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, TaskId, ZoneId};
 
@@ -45,6 +45,8 @@ pub(super) enum NextStep {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodeType {
     pub(super) of: &'static InstanceType,
+    /// Its sizes, where it is no EC2 instance.
+    pub(super) own: Option<NodeSizes>,
     /// What an instance of it registers.
     pub(super) offers: Resources,
     /// Speed of a vCPU, as a factor.
@@ -56,6 +58,7 @@ impl NodeType {
         let memory = Bytes::from_mib(of.registered_memory_mib()).get().saturating_sub(agent.reserved_memory.get());
         Self {
             of,
+            own: None,
             offers: Resources {
                 cpu: Cpu::from_units(of.cpu_units()),
                 memory: Bytes::new(memory),
@@ -93,7 +96,7 @@ impl NodeType {
     /// The machine as the data plane has it.
     pub(super) fn machine(&self) -> traffic::NodeSpec {
         traffic::NodeSpec {
-            cores: Cpu::from_vcpus(u64::from(self.of.vcpus)),
+            cores: self.own.map_or(Cpu::from_vcpus(u64::from(self.of.vcpus)), |own| Cpu::from_millicores(own.cpu_m)),
             speed: self.speed,
             credits: self.of.burst.map(|b| BurstSpec {
                 baseline: f64::from(b.baseline_permille) / 1000.0,
@@ -443,6 +446,7 @@ impl Simulation<'_> {
                 self.cut_off(task);
             }
         }
+        self.lose_given(node);
         if let Some(slot) = self.nodes[node.index()].slot.take() {
             let totals = self.data.remove_node(&mut self.queue, slot);
             self.nodes[node.index()].stolen = totals.steal;
@@ -468,6 +472,7 @@ impl Simulation<'_> {
 /// The instance types of a capacity, with what an instance of each registers.
 pub(super) fn types_of(
     whole: &Plan,
+    inputs: &Inputs,
     catalog: &Catalog,
     (name, plan): (&str, &Capacity),
 ) -> Result<Vec<NodeType>, CatalogError> {
@@ -480,6 +485,9 @@ pub(super) fn types_of(
     if let Capacity::NodeGroup(group) = plan {
         let new = |of| NodeType::of_node(of, &group.kubelet, settings, &instances);
         return group.instance_types.iter().map(|name| Ok(new(catalog.instance_type(name)?))).collect();
+    }
+    if let Capacity::SelfManaged(own) = plan {
+        return super::kube::types_of_state(inputs.state.as_deref(), settings, catalog, (name, own));
     }
     let agent = plan.agent();
     let new = |of: &'static InstanceType| NodeType::new(of, &agent, &instances);

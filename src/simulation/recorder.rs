@@ -185,6 +185,15 @@ impl<'p> Recorder<'p> {
 
     /// Takes a fact into the hash.
     pub(super) fn fact(&mut self, now: SimTime, fact: &Fact) {
+        // Of these there may be millions.
+        if let Fact::NodeHeld(node, guests) = *fact {
+            let (now, held) = (now.as_nanos().to_le_bytes(), u64::from(node.0) << 32 | u64::from(guests));
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&now);
+            bytes[8..].copy_from_slice(&held.to_le_bytes());
+            self.hash(&bytes);
+            return;
+        }
         self.hash(&now.as_nanos().to_le_bytes());
         self.hash(format!("{fact:?}").as_bytes());
     }

@@ -43,7 +43,7 @@ impl Simulation<'_> {
 
     /// Whether an instance runs nothing but daemons.
     pub(super) fn is_empty_node(&self, node: &Node) -> bool {
-        self.cluster.tasks_on(node.id).all(|t| self.is_daemon(t.service))
+        node.guests == 0 && self.cluster.tasks_on(node.id).all(|t| self.is_daemon(t.service))
     }
 
     /// Tasks that wait for room on a capacity, those with equal needs together.

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{FargateProfile, NodeGroup, NodePool, NodeSettings, Orchestrator, Switch, TimeLaw};
+use super::{FargateProfile, NodeGroup, NodePool, NodeSettings, Orchestrator, SelfManaged, Switch, TimeLaw};
 use crate::catalog::InterruptionBand;
 use crate::kernel::SimDuration;
 use crate::scenario::diagnostic::Span;
@@ -28,6 +28,8 @@ tagged! {
         NodePool(NodePool) = "node_pool",
         /// A Fargate profile of EKS.
         FargateProfile(FargateProfile) = "fargate_profile",
+        /// Nodes that stand there by themselves.
+        SelfManaged(SelfManaged) = "self_managed",
     }
 }
 
@@ -704,7 +706,7 @@ impl Capacity {
             Self::ManagedInstances(m) => matches!(m.capacity_option_type, CapacityOption::Spot),
             Self::NodeGroup(g) => matches!(g.capacity_type, CapacityOption::Spot),
             Self::NodePool(_) => true,
-            Self::Fargate(_) | Self::FargateSpot(_) | Self::FargateProfile(_) => false,
+            Self::Fargate(_) | Self::FargateSpot(_) | Self::FargateProfile(_) | Self::SelfManaged(_) => false,
         }
     }
 
@@ -715,7 +717,9 @@ impl Capacity {
             Self::Fargate(_) | Self::FargateSpot(_) => CapacityKind::Fargate,
             Self::Ec2(_) => CapacityKind::AutoScalingGroup,
             Self::ManagedInstances(_) => CapacityKind::ManagedInstances,
-            Self::NodeGroup(_) | Self::NodePool(_) | Self::FargateProfile(_) => CapacityKind::Kubernetes,
+            Self::NodeGroup(_) | Self::NodePool(_) | Self::FargateProfile(_) | Self::SelfManaged(_) => {
+                CapacityKind::Kubernetes
+            }
         }
     }
 
@@ -726,7 +730,11 @@ impl Capacity {
             Self::Fargate(f) => Some(f),
             Self::FargateSpot(f) => Some(&f.launch),
             Self::FargateProfile(f) => Some(&f.launch),
-            Self::Ec2(_) | Self::ManagedInstances(_) | Self::NodeGroup(_) | Self::NodePool(_) => None,
+            Self::Ec2(_)
+            | Self::ManagedInstances(_)
+            | Self::NodeGroup(_)
+            | Self::NodePool(_)
+            | Self::SelfManaged(_) => None,
         }
     }
 
@@ -737,6 +745,7 @@ impl Capacity {
             Self::Fargate(_) | Self::FargateSpot(_) | Self::FargateProfile(_) => None,
             Self::NodeGroup(g) => Some(Instances::of_nodes(&g.zones, &g.labels, &g.nodes)),
             Self::NodePool(p) => Some(Instances::of_nodes(&p.zones, &p.labels, &p.nodes)),
+            Self::SelfManaged(s) => Some(s.instances()),
             Self::Ec2(e) => Some(Instances {
                 zones: &e.zones,
                 launch: &e.launch,

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
 use super::{
-    ClaimRetention, EbsCsi, FileSystem, Ordinals, PodManagementPolicy, PodUpdateStrategy, Rollout, Switch, TimeLaw,
-    VerticalPodAutoscaler, VolumeClaim, WorkloadKind,
+    ClaimRetention, EbsCsi, FileSystem, InitialState, Ordinals, PodManagementPolicy, PodUpdateStrategy, Rollout,
+    Switch, TimeLaw, VerticalPodAutoscaler, VolumeClaim, WorkloadKind,
 };
 use crate::kernel::SimDuration;
 use crate::scenario::lang::{Defs, Lang, Reader};
@@ -88,6 +88,8 @@ table! {
         pub priority_classes: IndexMap<String, PriorityClass> = IndexMap::new(),
         /// Namespaces with limits of their own.
         pub namespaces: IndexMap<String, Namespace> = IndexMap::new(),
+        /// Nodes and pods that are there at the start.
+        pub initial_state: InitialState = InitialState::default(),
         /// Time from a change of a pod's readiness until every kube-proxy and the load balancer's controller has
         /// learned of it. Kubernetes promises none: an assumption, of the order that its own scalability tests allow.
         pub endpoint_propagation: TimeLaw = TimeLaw::uniform_secs(0.2, 1.5),
@@ -110,6 +112,17 @@ table! {
     }
 }
 
+impl Eks {
+    /// CPU and memory that the system pods of a node request together: nothing where it runs none.
+    #[must_use]
+    pub fn system_requests(&self) -> (Cpu, Bytes) {
+        match self.system_pods {
+            0 => (Cpu::ZERO, Bytes::ZERO),
+            _ => (self.system_pods_cpu, self.system_pods_memory),
+        }
+    }
+}
+
 words! {
     /// The support of a cluster's version. Source: Amazon EKS pricing.
     pub enum EksSupport {
@@ -127,8 +140,23 @@ table! {
         pub percentage_of_nodes_to_score: u32 = 0,
         /// How free resources count.
         pub scoring_strategy: ScoringStrategy = ScoringStrategy::LeastAllocated,
+        /// Resources that count in it, with their weights.
+        pub resources: Vec<ScoredResource> = vec![
+            ScoredResource { name: "cpu".to_string(), weight: 1 },
+            ScoredResource { name: "memory".to_string(), weight: 1 },
+        ],
         /// Time that one pod takes from the head of the queue until it is bound. One pod is looked at at a time.
         pub latency: SimDuration = SimDuration::from_millis(5),
+    }
+}
+
+table! {
+    /// A resource in a node's score. Source: NodeResourcesFitArgs, ResourceSpec.
+    pub struct ScoredResource {
+        /// `cpu`, `memory`, `ephemeral-storage`, or an extended resource such as `nvidia.com/gpu`.
+        pub name: String,
+        /// Its weight, 1 to 100.
+        pub weight: u32 = 1,
     }
 }
 

@@ -10,6 +10,7 @@ mod faults;
 mod kubernetes;
 mod kubernetes_nodes;
 mod kubernetes_rollout;
+mod kubernetes_state;
 mod kubernetes_workloads;
 mod law;
 mod metric;
@@ -27,6 +28,7 @@ pub use faults::*;
 pub use kubernetes::*;
 pub use kubernetes_nodes::*;
 pub use kubernetes_rollout::*;
+pub use kubernetes_state::*;
 pub use kubernetes_workloads::*;
 pub use law::{ByteLaw, TimeLaw};
 pub use metric::*;
@@ -358,6 +360,8 @@ pub struct Inputs {
     pub spot: IndexMap<String, std::sync::Arc<[SpotRow]>>,
     /// Text of the price file, where the plan names one.
     pub prices: Option<std::sync::Arc<str>>,
+    /// Nodes and pods that are there at the start, where the plan names files of them.
+    pub state: Option<SharedState>,
 }
 
 /// A row of a rate trace: a number of requests in the interval from `at` to the next row.

@@ -34,7 +34,10 @@ impl Check<'_> {
                         });
                     }
                 }
-                Capacity::NodeGroup(_) | Capacity::NodePool(_) | Capacity::FargateProfile(_) => {
+                Capacity::NodeGroup(_)
+                | Capacity::NodePool(_)
+                | Capacity::FargateProfile(_)
+                | Capacity::SelfManaged(_) => {
                     c.kubernetes_capacity(name, capacity);
                 }
                 Capacity::Ec2(group) => {

@@ -6,9 +6,9 @@ use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
     Action, Affinity, Capacity, CapacityOption, DisruptionBudgetOfNodes, ExternalTrafficPolicy, FargateProfile, Hpa,
-    HpaBehavior, HpaMetric, IntOrPercent, KubeService, KubeServiceType, LabelOperator, LabelRequirement, NodeGroup,
-    NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits, PodToleration, Probe, RolloutType, ScaledObject,
-    Service, TargetType, Task, TolerationOperator, UpdateNodePoolAction, WorkloadKind,
+    HpaBehavior, HpaMetric, InitialState, IntOrPercent, KubeService, KubeServiceType, LabelOperator, LabelRequirement,
+    NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits, PodToleration, Probe, RolloutType,
+    ScaledObject, Service, TargetType, Task, TolerationOperator, UpdateNodePoolAction, WorkloadKind,
 };
 use crate::units::{ByteNotation, Cpu, print_bytes, print_cpu};
 
@@ -37,6 +37,20 @@ impl Check<'_> {
                 100,
                 "the scheduler takes a",
             );
+            for (i, resource) in eks.scheduler.resources.iter().enumerate() {
+                let at = format!("[{i}]");
+                c.range(
+                    &["scheduler", "resources", &at, "weight"],
+                    u64::from(resource.weight),
+                    1,
+                    100,
+                    "the scheduler takes a",
+                );
+            }
+            if eks.scheduler.resources.is_empty() {
+                c.error("S1010", &["scheduler", "resources"], "a node's score needs a resource", "for example `cpu`");
+            }
+            c.initial_state(&eks.initial_state);
             c.not_zero(&["horizontal_pod_autoscaler", "sync_period"], eks.horizontal_pod_autoscaler.sync_period);
             c.not_zero(&["metrics_server", "metric_resolution"], eks.metrics_server.metric_resolution);
             if let Some(autoscaler) = &eks.cluster_autoscaler {
@@ -65,6 +79,28 @@ impl Check<'_> {
                         "too high",
                     );
                 }
+            }
+        });
+    }
+
+    /// Keys that mean something only beside others.
+    fn initial_state(&mut self, state: &InitialState) {
+        self.within(&["initial_state"], |c| {
+            let no_pods = state.pods.is_none();
+            let keys = [("submit_interval", state.submit_interval.is_some()), ("departures", !state.departures)];
+            for (key, set) in keys {
+                if set && no_pods {
+                    c.error(
+                        "S1012",
+                        &[key],
+                        format!("`{key}` is about the file of pods, and there is none"),
+                        "name one in `pods`",
+                    );
+                }
+            }
+            if !state.ignored_columns.is_empty() && no_pods && state.nodes.is_none() {
+                let message = "`ignored_columns` is about the files of nodes and pods, and there is none";
+                c.error("S1012", &["ignored_columns"], message, "name one in `nodes` or `pods`");
             }
         });
     }

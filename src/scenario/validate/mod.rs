@@ -49,7 +49,8 @@ pub(crate) fn validate(plan: &Plan, root: &Node, resolved: bool, options: &LoadO
     check.objectives();
     check.actions();
     check.faults();
-    if plan.services.is_empty() && plan.jobs.is_empty() {
+    let pods_of_files = plan.cluster.eks.initial_state.pods.is_some();
+    if plan.services.is_empty() && plan.jobs.is_empty() && !pods_of_files {
         check.error("S1003", &["services"], "a scenario needs at least one service or job", "nothing would run");
     }
 }

@@ -1,6 +1,7 @@
 //! The Cluster Autoscaler at work: its scans, the sizes it sets, the nodes it takes away.
 
 use super::super::{Simulation, Timer};
+use super::given::{given_key, given_of};
 use super::pods::pod_key;
 use super::schedule::task_of;
 use crate::cluster::{Command, LifeCycle, Market, NodeEnd, NodeStatus, NodeStep, TaskStatus};
@@ -12,7 +13,7 @@ use crate::kubernetes::cluster_autoscaler::{
 };
 use crate::kubernetes::object::{Effect, Resources, Taint};
 use crate::kubernetes::scheduler::{Node as KubeNode, PodKey, ShapeId};
-use crate::scenario::model::{Capacity, Expander as Written, Plan, WorkloadKind};
+use crate::scenario::model::{Capacity, Expander as Written, Plan, PodOwner, WorkloadKind};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 
 /// The Cluster Autoscaler of a run.
@@ -116,7 +117,7 @@ impl Simulation<'_> {
             let name = self.capacities[capacity.index()].name;
             let template = self.kube_node(capacity, of, zone, market, name);
             let symbols = self.kube_mut().scheduler.symbols_mut();
-            let gpu = (of.gpus > 0).then(|| symbols.intern("nvidia.com/gpu"));
+            let gpu = (of.gpus > 0).then(|| symbols.intern(super::shapes::GPU));
             groups.push(NodeGroup {
                 id: GroupId(capacity.0),
                 name: name.to_string(),
@@ -259,10 +260,26 @@ impl Simulation<'_> {
                 }
             }
         }
+        for (row, shape, created) in self.kube().given.iter().flat_map(super::given::Given::refused) {
+            let pod = given_key(row);
+            let nominated = self.kube().scheduler.nominations().iter().find(|n| n.pod == pod).map(|n| n.node);
+            pending.push(PendingPod { pod, shape, created, nominated });
+        }
         pending
     }
 
     fn facts_of(&self, pod: PodKey, budgets: &[(ServiceId, i32)]) -> PodFacts {
+        if let Some(kind) = given_of(pod).and_then(|row| self.kube().given.as_ref()?.kind(row)) {
+            return PodFacts {
+                owner: match kind.owner {
+                    PodOwner::Nobody => Owner::Nobody,
+                    PodOwner::DaemonSet => Owner::DaemonSet,
+                    PodOwner::ReplicaSet | PodOwner::StatefulSet | PodOwner::Job => Owner::Controller,
+                },
+                system: kind.system,
+                ..PodFacts::default()
+            };
+        }
         let Some(task) = task_of(pod) else {
             return PodFacts { owner: Owner::DaemonSet, system: true, ..PodFacts::default() };
         };
@@ -393,11 +410,20 @@ impl Simulation<'_> {
                 }
             })
             .collect();
+        let guests = self.given_in_the_way(node);
+        let remaining: Vec<Remaining> = guests
+            .into_iter()
+            .map(|row| Remaining { pod: given_key(row), terminating: false, grace: SimDuration::ZERO })
+            .chain(remaining)
+            .collect();
         let Some(autoscaler) = &mut self.kube_mut().autoscaler else { return false };
         match autoscaler.drains[at].1.step(&settings, &remaining, now) {
             DrainStep::Wait(until) => self.schedule_timer_if_due(Timer::Drain(node), until, Phase::Decision),
             DrainStep::Evict(pods, again) => {
                 let mut granted = true;
+                for row in pods.iter().copied().filter_map(given_of) {
+                    self.delete_given(row, "Evicted");
+                }
                 for task in pods.into_iter().filter_map(task_of).collect::<Vec<TaskId>>() {
                     granted &= self.evict(task, "Evicted: the Cluster Autoscaler removes its node").granted();
                 }

@@ -161,6 +161,10 @@ impl Simulation<'_> {
         let Some(drain) = self.kube().drains.iter().find(|d| d.node == node).copied() else { return };
         let late = drain.deadline.is_some_and(|at| now >= at);
         let pods = self.in_the_way(node);
+        // No budget counts pods of a file.
+        for row in self.given_in_the_way(node) {
+            self.delete_given(row, "Evicted");
+        }
         if pods.is_empty() || late {
             match drain.why {
                 Some(why) => {

@@ -7,10 +7,14 @@ mod daemons;
 mod endpoints;
 mod evict;
 mod flagger;
+mod given;
+mod given_nodes;
+mod given_rows;
 mod hpa;
 mod jobs;
 pub(super) mod karpenter;
 mod keda;
+mod locality;
 mod measure;
 mod node_group;
 mod nodes;
@@ -34,9 +38,10 @@ use crate::kernel::{SimTime, Streams};
 use crate::kubernetes::object::PodSpec;
 use crate::kubernetes::scheduler::ScoringStrategy as Fit;
 use crate::kubernetes::scheduler::{NodeId as Seat, Profile, QueueSpec, Scheduler, SchedulingQueue, ShapeId};
-use crate::scenario::model::{Capacity, Eks, Orchestrator, Plan, ScoringStrategy, WorkloadKind};
+use crate::scenario::model::{Capacity, Eks, Inputs, Orchestrator, Plan, ScoringStrategy, WorkloadKind};
 use crate::units::{CapacityId, NodeId, ServiceId, TaskId};
 pub(super) use evict::DRAIN_TIMEOUT;
+pub(super) use given_nodes::types_of_state;
 pub(super) use jobs::Jobs;
 pub(super) use pods::Pod;
 pub(super) use progressive::shifts_traffic;
@@ -84,6 +89,8 @@ pub(super) struct Kube<'p> {
     pub(super) refusals: indexmap::IndexMap<NodeId, u32>,
     /// By namespace.
     pub(super) quotas: Vec<(&'p str, crate::kubernetes::quota::Quota)>,
+    /// Nodes and pods of files.
+    pub(super) given: Option<given::Given>,
     /// CPU totals of pods are sampled for somebody.
     pub(super) measured: bool,
 }
@@ -100,7 +107,7 @@ impl<'p> Kube<'p> {
     }
 
     /// The control plane of a plan; `None` under ECS.
-    pub(super) fn new(plan: &'p Plan, streams: &Streams) -> Result<Option<Self>, RunError> {
+    pub(super) fn new(plan: &'p Plan, inputs: &Inputs, streams: &Streams) -> Result<Option<Self>, RunError> {
         if plan.cluster.orchestrator != Orchestrator::Eks {
             return Ok(None);
         }
@@ -112,6 +119,12 @@ impl<'p> Kube<'p> {
         let profile = Profile {
             percentage_of_nodes_to_score: i64::from(settings.scheduler.percentage_of_nodes_to_score),
             scoring,
+            scoring_resources: settings
+                .scheduler
+                .resources
+                .iter()
+                .map(|r| (r.name.clone(), i64::from(r.weight)))
+                .collect(),
             ..Profile::default()
         };
         let mut scheduler = Scheduler::new(profile);
@@ -126,6 +139,7 @@ impl<'p> Kube<'p> {
             let seen = (shape, selector, priority);
             workloads.push(Workload::new(plan, ServiceId::from(index), name, service, seen, streams));
         }
+        let given = given::Given::new(inputs.state.as_ref(), &mut scheduler, streams);
         let daemons: Vec<ShapeId> =
             workloads.iter().filter(|w| w.plan.kind == WorkloadKind::DaemonSet).map(|w| w.shape).collect();
         let karpenter = karpenter::Karpenter::new(plan, &mut scheduler, &daemons, system);
@@ -151,6 +165,7 @@ impl<'p> Kube<'p> {
             drains: Vec::new(),
             refusals: indexmap::IndexMap::new(),
             quotas: quota::quotas(settings),
+            given,
             measured,
         };
         kube.list_shapes();
@@ -188,13 +203,15 @@ impl<'p> Simulation<'p> {
     }
 
     /// Time zero under Kubernetes: pods that have run for long, autoscalers, periodic work.
-    pub(super) fn start_kube(&mut self) {
+    pub(super) fn start_kube(&mut self) -> Result<(), RunError> {
         self.start_karpenter();
+        self.start_given_nodes()?;
+        self.start_given_pods()?;
         let mut waiting = Vec::new();
         for index in 0..self.services.len() {
-            waiting.extend(self.start_pods(ServiceId::from(index)));
+            waiting.extend(self.start_pods(ServiceId::from(index))?);
         }
-        if !waiting.is_empty() {
+        if !waiting.is_empty() && !self.nodes_are_given() {
             self.provision_at_start(&waiting);
         }
         for task in waiting {
@@ -206,12 +223,14 @@ impl<'p> Simulation<'p> {
         self.start_scaled_objects();
         self.start_recommenders();
         self.start_cluster_autoscaler();
+        Ok(())
     }
 
     /// The capacities that launch nodes, in the order of the plan.
     pub(super) fn node_capacities(&self) -> Vec<CapacityId> {
-        let has_nodes =
-            |c: &&super::CapacityRuntime<'_>| matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_));
+        let has_nodes = |c: &&super::CapacityRuntime<'_>| {
+            matches!(c.plan, Capacity::NodeGroup(_) | Capacity::NodePool(_) | Capacity::SelfManaged(_))
+        };
         (0..self.capacities.len()).filter(|i| has_nodes(&&self.capacities[*i])).map(CapacityId::from).collect()
     }
 }

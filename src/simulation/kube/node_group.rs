@@ -93,7 +93,7 @@ impl Simulation<'_> {
                 old: n.launch < first_new,
                 ready: matches!(n.status, NodeStatus::Active | NodeStatus::Draining) && !self.is_unreachable(n.id),
                 terminating: n.life >= LifeCycle::Terminating || self.leaves(n.id),
-                pods: self.in_the_way(n.id).len() as u32,
+                pods: (self.in_the_way(n.id).len() + self.given_in_the_way(n.id).len()) as u32,
             })
             .collect();
         let root = Draw::new(self.kube().update_draws).of(capacity.0.into()).of(at as u64);
@@ -132,7 +132,7 @@ impl Simulation<'_> {
             }
             NodeGroupCommand::Cordon(id) => self.cordon(node(id)),
             NodeGroupCommand::Drain(id) => {
-                let pods = self.in_the_way(node(id)).len();
+                let pods = self.in_the_way(node(id)).len() + self.given_in_the_way(node(id)).len();
                 let text = format!("node {id} is drained: {pods} pods are to be evicted");
                 self.update_row(capacity, "drain", None, text, detail);
                 self.evict_all(node(id));

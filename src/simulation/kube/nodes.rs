@@ -69,6 +69,7 @@ impl Capacity {
         match self {
             Self::NodeGroup(g) => Some(&g.kubelet),
             Self::NodePool(p) => Some(&p.kubelet),
+            Self::SelfManaged(s) => Some(&s.kubelet),
             _ => None,
         }
     }
@@ -92,13 +93,14 @@ impl NodeType {
     ) -> Self {
         let all = allocatable(of, kubelet, settings);
         let unsigned = |v: i64| u64::try_from(v).unwrap_or(0);
+        let (cpu, memory) = settings.system_requests();
         let offers = Resources {
-            cpu: Cpu::from_parts(unsigned(all.cpu_m) * 128).saturating_sub(settings.system_pods_cpu),
-            memory: Bytes::new(unsigned(all.memory).saturating_sub(settings.system_pods_memory.get())),
+            cpu: Cpu::from_parts(unsigned(all.cpu_m) * 128).saturating_sub(cpu),
+            memory: Bytes::new(unsigned(all.memory).saturating_sub(memory.get())),
             gpus: of.gpus,
             enis: u32::try_from(all.pods).unwrap_or(0).saturating_sub(settings.system_pods),
         };
-        Self { of, offers, speed: instances.speed(of.name) }
+        Self { of, own: None, offers, speed: instances.speed(of.name) }
     }
 }
 
@@ -133,7 +135,7 @@ impl Simulation<'_> {
         let zone_name = zone_name(&region, zone);
         let symbols = self.kube_mut().scheduler.symbols_mut();
         if of.gpus > 0 {
-            allocatable.set_extended(symbols.intern("nvidia.com/gpu"), i64::from(of.gpus));
+            allocatable.set_extended(symbols.intern(shapes::GPU), i64::from(of.gpus));
         }
         let architecture = match of.arch {
             Arch::Arm => crate::scenario::model::Architecture::Arm,
@@ -152,6 +154,7 @@ impl Simulation<'_> {
                 labels.push((label::NODE_GROUP, capacity_name));
                 labels.push((label::CAPACITY_TYPE, if market == Market::Spot { "SPOT" } else { "ON_DEMAND" }));
             }
+            Capacity::SelfManaged(_) => {}
             _ => {
                 labels.push((label::NODE_POOL, capacity_name));
                 let word = if market == Market::Spot { "spot" } else { "on-demand" };
@@ -180,12 +183,19 @@ impl Simulation<'_> {
             return;
         }
         let n = self.cluster.node(node);
-        let (spec, launch) = (n.spec, n.launch);
-        let Some(of) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).map(|t| t.of) else {
+        let spec = n.spec;
+        let Some(kind) = self.group(spec.capacity).and_then(|g| g.types.get(spec.kind as usize)).copied() else {
             return;
         };
-        let name = format!("{}-{launch}", self.capacities[spec.capacity.index()].name);
-        let mut seen = self.kube_node(spec.capacity, of, spec.zone, spec.market, &name);
+        let given = self.given_node(node);
+        let name = self.node_name(node);
+        let mut seen = match kind.own {
+            Some(sizes) => self.machine_node(sizes, spec.zone, &name),
+            None => self.kube_node(spec.capacity, kind.of, spec.zone, spec.market, &name),
+        };
+        if let Some(given) = given {
+            seen = self.dress(&given, seen);
+        }
         if let Some((labels, taints)) = self.claim_template(node) {
             let known: Vec<_> = seen.labels.iter().collect();
             seen.labels = labels.iter().chain(known).collect();

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use super::super::life::{StartStep, StopStep};
 use super::super::start::{draw_time, purpose};
 use super::super::trouble::TroubleKind;
-use super::super::{Simulation, Timer};
+use super::super::{RunError, Simulation, Timer};
 use crate::cluster::{Command, Health, Resources, StopCode, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::kubelet::CrashMemory;
 use crate::kubernetes::probes::ProbeMemory;
 use crate::kubernetes::scheduler::{ClusterEvent, PodKey, ShapeId};
-use crate::scenario::model::{KubeService, KubeServiceType, Service, TargetType, WorkloadKind};
+use crate::scenario::model::{GivenPod, KubeService, KubeServiceType, Service, TargetType, WorkloadKind};
 use crate::traffic::TargetState;
 use crate::units::{Bytes, CapacityId, Cpu, NodeId, ServiceId, TaskId, ZoneId};
 
@@ -158,6 +158,7 @@ impl Simulation<'_> {
         let task = self.try_apply(Command::StartTask { service, deployment, capacity, zone: ZoneId(0) })?;
         self.tasks[task.index()].started_by = started_by;
         let (shape, size) = self.shape_for(service, ordinal);
+        let shape = self.with_images(task, shape);
         let pod = &mut self.kube_mut().pods[task.index()];
         (pod.shape, pod.size, pod.ordinal) = (shape, size, ordinal);
         if let Some(size) = size {
@@ -405,15 +406,19 @@ impl Simulation<'_> {
     }
 
     /// Pods of a service that run when the simulation starts; those that find no node are given back.
-    pub(super) fn start_pods(&mut self, service: ServiceId) -> Vec<TaskId> {
+    ///
+    /// # Errors
+    /// When a file binds one to a node that has no room for it.
+    pub(super) fn start_pods(&mut self, service: ServiceId) -> Result<Vec<TaskId>, RunError> {
         let desired = self.cluster.service(service).desired;
         let first = match self.kube().workloads[service.index()].plan.kind {
             WorkloadKind::Deployment => None,
             WorkloadKind::StatefulSet => Some(self.kube().workloads[service.index()].plan.ordinals.start),
             // They come with the nodes.
-            WorkloadKind::DaemonSet => return Vec::new(),
+            WorkloadKind::DaemonSet => return Ok(Vec::new()),
         };
         let mut waiting = Vec::new();
+        let listed = self.listed_replicas(service);
         for number in 0..desired {
             if !self.quota_admits(service) {
                 break;
@@ -425,6 +430,10 @@ impl Simulation<'_> {
                 self.pod_has_run(task, None);
                 continue;
             }
+            if let Some(listed) = &listed {
+                self.start_replica(task, listed.get(number as usize).copied().flatten())?;
+                continue;
+            }
             match self.node_at_start(task) {
                 // Its volume is attached to the node of another pod.
                 Some(node) if !self.volumes_are_there(task, node) => self.bind_pod(task, node),
@@ -432,7 +441,38 @@ impl Simulation<'_> {
                 None => waiting.push(task),
             }
         }
-        waiting
+        Ok(waiting)
+    }
+
+    /// A replica of a service whose pods of the start a file lists: it runs on the node of that row, or waits for one.
+    fn start_replica(&mut self, task: TaskId, row: Option<usize>) -> Result<(), RunError> {
+        let now = self.queue.now();
+        let service = self.cluster.task(task).service;
+        let given = self.kube().given.as_ref();
+        let node = row.and_then(|row| given?.nodes.get(row).copied().flatten());
+        let (Some(node), Some(row)) = (node, row) else {
+            self.enqueue_pod(task);
+            return Ok(());
+        };
+        let takes = self.cluster.service(service).needs.resources;
+        if let Some(state) = given.map(|g| g.state.clone()) {
+            let name = self.services[service.index()].name;
+            let bound = |p: &&GivenPod| {
+                p.node == Some(row as u32) && state.template_of(p).is_some_and(|t| t.service.as_deref() == Some(name))
+            };
+            if let Some(pod) = state.pods.iter().find(bound) {
+                self.check_seat(&state, pod, node, takes)?;
+            }
+        }
+        let shape = self.shape_of(task);
+        if let Some(seat) = self.kube().seat_of(node) {
+            self.kube_mut().scheduler.place(pod_key(task), shape, seat, now);
+        }
+        match self.volumes_are_there(task, node) {
+            true => self.pod_has_run(task, Some(node)),
+            false => self.bind_pod(task, node),
+        }
+        Ok(())
     }
 
     /// A pod of the start that found no node at first.
@@ -456,6 +496,7 @@ impl Simulation<'_> {
             for wanted in self.wanted_images(task) {
                 self.nodes[node.index()].images.put(wanted.key, now);
             }
+            self.node_has_images(task, node);
         }
         self.apply(Command::Advance { task, to: TaskStatus::Pending });
         self.apply(Command::Advance { task, to: TaskStatus::Activating });

@@ -1,10 +1,11 @@
 //! The scheduler at work: one pod at a time, from the queue to its binding.
 
 use super::super::{Simulation, Timer};
+use super::given::{given_key, given_of};
 use super::pods::pod_key;
 use crate::cluster::{StopCode, Task, TaskStatus};
 use crate::kernel::{Draw, Phase, SimTime};
-use crate::kubernetes::scheduler::{Budget, ClusterEvent, NoPreemption, PodKey, Preemption};
+use crate::kubernetes::scheduler::{Budget, ClusterEvent, NoPreemption, PodKey, Preemption, ShapeId};
 use crate::output::{DecisionDetail, DecisionRow};
 use crate::units::{NodeId, ServiceId, TaskId};
 
@@ -73,6 +74,14 @@ impl Simulation<'_> {
         let latency = self.kube().settings.scheduler.latency;
         // Without a latency every pod that waits has its turn now.
         while let Some(next) = self.kube_mut().queue.pop(now) {
+            if let Some(row) = given_of(next.pod) {
+                self.attempt_given(row);
+                self.kube_mut().busy_until = now + latency;
+                if !latency.is_zero() {
+                    break;
+                }
+                continue;
+            }
             let waits = task_of(next.pod).filter(|t| {
                 let t = self.cluster.task(*t);
                 t.stop_code.is_none() && t.status == TaskStatus::Provisioning && t.node.is_none()
@@ -98,8 +107,8 @@ impl Simulation<'_> {
 
     fn attempt(&mut self, task: TaskId) {
         let now = self.queue.now();
-        let (key, shape) = (pod_key(task), self.shape_of(task));
-        let draw = self.draw_for_attempt();
+        let key = pod_key(task);
+        let (draw, shape) = (self.draw_for_attempt(), self.shape_of(task));
         let kube = self.kube_mut();
         match kube.scheduler.schedule(key, shape, draw) {
             Ok(seat) => {
@@ -110,7 +119,7 @@ impl Simulation<'_> {
                 self.cluster_event(ClusterEvent::PodAssigned);
             }
             Err(why) => {
-                let preemption = self.preempt_for(task);
+                let preemption = self.preempt_for(key, shape);
                 let kube = self.kube_mut();
                 kube.queue.failed(key, why.plugins(), now);
                 let symbols = kube.scheduler.symbols();
@@ -150,26 +159,90 @@ impl Simulation<'_> {
             let detail = DecisionDetail { observation: serde_json::Value::Null, memory: serde_json::Value::Null };
             self.recorder.decision(&row, &detail);
         }
-        if let Some(found) = preemption {
-            for victim in found.victims {
-                self.kube_mut().scheduler.set_terminating(victim, true);
-                if let Some(victim) = task_of(victim) {
-                    self.delete_pod(victim, StopCode::Preempted, "Preempted by a pod of a higher priority");
-                }
-            }
-            for displaced in found.displaced {
-                self.kube_mut().queue.activate(displaced, now);
-            }
-            return;
+        match preemption {
+            Some(found) => self.push_out(found),
+            None if self.kube().pods[task.index()].pinned.is_none() => self.pod_needs_a_node(pod_key(task)),
+            None => {}
         }
-        if self.kube().pods[task.index()].pinned.is_none() {
-            self.pod_needs_a_node(task);
+    }
+
+    /// The victims of a preemption go.
+    fn push_out(&mut self, found: Preemption) {
+        let now = self.queue.now();
+        for victim in found.victims {
+            self.kube_mut().scheduler.set_terminating(victim, true);
+            if let Some(victim) = task_of(victim) {
+                self.delete_pod(victim, StopCode::Preempted, "Preempted by a pod of a higher priority");
+            } else if let Some(row) = given_of(victim) {
+                self.delete_given(row, "Preempted");
+            }
+        }
+        for displaced in found.displaced {
+            self.kube_mut().queue.activate(displaced, now);
+        }
+    }
+
+    /// The scheduler looks at a pod of a file.
+    fn attempt_given(&mut self, row: u32) {
+        let now = self.queue.now();
+        let key = given_key(row);
+        let waiting = |given: &super::given::Given| {
+            given.live.get(&row).filter(|l| l.bound.is_none()).and_then(|l| Some((given.kind(row)?, *l)))
+        };
+        let Some((kind, live)) = self.kube().given.as_ref().and_then(waiting) else {
+            self.kube_mut().queue.remove(key);
+            return;
+        };
+        let draw = self.draw_for_attempt();
+        let kube = self.kube_mut();
+        let why = match kube.scheduler.schedule(key, kind.shape, draw) {
+            Ok(seat) => {
+                kube.queue.done(key);
+                let Some(node) = kube.node_at(seat) else { return };
+                kube.scheduler.place(key, kind.shape, seat, SimTime::MAX);
+                self.bind_given(row, node, false);
+                self.cluster_event(ClusterEvent::PodAssigned);
+                return;
+            }
+            Err(why) => why,
+        };
+        let preemption = self.preempt_for(key, kind.shape);
+        let kube = self.kube_mut();
+        kube.queue.failed(key, why.plugins(), now);
+        if let Some(given) = &mut kube.given {
+            given.figures.refused(now);
+            if let Some(live) = given.live.get_mut(&row) {
+                live.unschedulable.get_or_insert(now);
+            }
+        }
+        // The first refusal of a pod is written down: the later ones say the same.
+        if live.unschedulable.is_none() || preemption.is_ok() {
+            let symbols = kube.scheduler.symbols();
+            let text = match &preemption {
+                Ok(_) => why.text(symbols),
+                Err(reason) => why.text_with(reason, symbols),
+            };
+            let name = kube.given.as_ref().and_then(|g| Some(g.state.name_of(g.pod(row)?).to_owned()));
+            let row = DecisionRow {
+                time_s: now.into(),
+                controller: "scheduler".into(),
+                subject: format!("pods.{}", name.unwrap_or_default()).into(),
+                result: preemption.as_ref().ok().map(|p| p.victims.len() as i64),
+                reason: if preemption.is_ok() { "Preempted" } else { "FailedScheduling" }.into(),
+                explanation: text.into(),
+                ..DecisionRow::default()
+            };
+            let detail = DecisionDetail { observation: serde_json::Value::Null, memory: serde_json::Value::Null };
+            self.recorder.decision(&row, &detail);
+        }
+        match preemption {
+            Ok(found) => self.push_out(found),
+            Err(_) => self.pod_needs_a_node(key),
         }
     }
 
     /// Lets a pod push out others of lower priority.
-    fn preempt_for(&mut self, task: TaskId) -> Result<Preemption, NoPreemption> {
-        let shape = self.shape_of(task);
+    fn preempt_for(&mut self, pod: PodKey, shape: ShapeId) -> Result<Preemption, NoPreemption> {
         let budgets: Vec<Budget> = (0..self.services.len())
             .map(ServiceId::from)
             .filter_map(|s| {
@@ -185,19 +258,17 @@ impl Simulation<'_> {
             })
             .collect();
         let draw = self.draw_for_attempt();
-        let kube = self.kube_mut();
-        kube.scheduler.preempt(pod_key(task), shape, &budgets, draw)
+        self.kube_mut().scheduler.preempt(pod, shape, &budgets, draw)
     }
 
     /// A node for a pod that runs when the simulation starts; a group that may grow gives one.
     pub(super) fn node_at_start(&mut self, task: TaskId) -> Option<NodeId> {
         let now = self.queue.now();
         for grown in [false, true] {
-            if grown && !self.grow_at_start(task) {
+            if grown && (self.nodes_are_given() || !self.grow_at_start(task)) {
                 return None;
             }
-            let draw = self.draw_for_attempt();
-            let shape = self.shape_of(task);
+            let (draw, shape) = (self.draw_for_attempt(), self.shape_of(task));
             let kube = self.kube_mut();
             if let Ok(seat) = kube.scheduler.schedule(pod_key(task), shape, draw) {
                 kube.scheduler.place(pod_key(task), shape, seat, now);

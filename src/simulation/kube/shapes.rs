@@ -13,6 +13,9 @@ use crate::scenario::model::{
 };
 use crate::units::Cpu;
 
+/// The extended resource that NVIDIA's device plugin offers.
+pub(super) const GPU: &str = "nvidia.com/gpu";
+
 /// Priorities of Kubernetes' own classes.
 const SYSTEM_CLASSES: [(&str, i32); 2] =
     [("system-cluster-critical", SYSTEM_CLUSTER_CRITICAL), ("system-node-critical", SYSTEM_NODE_CRITICAL)];
@@ -62,6 +65,13 @@ pub(super) fn system_pods(settings: &Eks, symbols: &mut Symbols) -> PodSpec {
     spec
 }
 
+/// CPU and memory for scores: a container without a request counts 100m and 200 MiB. Source: kube-scheduler,
+/// `DefaultMilliCPURequest`, `DefaultMemoryRequest`.
+pub(super) fn score_requests(requests: &Resources) -> (i64, i64) {
+    let or = |asked: i64, default: i64| if asked == 0 { default } else { asked };
+    (or(requests.cpu_m, 100), or(requests.memory, 200 << 20))
+}
+
 /// A pod of a service.
 pub(super) fn pod_of(plan: &Plan, name: &str, service: &Service, symbols: &mut Symbols) -> PodSpec {
     let (k, task) = (&service.kubernetes, &service.task);
@@ -70,7 +80,7 @@ pub(super) fn pod_of(plan: &Plan, name: &str, service: &Service, symbols: &mut S
     labels.extend(k.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     spec.labels = Labels::from_iter(labels.into_iter().map(|(k, v)| (symbols.intern(k), symbols.intern(v))));
     if task.gpus > 0 {
-        spec.requests.set_extended(symbols.intern("nvidia.com/gpu"), i64::from(task.gpus));
+        spec.requests.set_extended(symbols.intern(GPU), i64::from(task.gpus));
     }
     resize(&mut spec, &PodSize::of(service));
     spec.node_selector = k.node_selector.iter().map(|(k, v)| (symbols.intern(k), symbols.intern(v))).collect();
@@ -128,8 +138,7 @@ pub(super) fn pod_of(plan: &Plan, name: &str, service: &Service, symbols: &mut S
 pub(super) fn resize(spec: &mut PodSpec, size: &PodSize) {
     spec.requests.cpu_m = millicores(size.cpu);
     spec.requests.memory = size.memory.get() as i64;
-    spec.score_cpu_m = if spec.requests.cpu_m == 0 { 100 } else { spec.requests.cpu_m };
-    spec.score_memory = if spec.requests.memory == 0 { 200 << 20 } else { spec.requests.memory };
+    (spec.score_cpu_m, spec.score_memory) = score_requests(&spec.requests);
     spec.cpu_limit_m = size.cpu_limit.map(millicores);
     spec.memory_limit = Some(size.memory_limit.get() as i64);
 }
@@ -183,7 +192,8 @@ pub(super) fn taint(t: &NodeTaint, symbols: &mut Symbols) -> Taint {
     Taint { key: symbols.intern(&t.key), value: symbols.intern(&t.value), effect: effect(t.effect) }
 }
 
-fn toleration(t: &PodToleration, symbols: &mut Symbols) -> Toleration {
+/// A toleration of the language in the scheduler's terms.
+pub(super) fn toleration(t: &PodToleration, symbols: &mut Symbols) -> Toleration {
     Toleration {
         key: t.key.as_ref().map(|k| symbols.intern(k)),
         value: (t.operator == TolerationOperator::Equal).then(|| symbols.intern(&t.value)),

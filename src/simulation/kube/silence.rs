@@ -194,6 +194,14 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let taint = self.unreachable(Effect::NoExecute);
         let mut evicted = 0;
+        for row in self.given_in_the_way(node) {
+            let kube = self.kube();
+            let shape = kube.given.as_ref().and_then(|g| kube.scheduler.shape(g.kind(row)?.shape));
+            if !shape.is_some_and(|s| s.tolerates(&taint)) {
+                evicted += 1;
+                self.delete_given(row, "Evicted");
+            }
+        }
         for task in self.in_the_way(node) {
             let t = self.cluster.task(task);
             let (service, going) = (t.service, t.stop_code.is_some());

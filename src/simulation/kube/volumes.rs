@@ -56,6 +56,7 @@ impl Simulation<'_> {
             let waiting: Vec<TaskId> = self.cluster.tasks_of(service).map(|t| t.id).filter(waits).collect();
             for other in waiting {
                 let (shape, _) = self.shape_for(service, None);
+                let shape = self.with_images(other, shape);
                 self.kube_mut().pods[other.index()].shape = shape;
             }
             self.cluster_event(ClusterEvent::PodAssigned);

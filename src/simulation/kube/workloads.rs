@@ -47,6 +47,8 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) plan: &'p KubernetesService,
     /// What its pods ask of a node.
     pub(super) shape: ShapeId,
+    /// That shape with the images of a revision, the last that was asked for.
+    pub(super) with_images: Option<(ShapeId, u32, ShapeId)>,
     /// Their priority.
     pub(super) priority: i32,
     /// What selects them.
@@ -99,6 +101,7 @@ impl<'p> Workload<'p> {
         let mut workload = Self {
             plan: &service.kubernetes,
             shape,
+            with_images: None,
             priority,
             selector,
             probes: super::probes::probes_of(&service.kubernetes),

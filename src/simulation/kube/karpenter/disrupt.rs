@@ -59,7 +59,8 @@ impl Karpenter {
     /// NodeClaims that are older than their pool allows.
     fn expired(&self, now: SimTime) -> Vec<NodeId> {
         let is_old = |c: &super::Claim| {
-            c.termination.is_none() && expires(c.created, self.pools[c.pool].expire_after).is_some_and(|at| at <= now)
+            let after = self.pools[c.pool].expire_after.map(|a| a.saturating_sub(c.age));
+            c.termination.is_none() && expires(c.created, after).is_some_and(|at| at <= now)
         };
         self.claims.iter().filter(|(_, c)| is_old(c)).map(|(n, _)| *n).collect()
     }

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use super::super::{Simulation, Timer};
 use crate::catalog::Catalog;
 use crate::cluster::NodeEnd;
-use crate::kernel::{Phase, SimTime};
+use crate::kernel::{Phase, SimDuration, SimTime};
+use crate::kubernetes::karpenter::disruption::drift::RECHECK;
 use crate::kubernetes::karpenter::disruption::{self, Command, PERIOD};
 use crate::kubernetes::karpenter::labels::WellKnown;
 use crate::kubernetes::karpenter::launch::Unavailable;
@@ -47,6 +48,8 @@ struct Claim {
     /// When it is next compared with its pool.
     drift_due: SimTime,
     created: SimTime,
+    /// How old it was when it was created here.
+    age: SimDuration,
     nominated_until: SimTime,
     last_pod_event: Option<SimTime>,
     /// A command wants it to go.
@@ -54,6 +57,29 @@ struct Claim {
     /// Its end has begun.
     termination: Option<Termination>,
     why: NodeEnd,
+}
+
+impl Claim {
+    /// A node of a pool and a type, with its labels, made now of the current image.
+    fn new((at, of): (usize, usize), labels: Labels, pool: &NodePool, image: u32, now: SimTime) -> Self {
+        Self {
+            pool: at,
+            of,
+            labels,
+            taints: pool.taints.clone(),
+            made_of: 0,
+            image,
+            drift: None,
+            drift_due: now + RECHECK,
+            created: now,
+            age: SimDuration::ZERO,
+            nominated_until: now,
+            last_pod_event: None,
+            marked: false,
+            termination: None,
+            why: NodeEnd::Idle,
+        }
+    }
 }
 
 /// A command that waits for its replacements.

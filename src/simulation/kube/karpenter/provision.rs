@@ -2,15 +2,16 @@
 
 use super::words::unplaced_text;
 use super::{Claim, Karpenter};
-use crate::cluster::{Market, NodeEnd};
-use crate::kernel::{Phase, SimTime};
+use crate::cluster::Market;
+use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::kubernetes::karpenter::disruption::Command;
-use crate::kubernetes::karpenter::disruption::drift::{RECHECK, template_hash};
+use crate::kubernetes::karpenter::disruption::drift::template_hash;
 use crate::kubernetes::karpenter::instance::CapacityType;
 use crate::kubernetes::karpenter::launch::{Depth, Launch, LaunchError, Unavailable, launch, node_labels};
 use crate::kubernetes::karpenter::scheduling::{NodeClaim, Origin, Scheduler, Target};
 use crate::kubernetes::karpenter::world::{NodeView, PendingPod};
 use crate::kubernetes::object::{Labels, Symbol};
+use crate::kubernetes::scheduler::PodKey;
 use crate::simulation::intervals::zone_letter;
 use crate::simulation::kube::nodes::zone_name;
 use crate::simulation::{Simulation, Timer};
@@ -40,8 +41,8 @@ impl Simulation<'_> {
     }
 
     /// A pod has no node: the batch waits a little for others.
-    pub(in crate::simulation) fn pod_needs_a_node(&mut self, task: TaskId) {
-        self.trigger_batch(u64::from(task.0));
+    pub(in crate::simulation) fn pod_needs_a_node(&mut self, pod: PodKey) {
+        self.trigger_batch(pod.0);
     }
 
     pub(super) fn trigger_batch(&mut self, uid: u64) {
@@ -63,6 +64,43 @@ impl Simulation<'_> {
         }
         let pending = self.pods_for_karpenter();
         self.provision(&pending, false);
+    }
+
+    /// The NodeClaim of a node of the start, which comes next.
+    pub(in crate::simulation) fn claim_at_start(
+        &mut self,
+        capacity: CapacityId,
+        kind: u32,
+        zone: ZoneId,
+        market: Market,
+        age: SimDuration,
+    ) {
+        let zone = zone_name(&self.plan.cluster.region, zone);
+        let kube = self.kube_mut();
+        let symbols = kube.scheduler.symbols();
+        let zone = symbols.get(&zone);
+        let Some(k) = &mut kube.karpenter else { return };
+        let Some(pool) = k.capacities.iter().position(|c| *c == capacity) else { return };
+        let (Some(of), Some(zone)) = (k.kinds[pool].iter().position(|at| *at == Some(kind)), zone) else { return };
+        let mut labels = k.pools[pool].labels.clone();
+        for (key, set) in k.tables[pool].types()[of].requirements.iter() {
+            if let Some(value) = set.single() {
+                labels.set(key, value);
+            }
+        }
+        let capacity_type = match market {
+            Market::Spot => CapacityType::Spot,
+            Market::OnDemand => CapacityType::OnDemand,
+        };
+        labels.set(k.known.zone, zone);
+        labels.set(k.known.capacity_type, k.known.value_of(capacity_type));
+        labels.set(k.known.node_pool, k.pools[pool].name);
+        let made_of = template_hash(&k.pools[pool], symbols);
+        k.coming = Some(Claim {
+            made_of,
+            age,
+            ..Claim::new((pool, of), labels, &k.pools[pool], k.images[pool], SimTime::ZERO)
+        });
     }
 
     /// One pass of provisioning.
@@ -127,21 +165,11 @@ impl Simulation<'_> {
         };
         let Launched { of, kind, zone, market, .. } = launched;
         let k = self.kube_mut().karpenter.as_mut()?;
+        let pool = claim.pool;
         let made = Claim {
-            pool: claim.pool,
-            of,
-            labels: launched.labels,
-            taints: k.pools[claim.pool].taints.clone(),
             made_of: launched.made_of,
-            image: k.images[claim.pool],
-            drift: None,
-            drift_due: now + RECHECK,
-            created: now,
             nominated_until: now + k.batch.nomination(),
-            last_pod_event: None,
-            marked: false,
-            termination: None,
-            why: NodeEnd::Idle,
+            ..Claim::new((pool, of), launched.labels, &k.pools[pool], k.images[pool], now)
         };
         k.coming = Some(made);
         k.version += 1;

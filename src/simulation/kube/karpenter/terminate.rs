@@ -1,5 +1,6 @@
 //! The end of a node: drained in waves, then terminated.
 
+use super::super::given::given_of;
 use super::super::nodes::SYSTEM;
 use super::super::schedule::task_of;
 use crate::cluster::{LifeCycle, NodeEnd, StopCode};
@@ -54,6 +55,9 @@ impl Simulation<'_> {
             Step::Drain { evict, force, .. } => {
                 let pods = own.pods.len();
                 let mut refused = 0_u32;
+                for row in evict.iter().chain(&force).filter_map(|uid| given_of(PodKey(*uid))) {
+                    self.delete_given(row, "Evicted");
+                }
                 for task in evict.into_iter().filter_map(|uid| task_of(PodKey(uid))).collect::<Vec<_>>() {
                     refused += u32::from(!self.evict(task, "Evicted: Karpenter drains its node").granted());
                 }

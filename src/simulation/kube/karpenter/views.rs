@@ -1,5 +1,6 @@
 //! Nodes and pods as Karpenter sees them.
 
+use super::super::given::{given_key, given_of};
 use super::super::nodes::SYSTEM;
 use super::super::schedule::task_of;
 use super::Karpenter;
@@ -8,7 +9,7 @@ use crate::kernel::SimDuration;
 use crate::kubernetes::disruption_budget::Demand;
 use crate::kubernetes::karpenter::instance::CapacityType;
 use crate::kubernetes::karpenter::world::{DoNotDisrupt, NodeView, Owner, PendingPod, PodBudgets, PodPhase, PodView};
-use crate::scenario::model::WorkloadKind;
+use crate::scenario::model::{PodOwner, WorkloadKind};
 use crate::simulation::Simulation;
 use crate::units::{IntOrPercent as Field, NodeId, ServiceId, TaskId};
 
@@ -59,6 +60,8 @@ impl Simulation<'_> {
                     view.termination_grace_period = k.pools[claim.pool].termination_grace_period;
                 }
                 view.pods = self.cluster.tasks_on(n.id).map(|t| self.pod_view(t.id, &budgets)).collect();
+                let given = self.kube().given.as_ref().map_or(&[][..], |g| g.on(n.id));
+                view.pods.extend(given.iter().filter_map(|row| self.given_view(*row)));
                 if seat.is_some() && self.kube().settings.system_pods > 0 {
                     let uid = SYSTEM | u64::from(n.id.0);
                     let pod = PodView::new(uid, self.kube().system.0 as usize, n.times.launched);
@@ -69,6 +72,21 @@ impl Simulation<'_> {
             }
         }
         (ids, views)
+    }
+
+    /// A pod of a file.
+    fn given_view(&self, row: u32) -> Option<PodView> {
+        let given = self.kube().given.as_ref()?;
+        let (kind, live) = (given.kind(row)?, given.live.get(&row)?);
+        Some(PodView {
+            started: live.starts.filter(|at| *at <= self.queue.now()),
+            owner: match kind.owner {
+                PodOwner::DaemonSet => Owner::DaemonSet,
+                PodOwner::StatefulSet => Owner::StatefulSet,
+                PodOwner::Nobody | PodOwner::ReplicaSet | PodOwner::Job => Owner::ReplicaSet,
+            },
+            ..PodView::new(given_key(row).0, kind.shape.0 as usize, live.submitted)
+        })
     }
 
     fn pod_view(&self, task: TaskId, budgets: &[PodBudgets]) -> PodView {
@@ -108,8 +126,11 @@ impl Simulation<'_> {
             .into_iter()
             .filter(|p| p.nominated.is_none())
             .filter_map(|p| {
-                let task = task_of(p.pod)?;
-                let shape = self.shape_of(task).0 as usize;
+                let shape = match given_of(p.pod) {
+                    Some(row) => self.kube().given.as_ref()?.kind(row)?.shape,
+                    None => self.shape_of(task_of(p.pod)?),
+                };
+                let shape = shape.0 as usize;
                 Some(PendingPod { uid: p.pod.0, shape, created: p.created })
             })
             .collect()
