@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::object::{PodSpec, Symbols};
-use crate::catalog::{Catalog, FargateSize};
+use crate::catalog::FargateSize;
+use crate::scenario::fargate;
 use crate::units::{Bytes, Cpu};
 
 /// Fargate profiles of a cluster (quota, can be raised).
@@ -14,14 +15,10 @@ pub const MAX_PROFILES: usize = 10;
 pub const MAX_SELECTORS: usize = 5;
 /// The label by which a pod names its profile.
 pub const PROFILE_LABEL: &str = "eks.amazonaws.com/fargate-profile";
-/// What the kubelet and the other Kubernetes programs take of a pod's memory.
-pub const MEMORY_OVERHEAD: Bytes = Bytes::from_mib(256);
 /// Ephemeral storage of a pod in GiB, where it does not ask for more.
 pub const EPHEMERAL_GIB: u64 = 20;
 /// The most ephemeral storage of a pod in GiB.
 pub const MAX_EPHEMERAL_GIB: u64 = 175;
-/// The largest pod: 32 vCPU exist for ECS only.
-const MAX_CPU_UNITS: u64 = 16_384;
 
 /// A Fargate profile. It cannot be changed once made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,23 +109,15 @@ pub fn pod_size(containers: &[(Cpu, Bytes)], init_containers: &[(Cpu, Bytes)]) -
         let together = containers.iter().map(of).fold(0u64, u64::saturating_add);
         init_containers.iter().map(of).fold(together, u64::max)
     };
-    size_of(most(|c| c.0.parts()), most(|c| c.1.get()))
+    fargate::size_of_pod(Cpu::from_parts(most(|c| c.0.parts())), Bytes::new(most(|c| c.1.get())))
 }
 
 /// The size of a pod whose request was computed before (millicores and bytes).
 #[must_use]
 pub fn size_of_pod(pod: &PodSpec) -> Option<FargateSize> {
     let whole = |amount: i64| u64::try_from(amount).unwrap_or(0);
-    size_of(whole(pod.requests.cpu_m).saturating_mul(Cpu::from_millicores(1).parts()), whole(pod.requests.memory))
-}
-
-fn size_of(cpu_parts: u64, memory: u64) -> Option<FargateSize> {
-    let memory = memory.checked_add(MEMORY_OVERHEAD.get())?;
-    let sizes = Catalog::embedded().fargate_sizes().iter().copied();
-    sizes
-        .filter(|s| s.cpu_units <= MAX_CPU_UNITS)
-        .filter(|s| Cpu::from_units(s.cpu_units).parts() >= cpu_parts && Bytes::from_mib(s.memory_mib).get() >= memory)
-        .min_by_key(|s| (s.cpu_units, s.memory_mib))
+    let cpu = whole(pod.requests.cpu_m).saturating_mul(Cpu::from_millicores(1).parts());
+    fargate::size_of_pod(Cpu::from_parts(cpu), Bytes::new(whole(pod.requests.memory)))
 }
 
 /// Why a pod cannot run on Fargate.

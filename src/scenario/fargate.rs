@@ -19,25 +19,28 @@ pub fn nearest_sizes(cpu_units: u64, memory_mib: u64, windows: bool) -> Vec<(u64
 }
 
 /// Memory that Fargate adds to a pod for the Kubernetes components of its node. Source: EKS user guide, `fargate-pod-configuration`.
-const OF_KUBERNETES: u64 = 256;
+const OF_KUBERNETES: Bytes = Bytes::from_mib(256);
+/// The largest pod in ECS units: 32 vCPU exist for ECS only.
+const MAX_POD_CPU_UNITS: u64 = 16_384;
 
 /// The size of the micro-VM for a pod that requests this: the first that holds the CPU, and the memory with what Kubernetes
-/// itself takes. Pods get no more than 16 vCPU. `None`: nothing is large enough.
+/// itself takes. A pod that requests nothing gets the smallest; none gets more than 16 vCPU. `None`: nothing is large enough.
 #[must_use]
-pub fn size_of_pod(cpu: Cpu, memory: Bytes) -> Option<(Cpu, Bytes)> {
-    let (units, mib) = (cpu.parts().div_ceil(125), memory.get().div_ceil(1 << 20));
-    let needed = if units == 0 && mib == 0 { 0 } else { mib + OF_KUBERNETES };
-    let fits = |s: &&FargateSize| s.cpu_units <= 16_384 && s.cpu_units >= units && s.memory_mib >= needed;
-    let sizes = Catalog::embedded().fargate_sizes().iter();
-    let size = sizes.filter(fits).min_by_key(|s| (s.cpu_units, s.memory_mib))?;
-    Some((Cpu::from_units(size.cpu_units), Bytes::from_mib(size.memory_mib)))
+pub fn size_of_pod(cpu: Cpu, memory: Bytes) -> Option<FargateSize> {
+    let memory = memory.get().checked_add(OF_KUBERNETES.get())?;
+    let sizes = Catalog::embedded().fargate_sizes().iter().copied();
+    sizes
+        .filter(|s| s.cpu_units <= MAX_POD_CPU_UNITS)
+        .filter(|s| Cpu::from_units(s.cpu_units) >= cpu && Bytes::from_mib(s.memory_mib).get() >= memory)
+        .min_by_key(|s| (s.cpu_units, s.memory_mib))
 }
 
 /// What a pod of a service occupies on Fargate; its own requests where nothing is large enough, which validation refuses.
 #[must_use]
 pub fn pod_size(service: &Service) -> (Cpu, Bytes) {
     let task = &service.task;
-    size_of_pod(task.cpu, task.memory).unwrap_or((task.cpu, task.memory))
+    size_of_pod(task.cpu, task.memory)
+        .map_or((task.cpu, task.memory), |s| (Cpu::from_units(s.cpu_units), Bytes::from_mib(s.memory_mib)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::super::{Simulation, Timer};
+use super::nodes::SYSTEM;
 use super::schedule::task_of;
 use super::shapes::{self, millicores};
 use crate::catalog::{Catalog, InstanceType};
@@ -35,9 +36,6 @@ use crate::scenario::model::{
     NodePool as Written, Plan, WorkloadKind,
 };
 use crate::units::{CapacityId, IntOrPercent as Field, NodeId, ServiceId, TaskId, ZoneId};
-
-/// Pods of the system that a node runs have keys beside all tasks.
-const SYSTEM: u64 = 1 << 40;
 
 /// A round that found nothing is believed no longer than this. Source: the cluster state of Karpenter, five minutes.
 const LOOK_ANYWAY: SimDuration = SimDuration::from_mins(5);

@@ -24,7 +24,7 @@ pub(in crate::simulation) struct Drain {
 }
 
 /// Keys of the system pods of nodes: beside all tasks.
-const SYSTEM: u64 = 1 << 40;
+pub(super) const SYSTEM: u64 = 1 << 40;
 
 /// What a node of a type has for pods, the system's included. Its memory is what the image registers, not the estimate that
 /// Karpenter reckons with.

@@ -6,15 +6,16 @@ use crate::kubernetes::object::{
     Effect, Labels, NodeSelectorTerm, Operator, PodAffinityTerm, PodSpec, PreemptionPolicy, Requirement, Resources,
     Selector, SpreadConstraint, Symbols, Taint, Toleration, WhenUnsatisfiable as Unsatisfiable,
 };
+use crate::kubernetes::priority::{SYSTEM_CLUSTER_CRITICAL, SYSTEM_NODE_CRITICAL};
 use crate::scenario::model::{
     Architecture, Eks, LabelOperator, LabelRequirement, NodeTaint, Plan, PodTerm, PodToleration, Preemption, Service,
     TaintEffect, TolerationOperator, WhenUnsatisfiable, WorkloadKind,
 };
 use crate::units::Cpu;
 
-/// Priorities of Kubernetes' own classes. Source: scheduling.k8s.io.
+/// Priorities of Kubernetes' own classes.
 const SYSTEM_CLASSES: [(&str, i32); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+    [("system-cluster-critical", SYSTEM_CLUSTER_CRITICAL), ("system-node-critical", SYSTEM_NODE_CRITICAL)];
 
 /// The well-known labels of nodes.
 pub(super) mod label {
@@ -57,7 +58,7 @@ pub(super) fn system_pods(settings: &Eks, symbols: &mut Symbols) -> PodSpec {
     spec.score_cpu_m = spec.requests.cpu_m;
     spec.score_memory = spec.requests.memory;
     spec.tolerations = vec![Toleration { key: None, value: None, effect: None }];
-    spec.priority = SYSTEM_CLASSES[1].1;
+    spec.priority = SYSTEM_NODE_CRITICAL;
     spec
 }
 
