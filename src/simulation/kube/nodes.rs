@@ -180,6 +180,7 @@ impl Simulation<'_> {
                 kube.scheduler.update_node(seat, KubeNode { unschedulable: false, ..seen });
             }
             self.cluster_event(ClusterEvent::NodeTaints);
+            self.wake_daemon_sets();
             return;
         }
         let n = self.cluster.node(node);
