@@ -167,7 +167,6 @@ fn replicas_of_a_service_are_where_the_file_says() {
     assert_eq!(ready.iter().map(|r| r.0.as_str()).collect::<Vec<_>>(), ["0", "0", "0"], "m1 has half a core left");
     assert_eq!((ready[0].1, ready[1].1), (0.0, 0.0), "they run from the start");
     assert!(ready[2].1 > 3.0, "the third one has to be pulled and started: {ready:?}");
-    assert_eq!(web.requests.failed, 0);
     assert_eq!(out.summary.pods.as_ref().map(|p| p.submitted), Some(1), "replicas count with their service");
 }
 

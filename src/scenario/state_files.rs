@@ -57,6 +57,9 @@ const POD_COLUMNS: [&str; 16] = [
 /// What the kubelet takes where nothing is said. Source: kubelet, `maxPods`.
 const MOST_PODS: u32 = 110;
 
+/// Kinds of pod that are compared one by one.
+const FEW_KINDS: usize = 16;
+
 /// The label that NVIDIA's feature discovery gives nodes with GPUs.
 const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
 
@@ -220,7 +223,7 @@ fn read_pods(plan: &Plan, settings: &InitialState, state: &mut ClusterState, row
     let nodes: IndexMap<String, u32> =
         state.nodes.iter().enumerate().map(|(at, n)| (n.name.clone(), at as u32)).collect();
     let mut replicas: IndexMap<String, u32> = IndexMap::new();
-    let (mut next, mut last) = (SimTime::ZERO, 0);
+    let mut next = SimTime::ZERO;
     rows.each(|row| {
         let (name, template) = (row.name()?, read_template(plan, row)?);
         // Names may be many: their hashes take less room, and are as good.
@@ -273,15 +276,14 @@ fn read_pods(plan: &Plan, settings: &InitialState, state: &mut ClusterState, row
         if node.is_some() && submit > SimTime::ZERO {
             return Err(("node", "a pod that is submitted later is not bound yet: the scheduler chooses".to_owned()));
         }
-        // Pods of one kind often follow one another.
-        let at = match state.templates.get(last as usize).filter(|t| **t == template) {
-            Some(_) => last,
+        // Most files have few kinds of pod: those are found without making a text of each row.
+        let at = match state.templates.iter().take(FEW_KINDS).position(|t| *t == template) {
+            Some(at) => at as u32,
             None => *templates.entry(format!("{template:?}")).or_insert_with(|| {
                 state.templates.push(template);
                 state.templates.len() as u32 - 1
             }),
         };
-        last = at;
         let line = u32::try_from(row.line).unwrap_or(u32::MAX);
         let pod = GivenPod::new(state, name, (line, at, node), (submit, duration));
         state.pods.push(pod);
