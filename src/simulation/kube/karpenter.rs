@@ -248,7 +248,8 @@ impl Karpenter {
         let mut daemons: Vec<usize> =
             daemon_sets.filter(|(_, s)| s.kubernetes.kind == WorkloadKind::DaemonSet).map(|(at, _)| at).collect();
         let mut shapes = shapes;
-        daemons.extend(std::iter::repeat_n(shapes.len(), plan.cluster.eks.system_pods as usize));
+        // One shape stands for all of them: it asks for what they ask for together.
+        daemons.extend((plan.cluster.eks.system_pods > 0).then_some(shapes.len()));
         shapes.push(system.clone());
         Some(Self {
             known,
@@ -643,12 +644,11 @@ impl Simulation<'_> {
                     view.termination_grace_period = k.pools[claim.pool].termination_grace_period;
                 }
                 view.pods = self.cluster.tasks_on(n.id).map(|t| self.pod_view(t.id, &budgets)).collect();
-                if seat.is_some() {
+                if seat.is_some() && self.kube().settings.system_pods > 0 {
                     let system = k.shapes.len() - 1;
-                    view.pods.extend((0..u64::from(self.kube().settings.system_pods)).map(|i| {
-                        let uid = SYSTEM | u64::from(n.id.0) << 8 | i;
-                        PodView { owner: Owner::DaemonSet, ..PodView::new(uid, system, n.times.launched) }
-                    }));
+                    let uid = SYSTEM | u64::from(n.id.0) << 8;
+                    let pod = PodView::new(uid, system, n.times.launched);
+                    view.pods.push(PodView { owner: Owner::DaemonSet, ..pod });
                 }
                 views.push((n.id, view));
             }

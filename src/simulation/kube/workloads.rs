@@ -344,17 +344,20 @@ impl Simulation<'_> {
             }
         }
         for &(id, template, replicas) in &sets {
-            let active = self.active_pods(service, template).len() as u32;
-            if let Manage::Create(n) = manage(replicas, active) {
-                self.create_pods(service, id, template, n);
+            // At most so many at once, and the next as soon as the controller has seen these.
+            while let Manage::Create(n) = manage(replicas, self.active_pods(service, template).len() as u32) {
+                if !self.create_pods(service, id, template, n) {
+                    break;
+                }
             }
         }
     }
 
-    fn create_pods(&mut self, service: ServiceId, set: SetId, template: u32, count: u32) {
+    /// Creates pods of a set; false where not all could be.
+    fn create_pods(&mut self, service: ServiceId, set: SetId, template: u32, count: u32) -> bool {
         let deploying = self.cluster.service(service).deploying();
         let scaled = !self.services[service.index()].scale_outs.is_empty();
-        let mut failed = false;
+        let (mut failed, mut made) = (false, 0);
         for _ in 0..count {
             if !self.quota_admits(service) {
                 failed = true;
@@ -375,6 +378,7 @@ impl Simulation<'_> {
                 self.tasks[task.index()].cause = Some(self.services[service.index()].scale_outs.len() as u32 - 1);
             }
             self.admit_pod(task);
+            made += 1;
         }
         if let Some(set) = self.kube_mut().workloads[service.index()].sets.iter_mut().find(|s| s.id == set) {
             set.failing = failed;
@@ -383,6 +387,7 @@ impl Simulation<'_> {
             let at = self.queue.now() + QUOTA_RETRY;
             self.schedule_timer_if_due(Timer::Scheduler(service), at, Phase::Decision);
         }
+        made == count
     }
 
     /// Pods of a set that neither ended nor terminate.
