@@ -7,12 +7,14 @@ use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
 use super::diagnostic::{Diagnostic, Span, nearest};
-use super::tree::{Node, Table, Value};
+use super::tree::{Entry, Node, Table, Value};
 use super::written::Written;
 
 mod forms;
+mod kubernetes;
 
 pub use forms::*;
+pub use kubernetes::*;
 
 /// A type that the language can read, write and describe.
 pub trait Lang: Sized {

@@ -2,7 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::tree::{Node, Value};
+use super::diagnostic::Span;
+use super::tree::{Entry, Node, Value};
 
 /// A value as the language writes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,25 @@ impl Written {
             Value::Array(items) => Self::Array(items.iter().map(Self::from_node).collect()),
             Value::Table(t) => Self::Table(t.iter().map(|(k, e)| (k.clone(), Self::from_node(&e.node))).collect()),
         }
+    }
+
+    /// The value as if it had been written at a place; `None` for nothing.
+    #[must_use]
+    pub fn to_node(&self, span: Span) -> Option<Node> {
+        let value = match self {
+            Self::Absent => return None,
+            Self::Str(s) => Value::Str(s.clone()),
+            Self::Int(n) => Value::Int(*n),
+            Self::Float(v) => Value::Float(*v),
+            Self::Bool(b) => Value::Bool(*b),
+            Self::Datetime(d) => Value::Datetime(d.clone()),
+            Self::Array(items) => Value::Array(items.iter().filter_map(|i| i.to_node(span)).collect()),
+            Self::Table(t) => {
+                let entry = |v: &Self| Some(Entry { key: span, node: v.to_node(span)? });
+                Value::Table(t.iter().filter_map(|(k, v)| Some((k.clone(), entry(v)?))).collect())
+            }
+        };
+        Some(Node { span, value })
     }
 
     /// The value as JSON; nothing becomes `null`, an instant a string.

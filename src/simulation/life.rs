@@ -16,6 +16,8 @@ use crate::units::{CapacityId, Cpu, NodeId, ServerId, ServiceId, TaskId};
 pub(super) enum StartStep {
     #[default]
     None,
+    /// The Fargate scheduler of EKS is done with its pod.
+    FargateScheduled,
     FindCapacity,
     /// No instance has had room for too long.
     GiveUp,
@@ -255,6 +257,7 @@ impl Simulation<'_> {
         let step = std::mem::take(&mut self.tasks[task.index()].start);
         match step {
             StartStep::None => {}
+            StartStep::FargateScheduled => self.on_fargate_scheduled(task),
             StartStep::FindCapacity => self.find_capacity(task),
             StartStep::GiveUp => self.give_up(task),
             StartStep::Sandbox => self.on_sandbox(task),

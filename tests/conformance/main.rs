@@ -24,6 +24,11 @@ mod measured;
 mod placement;
 mod pricing;
 mod published;
+mod published_kube;
+mod published_kube_curves;
+mod published_kube_hpa;
+mod published_kube_nodes;
+mod published_kube_plane;
 mod queueing;
 mod spot;
 

@@ -39,7 +39,8 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    fn text(&self) -> String {
+    /// The standing in words.
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Exact => "exact".to_owned(),
             Self::Blind => "blind".to_owned(),

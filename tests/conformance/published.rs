@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{Outcome, autoscaling, launches, measured, pricing, queueing, spot};
+use crate::{Outcome, autoscaling, launches, measured, pricing, published_kube, queueing, spot};
 
 /// What a case measured: a figure per metric, and for a metric over phases one figure per point.
 #[derive(Default, Debug)]
@@ -19,7 +19,9 @@ pub(crate) fn run(family: &str, case: &Value, long: bool) -> Outcome {
     match family {
         "queueing_theory" => queueing::run(case, long),
         "ecs_autoscaling" => autoscaling::run_case(case),
+        "scaleout_curves" if case["setup"]["orchestrator"] == "eks" => published_kube::run(case),
         "scaleout_curves" => measured::scale_out(case),
+        "k8s_control_plane" | "hpa_experiments" | "node_provisioning" => published_kube::run(case),
         "request_latency" => measured::cpu_limit(case),
         "deployments" => measured::deployment(case),
         "launch_rates" => launches::run(case),
@@ -50,6 +52,13 @@ pub(crate) fn agrees_within(expectation: &Value, case: &Value, measured: &Measur
     let Some(&got) = measured.figures.get(metric) else {
         return Err(format!("{metric}: not measured"));
     };
+    agrees(expectation, got)
+}
+
+/// Holds one figure against its expectation.
+pub(crate) fn agrees(expectation: &Value, got: f64) -> Result<(), String> {
+    let metric = expectation["metric"].as_str().unwrap_or("?");
+    let op = expectation["op"].as_str().unwrap_or("?");
     let value = &expectation["value"];
     let bound = value.as_f64().unwrap_or(f64::NAN);
     let slack = tolerance(expectation, bound);

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::capacity::{Instances, SpotMarket, TaskLaunch, Volume, VolumeType};
+use super::capacity::{Instances, SpotMarket, TaskLaunch, Volume};
 use super::kubernetes::{NodeTaint, PodToleration, Preemption};
 use super::kubernetes_nodes::{Kubelet, NodeSettings};
 use crate::kernel::{SimDuration, SimTime};
-use crate::units::Bytes;
+use crate::scenario::lang::KubernetesTable;
 
 table! {
     /// Nodes and pods that are there when the simulation starts, and pods that are submitted later on. Both are CSV files
@@ -39,9 +39,9 @@ table! {
         /// Settings of the kubelet, for nodes of an EC2 instance type.
         pub kubelet: Kubelet = Kubelet::default(),
         /// How long pods take on them; the time to attach an interface is that of the CNI plugin.
-        pub pods: TaskLaunch = TaskLaunch::of_pods(),
+        pub pods: TaskLaunch as OfKubernetes = TaskLaunch::of_kubernetes(),
         /// The root volume of nodes of an EC2 instance type.
-        pub volume: Volume = Volume { size: Bytes::from_gib(20), volume_type: VolumeType::Gp3 },
+        pub volume: Volume as OfKubernetes = Volume::of_kubernetes(),
         /// Speed of a vCPU as a factor.
         pub cpu_speed: f64 = 1.0,
     }

@@ -73,6 +73,8 @@ pub(super) struct Kube<'p> {
     pub(super) attempts: u64,
     /// Until when the scheduler is at work on the last pod.
     pub(super) busy_until: SimTime,
+    /// Until when the Fargate scheduler is at work on the pods it has.
+    pub(super) fargate_busy_until: SimTime,
     /// The Cluster Autoscaler, if one is installed.
     pub(super) autoscaler: Option<autoscaler::Autoscaler>,
     /// Karpenter, where a NodePool is there.
@@ -157,6 +159,7 @@ impl<'p> Kube<'p> {
             ties: streams.root("kube-scheduler"),
             attempts: 0,
             busy_until: SimTime::ZERO,
+            fargate_busy_until: SimTime::ZERO,
             autoscaler: autoscaler::Autoscaler::new(plan, streams),
             karpenter,
             node_controller: silence::NodeController::new(settings, plan.cluster.zones),

@@ -186,12 +186,23 @@ impl Simulation<'_> {
     pub(super) fn admit_pod(&mut self, task: TaskId) {
         let service = self.cluster.task(task).service;
         if self.kube().workloads[service.index()].fargate.is_some() {
-            // EKS pods draw on the launch rate of Fargate on demand.
-            self.account_queues[0].push_back(task);
-            self.pump_account_launches(0);
+            // The Fargate scheduler takes one pod after the other.
+            let now = self.queue.now();
+            let kube = self.kube_mut();
+            let at = kube.fargate_busy_until.max(now) + kube.settings.fargate_scheduler_latency;
+            kube.fargate_busy_until = at;
+            self.tasks[task.index()].start = StartStep::FargateScheduled;
+            self.queue.set_timer(Timer::Start(task), at, Phase::State);
         } else {
             self.enqueue_pod(task);
         }
+    }
+
+    /// The Fargate scheduler has taken a pod: it waits for its launch.
+    pub(in crate::simulation) fn on_fargate_scheduled(&mut self, task: TaskId) {
+        // EKS pods draw on the launch rate of Fargate on demand.
+        self.account_queues[0].push_back(task);
+        self.pump_account_launches(0);
     }
 
     /// A pod is bound to a node: its kubelet begins to set it up.

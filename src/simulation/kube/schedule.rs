@@ -90,8 +90,9 @@ impl Simulation<'_> {
                 self.kube_mut().queue.remove(next.pod);
                 continue;
             };
-            self.attempt(task);
+            // Before the attempt: what happens in it wakes the scheduler, which is at work until then.
             self.kube_mut().busy_until = now + latency;
+            self.attempt(task);
             if !latency.is_zero() {
                 break;
             }

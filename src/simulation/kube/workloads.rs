@@ -368,9 +368,11 @@ impl Simulation<'_> {
             }
         }
         for &(id, template, replicas) in &sets {
-            let active = self.active_pods(service, template).len() as u32;
-            if let Manage::Create(n) = manage(replicas, active) {
-                self.create_pods(service, id, template, n);
+            // At most so many at once, and the next as soon as the controller has seen these.
+            while let Manage::Create(n) = manage(replicas, self.active_pods(service, template).len() as u32) {
+                if !self.create_pods(service, id, template, n) {
+                    break;
+                }
             }
         }
     }
@@ -422,9 +424,10 @@ impl Simulation<'_> {
         self.deployment_row(service, "progress", waits);
     }
 
-    fn create_pods(&mut self, service: ServiceId, set: SetId, template: u32, count: u32) {
+    /// Creates pods of a set; false where not all could be.
+    fn create_pods(&mut self, service: ServiceId, set: SetId, template: u32, count: u32) -> bool {
         let started_by = self.why_created(service);
-        let mut failed = false;
+        let (mut failed, mut made) = (false, 0);
         for _ in 0..count {
             if !self.quota_admits(service) {
                 failed = true;
@@ -438,6 +441,7 @@ impl Simulation<'_> {
                 self.tasks[task.index()].cause = Some(self.services[service.index()].scale_outs.len() as u32 - 1);
             }
             self.admit_pod(task);
+            made += 1;
         }
         if let Some(set) = self.kube_mut().workloads[service.index()].sets.iter_mut().find(|s| s.id == set) {
             set.failing = failed;
@@ -446,6 +450,7 @@ impl Simulation<'_> {
             let at = self.queue.now() + QUOTA_RETRY;
             self.schedule_timer_if_due(Timer::Scheduler(service), at, Phase::Decision);
         }
+        made == count
     }
 
     /// Pods of a set that neither ended nor terminate.
