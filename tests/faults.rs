@@ -1,14 +1,12 @@
 //! Faults: each has its effect, is written down, and ends; troubles are named.
 
-use std::fmt::Write as _;
-use std::path::Path;
+mod common;
 
+use std::fmt::Write as _;
+
+use common::Outcome;
 use proptest::prelude::*;
-use simctl::catalog::Catalog;
-use simctl::output::{Diagnosis, DiagnosisKind, RowSink, Summary};
-use simctl::scenario::model::Inputs;
-use simctl::scenario::{from_text, plan_hash};
-use simctl::simulation::{RunOptions, run};
+use simctl::output::DiagnosisKind;
 
 /// Six tasks in three zones with room to spare, checked every five seconds.
 const BASE: &str = r#"
@@ -42,33 +40,14 @@ health_check_grace_period_seconds = 60
 availability = ">= 99.9 %"
 "#;
 
-struct Outcome {
-    summary: Summary,
-    folder: tempfile::TempDir,
-}
-
-fn simulate_into(text: &str, folder: &Path) -> Summary {
-    let plan = from_text("faults", text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
-    let inputs = Inputs::default();
-    let hash = plan_hash(&plan, &inputs);
-    let mut sink = RowSink::folder(folder).expect("a fresh folder");
-    let options = RunOptions { name: "faults", plan_hash: &hash, ..RunOptions::default() };
-    let outcome = run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends");
-    sink.close().expect("rows are written");
-    let defects: Vec<_> = outcome.summary.notes.iter().filter(|n| n.contains("defect")).collect();
-    assert!(defects.is_empty(), "{defects:?}");
-    outcome.summary
-}
-
 fn simulate(text: &str) -> Outcome {
-    let folder = tempfile::tempdir().expect("a folder");
-    let summary = simulate_into(text, folder.path());
-    let r = &summary.services["web"].requests;
+    let out = common::simulate(text);
+    let r = &out.summary.services["web"].requests;
     assert_eq!(r.started, r.succeeded + r.failed + r.unfinished, "requests are conserved");
-    for i in &summary.incidents {
+    for i in &out.summary.incidents {
         assert!((i.links.total_s() - i.duration_s).abs() < 1e-6, "{i:?}");
     }
-    Outcome { summary, folder }
+    out
 }
 
 /// The base scenario and what is added to it.
@@ -83,15 +62,6 @@ fn changed(from: &str, to: &str, more: &str) -> Outcome {
 }
 
 impl Outcome {
-    /// The rows of a table, by the names of some columns.
-    fn rows(&self, file: &str, columns: &[&str]) -> Vec<Vec<String>> {
-        let mut reader = csv::Reader::from_path(self.folder.path().join(file)).expect("the file is there");
-        let head = reader.headers().expect("a header").clone();
-        let at: Vec<usize> =
-            columns.iter().map(|c| head.iter().position(|h| h == *c).unwrap_or_else(|| panic!("no {c}"))).collect();
-        reader.records().map(|r| r.expect("a row")).map(|r| at.iter().map(|&i| r[i].to_string()).collect()).collect()
-    }
-
     /// The sum of a column of services.csv over intervals that begin in a time.
     fn sum(&self, column: &str, from: f64, to: f64) -> f64 {
         let rows = self.rows("services.csv", &["time_s", column]);
@@ -112,11 +82,6 @@ impl Outcome {
         let rows = self.rows("decisions.csv", &["controller", "subject", "reason"]);
         let subject = format!("faults.{fault}");
         rows.iter().filter(|r| r[1] == subject && r[0] != "target_tracking").map(|r| r[2].clone()).collect()
-    }
-
-    fn diagnosis(&self, kind: DiagnosisKind) -> &Diagnosis {
-        let found = self.summary.diagnoses.iter().find(|d| d.kind == kind);
-        found.unwrap_or_else(|| panic!("no {kind:?} in {:#?}", self.summary.diagnoses))
     }
 
     fn stopped_by(&self, code: &str) -> usize {
@@ -393,7 +358,7 @@ fn what_has_no_effect_or_no_meaning_is_refused() {
         ("type = \"zone_outage\"\nat = \"1m\"\nduration = \"0s\"\nzones = [0]\n", "longer than 0"),
     ] {
         let text = format!("{BASE}[faults.x]\n{text}");
-        let found = from_text("faults", &text).expect_err(&text).render(false);
+        let found = common::refused(&text);
         assert!(found.contains(message), "{message}: {found}");
     }
 }
@@ -523,9 +488,7 @@ proptest! {
             text += &fault_text(i, fault);
         }
         let o = simulate(&text);
-        let again = tempfile::tempdir().expect("a folder");
-        let t = simulate_into(&text, again.path());
-        prop_assert_eq!(o.summary.to_json(), t.to_json());
+        prop_assert_eq!(o.summary.to_json(), simulate(&text).summary.to_json());
         for f in &o.summary.faults {
             prop_assert!(f.end_s.is_none_or(|end| end >= f.start_s) && !f.text.is_empty());
         }

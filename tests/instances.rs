@@ -1,50 +1,11 @@
 //! Whole runs on EC2 instances: scaling from nothing, draining, Spot, warm pools, packing.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod common;
 
-use simctl::catalog::Catalog;
-use simctl::output::{RowSink, Summary};
-use simctl::scenario::{from_text, model::Inputs, plan_hash};
-use simctl::simulation::{RunOptions, run};
-
-/// A row of a result file, by the names of its columns.
-type Row = BTreeMap<String, String>;
-
-struct Outcome {
-    folder: tempfile::TempDir,
-    summary: Summary,
-}
-
-impl Outcome {
-    fn rows(&self, file: &str) -> Vec<Row> {
-        read(self.folder.path(), file)
-    }
-}
-
-fn read(folder: &Path, file: &str) -> Vec<Row> {
-    let mut reader = csv::Reader::from_path(folder.join(file)).expect("the file is there");
-    let header = reader.headers().expect("a header").clone();
-    let row = |r: csv::StringRecord| header.iter().zip(&r).map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    reader.records().map(|r| row(r.expect("a row"))).collect()
-}
+use common::{Outcome, Row, simulate};
 
 fn number(row: &Row, column: &str) -> f64 {
-    row[column].parse().unwrap_or_else(|_| panic!("`{column}` of {row:?} is no number"))
-}
-
-fn simulate(text: &str) -> Outcome {
-    let plan = from_text("instances", text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
-    let inputs = Inputs::default();
-    let hash = plan_hash(&plan, &inputs);
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
-    let options = RunOptions { name: "instances", plan_hash: &hash, ..RunOptions::default() };
-    let outcome = run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends");
-    sink.close().expect("rows are written");
-    let defects: Vec<_> = outcome.summary.notes.iter().filter(|n| n.contains("defect")).collect();
-    assert!(defects.is_empty(), "{defects:?}");
-    Outcome { folder, summary: outcome.summary }
+    common::number(row, column).unwrap_or_else(|| panic!("`{column}` of {row:?} is no number"))
 }
 
 /// One service of small tasks on one group; what is appended comes last.
@@ -67,14 +28,14 @@ fn from_no_instance_two_come_first() {
         "[actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 12\n",
     );
     let outcome = simulate(&text);
-    let capacity = outcome.rows("capacity.csv");
+    let capacity = outcome.all("capacity.csv");
     assert_eq!(number(&capacity[0], "desired"), 0.0);
     let first = capacity.iter().find(|r| number(r, "desired") > 0.0).expect("it scales out");
     assert_eq!(number(first, "desired"), 2.0);
     // Two interfaces for tasks on an m6i.large: six instances for twelve tasks.
     let last = capacity.last().expect("rows");
     assert_eq!((number(last, "active"), number(last, "tasks"), number(last, "waiting_tasks")), (6.0, 12.0, 0.0));
-    for task in outcome.rows("tasks.csv") {
+    for task in outcome.all("tasks.csv") {
         assert!(!task["node"].is_empty() && number(&task, "pending_s") >= 90.0);
     }
 }
@@ -98,7 +59,7 @@ fn scale_in_begins_after_a_quarter_of_an_hour_and_takes_the_empty_ones() {
          [actions.shrink]\ntype = \"desired_count\"\nat = \"2m\"\nservice = \"web\"\ndesired_count = 2\n",
     );
     let outcome = simulate(&text);
-    let capacity = outcome.rows("capacity.csv");
+    let capacity = outcome.all("capacity.csv");
     assert_eq!(number(&capacity[0], "active"), 6.0);
     let first = capacity.iter().find(|r| number(r, "desired") < 6.0).expect("it scales in");
     assert!((900.0..1200.0).contains(&at(first)), "{first:?}");
@@ -108,8 +69,8 @@ fn scale_in_begins_after_a_quarter_of_an_hour_and_takes_the_empty_ones() {
     let last = capacity.last().expect("rows");
     assert_eq!((number(last, "active"), number(last, "tasks")), (1.0, 2.0));
     // Protected instances stay: no task dies with one.
-    assert!(outcome.rows("tasks.csv").iter().all(|t| t["stop_code"] != "TerminationNotice"));
-    let nodes = outcome.rows("nodes.csv");
+    assert!(outcome.all("tasks.csv").iter().all(|t| t["stop_code"] != "TerminationNotice"));
+    let nodes = outcome.all("nodes.csv");
     assert_eq!(nodes.iter().filter(|n| n["end_reason"] == "scale_in").count(), 5);
     assert!(nodes.iter().all(|n| number(n, "cost_usd") > 0.0));
     // An instance that is shutting down is not billed any more.
@@ -127,7 +88,7 @@ fn surplus_credits_of_an_instance_that_still_runs_are_billed() {
     let credits = outcome.summary.cost.items.iter().find(|i| i.item == "cpu_credits").expect("they are on the bill");
     assert!((credits.quantity - 0.6 / 3.0).abs() < 0.01, "{credits:?}");
     let rows: f64 =
-        outcome.rows("costs.csv").iter().filter(|r| r["item"] == "cpu_credits").map(|r| number(r, "cost_usd")).sum();
+        outcome.all("costs.csv").iter().filter(|r| r["item"] == "cpu_credits").map(|r| number(r, "cost_usd")).sum();
     assert!((rows - credits.cost_usd).abs() < 1e-6 && rows > 0.0, "{rows}");
 }
 
@@ -144,14 +105,14 @@ fn without_draining_a_notice_ends_in_lost_requests() {
     let group = format!("{SPOT}\nmanaged_draining = \"DISABLED\"");
     let outcome = simulate(&scenario("15m", 8, &group, "", traffic()));
     let lost: Vec<Row> =
-        outcome.rows("tasks.csv").into_iter().filter(|t| t["stop_code"] == "SpotInterruption").collect();
+        outcome.all("tasks.csv").into_iter().filter(|t| t["stop_code"] == "SpotInterruption").collect();
     assert!(!lost.is_empty());
     for task in &lost {
         // They ran until the instance was gone, two minutes after the notice.
         assert!((number(task, "execution_stopped_s") - 420.0).abs() < 1e-6, "{task:?}");
     }
-    assert!(outcome.rows("nodes.csv").iter().any(|n| n["end_reason"] == "spot_interruption" && n["market"] == "spot"));
-    let last = outcome.rows("services.csv").pop().expect("rows");
+    assert!(outcome.all("nodes.csv").iter().any(|n| n["end_reason"] == "spot_interruption" && n["market"] == "spot"));
+    let last = outcome.all("services.csv").pop().expect("rows");
     assert_eq!(number(&last, "running"), 8.0, "the group replaced the instances");
 }
 
@@ -159,10 +120,10 @@ fn without_draining_a_notice_ends_in_lost_requests() {
 fn draining_moves_tasks_before_the_notice_is_over() {
     // Spare instances: replacements start at once, and the minimum of 100 % holds all the time.
     let outcome = simulate(&scenario("15m", 6, SPOT, "", traffic()));
-    let tasks = outcome.rows("tasks.csv");
+    let tasks = outcome.all("tasks.csv");
     assert!(tasks.iter().all(|t| t["stop_code"] != "SpotInterruption"), "nothing was cut off");
     assert!(tasks.iter().any(|t| t["stop_reason"] == "Its container instance is DRAINING"));
-    for row in outcome.rows("services.csv") {
+    for row in outcome.all("services.csv") {
         assert!(number(&row, "healthy") >= 6.0, "{row:?}");
         assert_eq!(number(&row, "failed"), 0.0, "{row:?}");
     }
@@ -173,7 +134,7 @@ fn a_warm_pool_is_faster_than_a_launch() {
     let ready = |group: &str| {
         let grow = "[actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 8\n";
         let outcome = simulate(&scenario("15m", 4, group, "", grow));
-        let capacity = outcome.rows("capacity.csv");
+        let capacity = outcome.all("capacity.csv");
         let row = capacity.iter().find(|r| number(r, "tasks") >= 8.0).expect("all are placed");
         (at(row), number(&capacity[0], "warmed"))
     };
@@ -194,10 +155,10 @@ fn what_finds_no_room_is_named() {
     assert!(evidence.evidence.contains("RESOURCE:ENI"), "{}", evidence.evidence);
     // After a quarter of an hour ECS gives up, and the scheduler tries again.
     let given_up: Vec<Row> =
-        outcome.rows("tasks.csv").into_iter().filter(|t| t["stop_code"] == "TaskFailedToStart").collect();
+        outcome.all("tasks.csv").into_iter().filter(|t| t["stop_code"] == "TaskFailedToStart").collect();
     assert!(!given_up.is_empty() && given_up.iter().all(|t| t["node"].is_empty()));
     assert_eq!(number(&given_up[0], "stopped_s"), 900.0);
-    let last = outcome.rows("services.csv").pop().expect("rows");
+    let last = outcome.all("services.csv").pop().expect("rows");
     assert_eq!(number(&last, "running"), 4.0);
 }
 
@@ -207,7 +168,7 @@ fn launches_without_capacity_are_tried_again() {
     let grow = "[actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 6\n";
     let outcome = simulate(&scenario("15m", 2, group, "", grow));
     assert!(diagnosed(&outcome, "capacity unavailable"));
-    let capacity = outcome.rows("capacity.csv");
+    let capacity = outcome.all("capacity.csv");
     assert!(capacity.iter().filter(|r| at(r) < 350.0).all(|r| number(r, "active") <= 1.0));
     assert_eq!(number(capacity.last().expect("rows"), "active"), 3.0);
 }
@@ -225,7 +186,7 @@ fn a_daemon_runs_once_on_each_instance() {
          [actions.grow]\ntype = \"desired_count\"\nat = \"90s\"\nservice = \"web\"\ndesired_count = 10\n",
     );
     let outcome = simulate(&text);
-    let tasks = outcome.rows("tasks.csv");
+    let tasks = outcome.all("tasks.csv");
     let daemons: Vec<&Row> = tasks.iter().filter(|t| t["service"] == "agent").collect();
     let nodes: std::collections::BTreeSet<&str> = daemons.iter().map(|t| t["node"].as_str()).collect();
     assert_eq!((daemons.len(), nodes.len()), (5, 5), "{daemons:?}");
@@ -241,11 +202,11 @@ fn managed_instances_come_with_the_tasks_and_go_when_idle() {
         [actions.grow]\ntype = \"desired_count\"\nat = \"2m\"\nservice = \"web\"\ndesired_count = 12\n\
         [actions.shrink]\ntype = \"desired_count\"\nat = \"15m\"\nservice = \"web\"\ndesired_count = 0\n";
     let outcome = simulate(text);
-    let capacity = outcome.rows("capacity.csv");
+    let capacity = outcome.all("capacity.csv");
     let most = capacity.iter().map(|r| number(r, "tasks") as u32).max();
     assert_eq!(most, Some(12));
     assert_eq!(number(capacity.last().expect("rows"), "active"), 0.0);
-    let nodes = outcome.rows("nodes.csv");
+    let nodes = outcome.all("nodes.csv");
     assert!(!nodes.is_empty() && nodes.iter().all(|n| n["end_reason"] == "idle"), "{nodes:?}");
 }
 
@@ -260,7 +221,7 @@ fn equal_seeds_give_equal_rows_and_money_has_an_owner() {
     }
     let total: f64 = one.summary.cost.by_service.values().sum();
     assert!((total - one.summary.cost.total_usd).abs() < 1e-6, "{:?}", one.summary.cost.by_service);
-    for node in one.rows("nodes.csv") {
+    for node in one.all("nodes.csv") {
         for share in ["cpu_reserved_peak_pct", "memory_reserved_peak_pct", "cpu_reserved_pct"] {
             assert!(node[share].is_empty() || number(&node, share) <= 100.0, "{node:?}");
         }
@@ -270,18 +231,18 @@ fn equal_seeds_give_equal_rows_and_money_has_an_owner() {
 /// What the decision log says of a fault, in order.
 fn steps(outcome: &Outcome, fault: &str) -> Vec<String> {
     let subject = format!("faults.{fault}");
-    outcome.rows("decisions.csv").iter().filter(|r| r["subject"] == subject).map(|r| r["reason"].clone()).collect()
+    outcome.all("decisions.csv").iter().filter(|r| r["subject"] == subject).map(|r| r["reason"].clone()).collect()
 }
 
 /// When the service has so many healthy tasks again, after having had fewer.
 fn recovered(outcome: &Outcome, tasks: f64) -> f64 {
-    let rows = outcome.rows("services.csv");
+    let rows = outcome.all("services.csv");
     let fewer = rows.iter().position(|r| number(r, "healthy") < tasks).expect("some were lost");
     rows[fewer..].iter().find(|r| number(r, "healthy") >= tasks).map_or(f64::INFINITY, at)
 }
 
 fn failed_between(outcome: &Outcome, from: f64, to: f64) -> f64 {
-    outcome.rows("services.csv").iter().filter(|r| (from..to).contains(&at(r))).map(|r| number(r, "failed")).sum()
+    outcome.all("services.csv").iter().filter(|r| (from..to).contains(&at(r))).map(|r| number(r, "failed")).sum()
 }
 
 const WATCHED: &str = "[services.web.client]\ntimeout = \"1s\"\n[objectives.web]\navailability = \">= 99.9 %\"\n";
@@ -293,7 +254,7 @@ fn a_failed_instance_is_replaced_and_so_are_its_tasks() {
     let outcome = simulate(&scenario("20m", 6, "max_size = 6", "", &rest));
     assert_eq!(steps(&outcome, "broken"), ["begins", "noticed"]);
     // Three instances of two tasks each; one is gone, billed until its group knew, and another one has come.
-    let nodes = outcome.rows("nodes.csv");
+    let nodes = outcome.all("nodes.csv");
     let broken: Vec<&Row> = nodes.iter().filter(|n| n["end_reason"] == "failure").collect();
     assert_eq!((nodes.len(), broken.len()), (4, 1), "{nodes:?}");
     assert_eq!((number(broken[0], "billed_until_s"), number(broken[0], "tasks")), (330.0, 2.0));
@@ -303,7 +264,7 @@ fn a_failed_instance_is_replaced_and_so_are_its_tasks() {
     let fresh = nodes.iter().find(|n| number(n, "launched_s") > 0.0).expect("a replacement");
     assert!((330.0..400.0).contains(&number(fresh, "launched_s")), "{fresh:?}");
     // Its tasks die with it, and stand on the new one.
-    let tasks = outcome.rows("tasks.csv");
+    let tasks = outcome.all("tasks.csv");
     let lost: Vec<&Row> = tasks.iter().filter(|t| t["stop_code"] == "TerminationNotice (host lost)").collect();
     assert!(lost.len() == 2 && lost.iter().all(|t| t["node"] == broken[0]["node"]), "{lost:?}");
     let new: Vec<&Row> = tasks.iter().filter(|t| number(t, "decided_s") > 300.0).collect();
@@ -324,16 +285,16 @@ fn the_loss_of_a_zone_takes_its_instances_and_the_others_fill_up() {
         .replace("[capacity.fleet]", "[cluster]\nzones = 3\n[capacity.fleet]");
     let outcome = simulate(&text);
     assert_eq!(steps(&outcome, "dark"), ["begins", "dns_failover", "noticed", "ends"]);
-    let nodes = outcome.rows("nodes.csv");
+    let nodes = outcome.all("nodes.csv");
     let dark: Vec<&Row> = nodes.iter().filter(|n| n["end_reason"] == "failure").collect();
     assert!(!dark.is_empty() && dark.iter().all(|n| n["zone"] == "b"), "{nodes:?}");
     // While the zone is known to be out nothing is launched there.
-    let noticed = outcome.rows("decisions.csv");
+    let noticed = outcome.all("decisions.csv");
     let noticed = noticed.iter().find(|r| r["reason"] == "noticed").map(at).expect("a time");
     let while_out = |r: &&Row| (noticed..900.0).contains(&number(r, "launched_s"));
     assert!(nodes.iter().filter(while_out).count() > 0);
     assert!(nodes.iter().filter(while_out).all(|n| n["zone"] != "b"), "{nodes:?}");
-    let tasks = outcome.rows("tasks.csv");
+    let tasks = outcome.all("tasks.csv");
     let lost = tasks.iter().filter(|t| t["stop_code"] == "TerminationNotice (host lost)").count();
     assert_eq!(lost, 2);
     assert!(recovered(&outcome, 6.0) < 900.0);

@@ -1,9 +1,12 @@
 //! A cluster that is there at the start: nodes and pods from files, who owns them, what becomes of them.
 
+mod common;
+
 use std::path::Path;
 
+use common::Outcome;
 use simctl::catalog::Catalog;
-use simctl::output::{RowSink, Summary};
+use simctl::output::RowSink;
 use simctl::scenario::{LoadOptions, Loaded, load_text, plan_hash};
 use simctl::simulation::{RunOptions, run};
 
@@ -21,13 +24,9 @@ system_pods = 0
 /// Two machines of eight cores, one with two GPUs.
 const MACHINES: &str = "name,cpu,memory,gpus,gpu_model,pods,zone\nm0,8,32Gi,0,none,20,0\nm1,8000m,32Gi,2,T4,20,1\n";
 
-struct Outcome {
-    summary: Summary,
-    folder: tempfile::TempDir,
-}
-
 impl Outcome {
-    fn rows(&self, file: &str) -> Vec<Vec<String>> {
+    /// A table without its header.
+    fn table(&self, file: &str) -> Vec<Vec<String>> {
         let text = std::fs::read_to_string(self.folder.path().join(file)).expect(file);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         reader.records().map(|r| r.expect("a row").iter().map(str::to_owned).collect()).collect()
@@ -35,7 +34,7 @@ impl Outcome {
 
     /// The row of a pod: name, namespace, node, submitted, scheduled, started, ended, made anew, outcome.
     fn pod(&self, name: &str) -> Vec<String> {
-        self.rows("pods.csv").into_iter().find(|r| r[0] == name).unwrap_or_else(|| panic!("no pod {name}"))
+        self.table("pods.csv").into_iter().find(|r| r[0] == name).unwrap_or_else(|| panic!("no pod {name}"))
     }
 }
 
@@ -163,7 +162,8 @@ fn replicas_of_a_service_are_where_the_file_says() {
     // Two run from the start, the controller wants a third, which finds room on m0.
     let web = &out.summary.services["web"];
     assert_eq!(web.scaling.max_running, 3);
-    let ready: Vec<(String, f64)> = out.rows("tasks.csv").iter().map(|r| (r[3].clone(), secs(&r[14]))).collect();
+    let tasks = out.rows("tasks.csv", &["node", "ready_s"]);
+    let ready: Vec<(String, f64)> = tasks.iter().map(|r| (r[0].clone(), secs(&r[1]))).collect();
     assert_eq!(ready.iter().map(|r| r.0.as_str()).collect::<Vec<_>>(), ["0", "0", "0"], "m1 has half a core left");
     assert_eq!((ready[0].1, ready[1].1), (0.0, 0.0), "they run from the start");
     assert!(ready[2].1 > 3.0, "the third one has to be pulled and started: {ready:?}");
@@ -184,7 +184,7 @@ fn nodes_of_a_pool_are_karpenters_and_expire() {
                  own,m7i.large,,0,\n";
     let pods = "name,cpu,memory,node,owner\nmoves,1,1Gi,old,ReplicaSet\nstays,1,1Gi,own,none\n";
     let out = simulate(&text, nodes, pods);
-    let ended: Vec<String> = out.rows("nodes.csv").iter().map(|r| r[22].clone()).collect();
+    let ended: Vec<String> = out.table("nodes.csv").iter().map(|r| r[22].clone()).collect();
     assert!(ended.contains(&"max_lifetime".to_owned()), "the old node is 1 h old after 20 minutes: {ended:?}");
     assert!(ended.contains(&"idle".to_owned()), "the empty one goes: {ended:?}");
     assert_eq!(out.pod("moves")[8], "Running");
@@ -210,7 +210,7 @@ fn a_pod_without_a_controller_holds_its_node_against_the_cluster_autoscaler() {
     assert_eq!(moved.summary.pods.as_ref().map(|p| p.made_anew), Some(1));
     let held = group("none");
     assert_eq!(held.pod("b")[2], "w1", "nobody would make it anew");
-    let terminated = |o: &Outcome| o.rows("nodes.csv").iter().filter(|r| !r[22].is_empty()).count();
+    let terminated = |o: &Outcome| o.table("nodes.csv").iter().filter(|r| !r[22].is_empty()).count();
     assert_eq!((terminated(&moved), terminated(&held)), (1, 0));
 }
 
@@ -299,9 +299,9 @@ fn images_that_a_node_has_draw_pods_there() {
                       when_unsatisfiable = \"ScheduleAnyway\" }]\n";
         let head = with("").replace("zones = 2", "zones = 1").replace("seed = 3", &format!("seed = {seed}"));
         let out = simulate(&format!("{head}{web}{spread}"), nodes, pods);
-        let rows = out.rows("tasks.csv");
-        assert_eq!(rows.iter().find(|r| r[0] == "0").map(|r| r[3].as_str()), Some("1"));
-        rows.iter().find(|r| r[0] == "1").map(|r| r[3].clone()).expect("a second pod")
+        let rows = out.rows("tasks.csv", &["task", "node"]);
+        assert_eq!(rows.iter().find(|r| r[0] == "0").map(|r| r[1].as_str()), Some("1"));
+        rows.iter().find(|r| r[0] == "1").map(|r| r[1].clone()).expect("a second pod")
     };
     let seeds = 0..6;
     assert!(seeds.clone().all(|seed| second_on("900 MB", seed) == "1"), "900 MB of which a third counts draw it there");

@@ -1,11 +1,10 @@
 //! Kinds of workloads of Kubernetes at work: StatefulSets, DaemonSets, the Vertical Pod Autoscaler, volumes.
 
+mod common;
+
+use common::{Outcome, simulate};
 use proptest::prelude::*;
-use simctl::catalog::Catalog;
-use simctl::output::{RowSink, Summary};
-use simctl::scenario::model::Inputs;
-use simctl::scenario::{from_text, plan_hash};
-use simctl::simulation::{RunOptions, run};
+use simctl::scenario::from_text;
 
 /// Three nodes in three zones. `KIND` and `MORE` stand for what a test says.
 const BASE: &str = r#"
@@ -42,11 +41,6 @@ readiness_probe = { period_seconds = 5 }
 termination_grace_period_seconds = 10
 "#;
 
-struct Outcome {
-    summary: Summary,
-    folder: tempfile::TempDir,
-}
-
 /// A row of `tasks.csv`.
 #[derive(Clone, Debug)]
 struct Pod {
@@ -73,30 +67,7 @@ fn scenario(replicas: &str, more: &str) -> String {
     BASE.replace("SEED", "").replace("NODES", "").replace("REPLICAS", replicas) + more
 }
 
-fn simulate(text: &str) -> Outcome {
-    let plan = from_text("workloads", text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
-    let inputs = Inputs::default();
-    let hash = plan_hash(&plan, &inputs);
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
-    let options = RunOptions { name: "workloads", plan_hash: &hash, ..RunOptions::default() };
-    let summary =
-        run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends").summary;
-    sink.close().expect("rows are written");
-    let defects: Vec<_> = summary.notes.iter().filter(|n| n.contains("defect")).collect();
-    assert!(defects.is_empty(), "{defects:?}");
-    Outcome { summary, folder }
-}
-
 impl Outcome {
-    fn rows(&self, file: &str, columns: &[&str]) -> Vec<Vec<String>> {
-        let mut reader = csv::Reader::from_path(self.folder.path().join(file)).expect("the file is there");
-        let head = reader.headers().expect("a header").clone();
-        let at: Vec<usize> =
-            columns.iter().map(|c| head.iter().position(|h| h == *c).unwrap_or_else(|| panic!("no {c}"))).collect();
-        reader.records().map(|r| r.expect("a row")).map(|r| at.iter().map(|&i| r[i].to_string()).collect()).collect()
-    }
-
     /// Pods in the order of their creation; what has not happened is infinitely far away.
     fn pods(&self) -> Vec<Pod> {
         let columns = [
@@ -137,7 +108,8 @@ impl Outcome {
             .collect()
     }
 
-    fn decided(&self, controller: &str) -> Vec<(f64, String, String)> {
+    /// Time, reason and words of each decision of a controller.
+    fn told(&self, controller: &str) -> Vec<(f64, String, String)> {
         let rows = self.rows("decisions.csv", &["controller", "time_s", "reason", "explanation"]);
         let number = |t: &str| t.parse().expect("a number");
         rows.iter().filter(|r| r[0] == controller).map(|r| (number(&r[1]), r[2].clone(), r[3].clone())).collect()
@@ -239,7 +211,7 @@ fn an_update_goes_down_from_the_highest_ordinal() {
     assert_eq!(new, [3, 2, 1, 0]);
     assert_eq!(out.most_away(1.0, &names(0..4), |p| p.name.clone()), 1);
     assert!(out.outcomes().contains(&"completed".to_string()), "{:?}", out.outcomes());
-    assert_eq!(out.decided("stateful_set").len(), 4);
+    assert_eq!(out.told("stateful_set").len(), 4);
     let two = stateful(4, "update_strategy = { max_unavailable = \"50%\" }\n", DEPLOY);
     assert_eq!(two.most_away(1.0, &names(0..4), |p| p.name.clone()), 2);
     let part = stateful(4, "update_strategy = { partition = 2 }\n", DEPLOY);
@@ -298,7 +270,7 @@ fn an_autoscaler_and_a_budget_hold_for_a_stateful_set() {
     let out = simulate(&text);
     out.one_at_a_time();
     let scaled = out.pods().iter().filter(|p| p.started_by == "scaling").count();
-    assert!(scaled >= 1 && out.decided("hpa").iter().any(|d| d.1 == "rescale"), "{scaled}");
+    assert!(scaled >= 1 && out.told("hpa").iter().any(|d| d.1 == "rescale"), "{scaled}");
     let budget = "pod_disruption_budget = { max_unavailable = 1 }\n";
     let update = "[actions.image]\ntype = \"update_node_group\"\nat = \"5m\"\ncapacity = \"workers\"\n";
     let out = stateful(4, budget, update);
@@ -364,7 +336,7 @@ fn vertical(mode: &str, more: &str) -> Outcome {
 fn the_updater_gives_pods_what_is_recommended_within_the_budget() {
     let budget = "pod_disruption_budget = { max_unavailable = 1 }\n";
     let out = vertical("Recreate", budget);
-    let evicted: Vec<_> = out.decided("vpa_updater").into_iter().filter(|d| d.1 == "evicted").collect();
+    let evicted: Vec<_> = out.told("vpa_updater").into_iter().filter(|d| d.1 == "evicted").collect();
     assert!(evicted.len() >= 4, "{evicted:?}");
     assert!(evicted.iter().any(|d| d.2.contains("requests 300m")), "{evicted:?}");
     // Never two pods of four away: a Deployment's pods have no names, so they are counted.
@@ -381,11 +353,11 @@ fn the_updater_gives_pods_what_is_recommended_within_the_budget() {
     assert!(kinds.first().is_some_and(|k| k.contains("the pods request 300m")), "{kinds:?}");
     for mode in ["Off", "Initial"] {
         let out = vertical(mode, budget);
-        assert!(out.decided("vpa_updater").is_empty() && out.pods().len() == 4, "{mode}");
+        assert!(out.told("vpa_updater").is_empty() && out.pods().len() == 4, "{mode}");
     }
     let none = vertical("Recreate", "pod_disruption_budget = { max_unavailable = 0 }\n");
     assert_eq!(none.pods().len(), 4, "no eviction breaks a budget");
-    assert!(none.decided("vpa_updater").iter().all(|d| d.1 == "refused"));
+    assert!(none.told("vpa_updater").iter().all(|d| d.1 == "refused"));
     let alone = simulate(&scenario("desired_count = 1", &VPA.replace("MODE", "Recreate")));
     assert_eq!(alone.pods().len(), 1, "with fewer than two pods none is evicted");
 }
