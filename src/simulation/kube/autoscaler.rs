@@ -2,6 +2,7 @@
 
 use super::super::{Simulation, Timer};
 use super::given::{given_key, given_of};
+use super::nodes::pods_wait;
 use super::pods::pod_key;
 use super::schedule::task_of;
 use crate::cluster::{Command, LifeCycle, Market, NodeEnd, NodeStatus, NodeStep, TaskStatus};
@@ -307,7 +308,7 @@ impl Simulation<'_> {
                         ScaleUpResult::Grown { pods, .. } => *pods,
                         _ => 0,
                     };
-                    ("scale_up", format!("{pods} pods wait for a node"))
+                    ("scale_up", format!("{} for a node", pods_wait(pods as usize)))
                 }
                 ResizeReason::CreationErrors => ("creation_errors", "instances could not be launched".to_string()),
                 ResizeReason::NeverCame => ("provision_timeout", "instances did not join in time".to_string()),
@@ -326,7 +327,7 @@ impl Simulation<'_> {
                         .iter()
                         .map(|(g, c)| format!("{}: {c:?}", self.capacities[capacity_of(*g).index()].name))
                         .collect();
-                    format!("{pods} pods wait, and no group helps ({})", said.join(", "))
+                    format!("{}, and no group helps ({})", pods_wait(*pods as usize), said.join(", "))
                 }
                 _ => String::new(),
             };

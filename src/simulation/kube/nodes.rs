@@ -340,6 +340,14 @@ impl Simulation<'_> {
     }
 }
 
+/// How many pods wait, in words.
+pub(super) fn pods_wait(pods: usize) -> String {
+    match pods {
+        1 => "1 pod waits".to_string(),
+        n => format!("{n} pods wait"),
+    }
+}
+
 /// The name of a zone of a region.
 pub(super) fn zone_name(region: &str, zone: ZoneId) -> String {
     let letter = char::from(b'a' + zone.0.min(25) as u8);

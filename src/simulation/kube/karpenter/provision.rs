@@ -13,7 +13,7 @@ use crate::kubernetes::karpenter::world::{NodeView, PendingPod};
 use crate::kubernetes::object::{Labels, Symbol};
 use crate::kubernetes::scheduler::PodKey;
 use crate::simulation::intervals::zone_letter;
-use crate::simulation::kube::nodes::zone_name;
+use crate::simulation::kube::nodes::{pods_wait, zone_name};
 use crate::simulation::{Simulation, Timer};
 use crate::units::{CapacityId, NodeId, TaskId, ZoneId};
 
@@ -199,7 +199,7 @@ impl Simulation<'_> {
             let (reason, text) = match replaces {
                 None => {
                     let (pods, types) = (claim.pods.len(), claim.types.len());
-                    ("provision", format!("{pods} pods wait: {what} an hour, the best of {types} types{refused}"))
+                    ("provision", format!("{}: {what} an hour, the best of {types} types{refused}", pods_wait(pods)))
                 }
                 Some(command) => {
                     let (nodes, cost) = (command.candidates.len(), command.price.dollars());
