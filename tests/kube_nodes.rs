@@ -215,6 +215,22 @@ triggers = [{ queue = "jobs", queue_length = 5 }]
 "#;
 
 #[test]
+fn an_autoscaler_follows_the_requests_of_an_object() {
+    let replicas = |metric: &str| {
+        let hpa = format!("min_replicas = 2\nmax_replicas = 12\nmetrics = [{{ type = \"Object\", {metric} }}]\n");
+        let out = with(&format!("[services.web.kubernetes.horizontal_pod_autoscaler]\n{hpa}"));
+        out.rows("services.csv", &["desired"]).last().expect("a row")[0].clone()
+    };
+    // Thirty requests a second arrive.
+    assert_eq!(replicas("average_value = 10.0"), "3", "ten for each pod");
+    assert_eq!(replicas("value = 30.0"), "6", "as many as wanted: nothing changes");
+    assert_eq!(replicas("value = 20.0, described_object = \"web\""), "12", "too many for any number: to the maximum");
+    let both = "[services.web.kubernetes.horizontal_pod_autoscaler]\nmax_replicas = 9\n\
+                metrics = [{ type = \"Object\", value = 1.0, average_value = 1.0 }]\n";
+    assert!(common::refused(&format!("{BASE}{both}")).contains("either `value` or `average_value`"));
+}
+
+#[test]
 fn keda_wakes_a_workload_and_lets_it_rest() {
     let out = simulate(WORKERS);
     let steps = out.decided("keda");

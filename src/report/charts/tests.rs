@@ -116,6 +116,7 @@ fn made_up(folder: &Path, intervals: u32, seconds: u32) -> PathBuf {
         rows.node(&NodeRow {
             node,
             capacity: "nodes".into(),
+            node_type: "m7i.large".into(),
             zone: ["a", "b", "c"][node as usize % 3].into(),
             market: if node < 2 { "on_demand" } else { "spot" }.into(),
             ready_s: at(if new { 1_900.0 } else { 0.0 }),

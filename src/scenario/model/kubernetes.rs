@@ -682,6 +682,8 @@ tagged! {
         Pods(PodsMetric) = "Pods",
         /// The length of a queue, by a metrics adapter.
         External(ExternalMetric) = "External",
+        /// Requests a second that reach another object: the Service or Ingress of a service, by a metrics adapter.
+        Object(ObjectMetric) = "Object",
     }
 }
 
@@ -710,6 +712,18 @@ table! {
     pub struct PodsMetric {
         /// The aim: requests a second of one pod.
         pub average_value: f64,
+    }
+}
+
+table! {
+    /// Requests a second that reach the Service or Ingress of a service. Either `value` or `average_value`.
+    pub struct ObjectMetric {
+        /// The service whose Service or Ingress it is; absent: its own.
+        pub described_object: Option<String> = None,
+        /// The aim: requests a second in all. Replicas grow in proportion.
+        pub value: Option<f64> = None,
+        /// The aim: requests a second for each pod.
+        pub average_value: Option<f64> = None,
     }
 }
 

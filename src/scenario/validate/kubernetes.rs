@@ -7,8 +7,8 @@ use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
     Action, Affinity, Capacity, CapacityOption, DisruptionBudgetOfNodes, ExternalTrafficPolicy, FargateProfile, Hpa,
     HpaBehavior, HpaMetric, InitialState, IntOrPercent, KubeService, KubeServiceType, LabelOperator, LabelRequirement,
-    NodeGroup, NodePool, NodeSettings, NodeTaint, Orchestrator, PodLimits, PodToleration, Probe, RolloutType,
-    ScaledObject, Service, TargetType, Task, TolerationOperator, UpdateNodePoolAction, WorkloadKind,
+    NodeGroup, NodePool, NodeSettings, NodeTaint, ObjectMetric, Orchestrator, PodLimits, PodToleration, Probe,
+    RolloutType, ScaledObject, Service, TargetType, Task, TolerationOperator, UpdateNodePoolAction, WorkloadKind,
 };
 use crate::units::{ByteNotation, Cpu, print_bytes, print_cpu};
 
@@ -553,10 +553,29 @@ impl Check<'_> {
                     self.known(&path, span, "queue", &m.queue, &queues);
                     self.above_zero(&["metrics", &index, "average_value"], m.average_value);
                 }
+                HpaMetric::Object(m) => self.object_metric(m, &index),
             }
         }
         if let Some(behavior) = &hpa.behavior {
             self.behavior(behavior);
+        }
+    }
+
+    fn object_metric(&mut self, metric: &ObjectMetric, index: &str) {
+        if metric.value.is_some() == metric.average_value.is_some() {
+            let what = "an Object metric has either `value` or `average_value`";
+            self.error("S1012", &["metrics", index], what, "exactly one of both");
+        }
+        for (key, aim) in [("value", metric.value), ("average_value", metric.average_value)] {
+            if let Some(aim) = aim {
+                self.above_zero(&["metrics", index, key], aim);
+            }
+        }
+        if let Some(name) = &metric.described_object {
+            let known: Vec<&str> = self.plan.services.keys().map(String::as_str).collect();
+            let path = ["metrics", index, "described_object"];
+            let span = self.at(&path);
+            self.known(&path, span, "service", name, &known);
         }
     }
 

@@ -39,13 +39,22 @@ pub(in crate::simulation) struct HpaRuntime {
     /// Queues of its external metrics, by metric, and what counts of them where KEDA reads them.
     queues: Vec<Option<usize>>,
     triggers: Vec<QueueTrigger>,
-    /// Requests served at the last points, for metrics of requests.
-    served: Vec<(SimTime, u64)>,
+    /// Services whose requests its metrics are of, by metric.
+    objects: Vec<Option<ServiceId>>,
 }
 
 impl HpaRuntime {
-    pub(super) fn new(plan: &Plan, _: ServiceId, name: &str, service: &Service, streams: &Streams) -> Option<Self> {
+    pub(super) fn new(plan: &Plan, own: ServiceId, name: &str, service: &Service, streams: &Streams) -> Option<Self> {
         let k = &service.kubernetes;
+        let object = |m: &HpaMetric| match m {
+            HpaMetric::Pods(_) => Some(own),
+            HpaMetric::Object(m) => match &m.described_object {
+                Some(name) => plan.services.get_index_of(name).map(ServiceId::from),
+                None => Some(own),
+            },
+            _ => None,
+        };
+        let objects = k.horizontal_pod_autoscaler.iter().flat_map(|h| &h.metrics).map(object).collect();
         let (spec, queues, triggers) = match (&k.horizontal_pod_autoscaler, &k.scaled_object) {
             (Some(hpa), _) => {
                 let queue = |m: &HpaMetric| match m {
@@ -79,7 +88,7 @@ impl HpaRuntime {
             phase: Draw::new(streams.root(&format!("hpa/{name}"))).unit(),
             queues,
             triggers,
-            served: Vec::new(),
+            objects,
         })
     }
 }
@@ -106,6 +115,16 @@ fn spec_of(hpa: &Hpa) -> HpaSpec {
         HpaMetric::External(m) => MetricSpec::External {
             name: format!("queue {}", m.queue),
             target: TotalTarget::AverageValue(milli(m.average_value)),
+        },
+        HpaMetric::Object(m) => MetricSpec::Object {
+            name: match &m.described_object {
+                Some(name) => format!("requests_per_second of {name}"),
+                None => "requests_per_second".to_string(),
+            },
+            target: match (m.value, m.average_value) {
+                (Some(value), _) => TotalTarget::Value(milli(value)),
+                (None, value) => TotalTarget::AverageValue(milli(value.unwrap_or(0.0))),
+            },
         },
     };
     HpaSpec {
@@ -143,6 +162,14 @@ pub(super) fn behavior_of(behavior: &HpaBehavior) -> Behavior {
 }
 
 impl super::Kube<'_> {
+    /// Says of each workload whether somebody's metric is of its requests.
+    pub(super) fn note_watched(&mut self) {
+        let objects = self.workloads.iter().filter_map(|w| w.hpa.as_ref()).flat_map(|h| h.objects.iter().flatten());
+        for object in objects.copied().collect::<Vec<ServiceId>>() {
+            self.workloads[object.index()].watched = true;
+        }
+    }
+
     /// The use of CPU that a service's autoscaler has read last, in percent of the requests.
     pub(in crate::simulation) fn cpu_seen(&self, service: ServiceId) -> Option<f64> {
         self.workloads[service.index()].hpa.as_ref()?.seen
@@ -169,23 +196,19 @@ impl Simulation<'_> {
         for index in 0..self.services.len() {
             let service = ServiceId::from(index);
             let w = &self.kube().workloads[index];
-            if w.hpa.is_none() && w.vpa.is_none() {
+            if w.hpa.is_none() && w.vpa.is_none() && !w.watched {
                 continue;
             }
-            let asks = |h: &HpaRuntime| h.spec.metrics.iter().any(|m| matches!(m, MetricSpec::Pods { .. }));
-            let counts = w.hpa.as_ref().is_some_and(asks);
+            let counts = w.watched;
             // As many points as two scrapes may be apart, and one more.
             let resolution = self.kube().settings.metrics_server.metric_resolution;
             let keep = (resolution.as_nanos() / HOUSEKEEPING.as_nanos()) as usize * 2 + 4;
             if counts {
                 self.drain(service);
                 let w = &mut self.kube_mut().workloads[index];
-                let served = w.served;
-                if let Some(hpa) = &mut w.hpa {
-                    hpa.served.push((now, served));
-                    let old = hpa.served.iter().take_while(|p| now.since(p.0) > RATE_WINDOW).count();
-                    hpa.served.drain(..old);
-                }
+                w.requests.push((now, w.served));
+                let old = w.requests.iter().take_while(|p| now.since(p.0) > RATE_WINDOW).count();
+                w.requests.drain(..old);
             }
             let tasks: Vec<TaskId> = self.cluster.tasks_of(service).map(|t| t.id).collect();
             for task in tasks {
@@ -224,6 +247,7 @@ impl Simulation<'_> {
                     (tasks.iter().map(read).collect(), None)
                 }
                 MetricSpec::Pods { .. } => (self.request_readings(service, &tasks), None),
+                MetricSpec::Object { .. } => (Vec::new(), self.object_reading(service, at)),
                 _ => (Vec::new(), self.queue_length(service, at)),
             };
             readings.push(of_pods);
@@ -237,7 +261,7 @@ impl Simulation<'_> {
             .map(|(at, metric)| match metric {
                 MetricSpec::External { .. } if totals[at].is_empty() => Reading::Unavailable,
                 MetricSpec::External { .. } => Reading::External(&totals[at]),
-                MetricSpec::Object { .. } => Reading::Unavailable,
+                MetricSpec::Object { .. } => totals[at].first().map_or(Reading::Unavailable, |v| Reading::Object(*v)),
                 _ => Reading::Pods { readings: &readings[at], strangers: &[] },
             })
             .collect();
@@ -325,16 +349,28 @@ impl Simulation<'_> {
         PodReading { sample, request: (request > 0).then_some(request) }
     }
 
-    /// Requests a second of each pod over the last minute, as a metrics adapter has them.
+    /// Requests a second that reached a service over the last minute, as a metrics adapter has them, and when it looked.
+    fn request_rate(&self, service: ServiceId) -> Option<(f64, SimTime, SimDuration)> {
+        let points = &self.kube().workloads[service.index()].requests;
+        let (first, last) = (points.first()?, points.last()?);
+        let window = last.0.since(first.0);
+        let rate = (last.1 - first.1) as f64 / window.as_secs_f64();
+        (!window.is_zero()).then_some((rate, last.0, window))
+    }
+
+    /// The requests of the object of a metric, in thousandths a second.
+    fn object_reading(&self, service: ServiceId, metric: usize) -> Option<i64> {
+        let object = self.kube().workloads[service.index()].hpa.as_ref()?.objects.get(metric).copied().flatten()?;
+        Some((1_000.0 * self.request_rate(object)?.0).round() as i64)
+    }
+
+    /// Requests a second of each pod, as a metrics adapter has them.
     fn request_readings(&self, service: ServiceId, tasks: &[TaskId]) -> Vec<PodReading> {
-        let served = self.kube().workloads[service.index()].hpa.as_ref().map_or(&[][..], |h| &h.served);
-        let (Some(first), Some(last)) = (served.first(), served.last()) else {
+        let Some((rate, now, window)) = self.request_rate(service) else {
             return vec![PodReading::default(); tasks.len()];
         };
-        let (now, window) = (last.0, last.0.since(first.0));
-        let rate = (!window.is_zero()).then(|| (last.1 - first.1) as f64 / window.as_secs_f64());
         let serving = tasks.iter().filter(|t| self.kube().pods[t.index()].endpoint).count().max(1);
-        let one = rate.map(|r| (1_000.0 * r / serving as f64).round() as i64);
+        let one = Some((1_000.0 * rate / serving as f64).round() as i64);
         let read = |t: &TaskId| {
             let takes = self.kube().pods[t.index()].endpoint;
             let sample = one.filter(|_| takes).map(|value| Sample { at: now, window, value });
@@ -376,7 +412,10 @@ impl Simulation<'_> {
         let (name, unit) = match metric {
             Some(MetricSpec::Resource { resource: ResourceName::Cpu, .. }) => ("cpu", "% of the request"),
             Some(MetricSpec::Resource { resource: ResourceName::Memory, .. }) => ("memory", "% of the request"),
-            Some(MetricSpec::Pods { name, .. } | MetricSpec::External { name, .. }) => (name.as_str(), "for each pod"),
+            Some(MetricSpec::Object { name, target: TotalTarget::Value(_) }) => (name.as_str(), "in all"),
+            Some(
+                MetricSpec::Pods { name, .. } | MetricSpec::External { name, .. } | MetricSpec::Object { name, .. },
+            ) => (name.as_str(), "for each pod"),
             _ => ("", ""),
         };
         let seen = value.map(|p| p.utilization.map_or(p.value as f64 / 1_000.0, |u| u as f64));

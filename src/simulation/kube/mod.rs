@@ -172,6 +172,7 @@ impl<'p> Kube<'p> {
             measured,
         };
         kube.list_shapes();
+        kube.note_watched();
         Ok(Some(kube))
     }
 

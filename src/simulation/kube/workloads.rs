@@ -77,6 +77,9 @@ pub(in crate::simulation) struct Workload<'p> {
     pub(super) budget: super::evict::BudgetRuntime,
     /// Requests that reached its pods.
     pub(in crate::simulation) served: u64,
+    /// Somebody's metric is of these requests: their number at the last points.
+    pub(super) watched: bool,
+    pub(super) requests: Vec<(SimTime, u64)>,
     /// Restarts of the container that was restarted most, and why the last one was.
     pub(super) most_restarts: u32,
     pub(super) restart_why: String,
@@ -119,6 +122,8 @@ impl<'p> Workload<'p> {
             attachments: BTreeMap::new(),
             budget: super::evict::BudgetRuntime::new(service),
             served: 0,
+            watched: false,
+            requests: Vec::new(),
             most_restarts: 0,
             restart_why: String::new(),
             unschedulable: 0,
