@@ -70,6 +70,11 @@ fn who_is_reached_depends_on_what_the_targets_are() {
     near(share_of_small(&simulate("", "target_type = \"instance\"")), 0.25, "nodes pass on to any pod");
     let local = "target_type = \"instance\", external_traffic_policy = \"Local\"";
     near(share_of_small(&simulate("", local)), 0.5, "nodes alike, whatever runs there");
+    near(
+        share_of_small(&simulate("type = \"network\"", "target_type = \"instance\"")),
+        0.25,
+        "nodes pass on to any pod",
+    );
     near(share_of_small(&simulate("type = \"network\"", "")), 0.5, "zones alike");
     near(
         share_of_small(&simulate("type = \"network\"\ncross_zone = \"ENABLED\"", "")),

@@ -89,9 +89,10 @@ fn nodes_drift_from_a_new_image_and_are_replaced_one_by_one() {
 #[test]
 fn nodes_drift_from_their_pool_at_once_and_its_new_nodes_are_as_it_says() {
     let out = pool("", "taints = [{ key = \"team\", value = \"blue\" }]\nlabels = { team = \"blue\" }\n");
-    // The pods do not tolerate the taint: drift would strand them, and replaces nothing.
+    // The pods do not tolerate the taint: drift would strand them, and replaces nothing, which is said.
     let ends = out.rows("nodes.csv", &["end_reason"]);
     assert!(ends.iter().all(|n| n[0] != "drifted"), "{ends:?}");
+    assert_eq!(out.decided("karpenter").iter().filter(|d| d.1 == "drift_blocked").count(), 6);
     let out = pool(
         "",
         "labels = { team = \"blue\" }\ndisruption = { consolidation_policy = \"WhenEmpty\", budgets = [{ nodes = \"100%\" }] }\n",
@@ -222,7 +223,7 @@ fn an_autoscaler_follows_the_requests_of_an_object() {
         out.rows("services.csv", &["desired"]).last().expect("a row")[0].clone()
     };
     // Thirty requests a second arrive.
-    assert_eq!(replicas("average_value = 10.0"), "3", "ten for each pod");
+    assert_eq!(replicas("average_value = 12.0"), "3", "twelve for each pod");
     assert_eq!(replicas("value = 30.0"), "6", "as many as wanted: nothing changes");
     assert_eq!(replicas("value = 20.0, described_object = \"web\""), "12", "too many for any number: to the maximum");
     let both = "[services.web.kubernetes.horizontal_pod_autoscaler]\nmax_replicas = 9\n\

@@ -17,7 +17,8 @@ const PAGES: &[Page] = &[
         "A run leaves output/SCENARIO/VARIANT/ (or --out DIR). It is written beside that place under another\n\
          name and renamed when it is whole. The same plan again replaces it; the result of another plan is\n\
          kept unless --force is given.\n\n\
-         plan.toml         the scenario with every default filled in; `simctl run` takes it\n\
+         plan.toml         the scenario with every default filled in; `simctl run` takes it,\n\
+         \x20                 beside the files that it names\n\
          summary.json      objectives, breach minutes, latency, errors, cost, scaling, time to recover\n\
          services.csv      per service and interval: load, latency, errors, tasks, utilisation, cost\n\
          tasks.csv         one row per task: when it entered each state, why it stopped, what it cost\n\

@@ -9,8 +9,8 @@ use super::lang::{Lang, Reader, list};
 use super::locate;
 use super::model::{
     Algorithm, Capacity, EcsService, Eks, Fargate, Inputs, KubeServiceType, KubernetesJob, KubernetesService,
-    LoadBalancer, Orchestrator, Plan, SchedulingStrategy, Search, Service, StrategyItem, TargetType, Traffic, Via,
-    ViaLoadBalancer,
+    LoadBalancer, LoadBalancerType, Orchestrator, Plan, SchedulingStrategy, Search, Service, StrategyItem, TargetType,
+    Traffic, Via, ViaLoadBalancer,
 };
 use super::patch::{Addresses, apply_set, apply_variant};
 use super::state_files::read_state;
@@ -500,7 +500,9 @@ fn resolve_pods(mut plan: Plan) -> Plan {
             let balancer = service.load_balancer.get_or_insert_with(LoadBalancer::default);
             if service.kubernetes.service.target_type == TargetType::Instance {
                 // Nodes are the targets; their proxies choose the pod.
-                balancer.algorithm = Algorithm::WeightedRandom;
+                if balancer.r#type == LoadBalancerType::Application {
+                    balancer.algorithm = Algorithm::WeightedRandom;
+                }
                 balancer.deregistration_delay = SimDuration::ZERO;
             }
         }

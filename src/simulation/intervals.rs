@@ -12,6 +12,7 @@ use crate::cluster::{Fact, StopCode, Task, TaskStatus};
 use crate::kernel::{Phase, SimDuration, SimTime};
 use crate::output::{CostRow, Fixed, Incident, Millis, NodeRow, Secs, ServiceRow, TaskRow};
 use crate::rollout::scheduler::TaskEventKind;
+use crate::scenario::fargate::pod_size;
 use crate::scenario::model::{LoadBalancerType, Orchestrator};
 use crate::telemetry::utilization;
 use crate::traffic::ServiceTotals;
@@ -594,12 +595,15 @@ impl Simulation<'_> {
             self.recorder.keep_failure(written);
         }
         if self.recorder.sink.writes() && on_fargate {
-            let spec = &s.plan.task;
-            let mib = Bytes::get(spec.memory) >> 20;
-            let node_type = format!("fargate {}/{mib}", spec.cpu.units());
+            let (cpu_size, memory) = match self.kube.is_some() {
+                true => pod_size(s.plan),
+                false => (s.plan.task.cpu, s.plan.task.memory),
+            };
+            let mib = Bytes::get(memory) >> 20;
+            let node_type = format!("fargate {}/{mib}", cpu_size.units());
             let ran =
                 times.started.map(|from| times.execution_stopped.unwrap_or(self.queue.now()).since(from).as_secs_f64());
-            let cpu = ran.and_then(|r| utilization::percent(runtime.cpu_total, r * spec.cpu.vcpus()));
+            let cpu = ran.and_then(|r| utilization::percent(runtime.cpu_total, r * cpu_size.vcpus()));
             let written = self.recorder.sink.node(&NodeRow {
                 node: task.0,
                 capacity: capacity.name.into(),
@@ -607,7 +611,7 @@ impl Simulation<'_> {
                 zone: zone.as_str().into(),
                 market: if capacity.plan.spot().is_some() { "spot".into() } else { "on_demand".into() },
                 price_usd_per_hour: self.meter.task_price_per_hour(t.service, t.capacity).into(),
-                vcpus: Fixed(spec.cpu.vcpus()),
+                vcpus: Fixed(cpu_size.vcpus()),
                 memory_mib: mib,
                 launched_s: secs(times.launched),
                 ready_s: secs(times.started),

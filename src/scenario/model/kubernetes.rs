@@ -41,11 +41,15 @@ impl Lang for IntOrPercent {
     fn read(node: &Node, cx: &mut Reader<'_>) -> Option<Self> {
         let read = match &node.value {
             Value::Int(n) => u32::try_from(*n).ok().map(Self::Int),
-            Value::Str(text) => text.trim().strip_suffix('%').and_then(|p| p.trim().parse().ok()).map(Self::Percent),
+            Value::Str(text) => match text.trim().strip_suffix('%') {
+                Some(percent) => percent.trim().parse().ok().map(Self::Percent),
+                // As Kubernetes' YAML has it.
+                None => text.trim().parse().ok().map(Self::Int),
+            },
             _ => None,
         };
         if read.is_none() {
-            cx.wrong_kind(node, "a number of pods such as 1, or a share of them such as \"25%\"");
+            cx.wrong_kind(node, "a number such as 1, or a share such as \"25%\"");
         }
         read
     }

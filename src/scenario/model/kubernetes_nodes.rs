@@ -334,7 +334,7 @@ table! {
         pub weight: Option<u32> = None,
         /// Which nodes are taken away when they are not needed. No node drifts of that.
         pub disruption: Option<Disruption> = None,
-        /// The age at which a node is replaced; nodes of another drift.
+        /// The age at which a node is replaced that is made from now on; nodes of another drift.
         pub expire_after: Option<Never> = None,
     }
 }

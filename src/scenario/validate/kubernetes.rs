@@ -3,7 +3,6 @@
 use super::Check;
 use crate::catalog::{Catalog, InstanceType};
 use crate::scenario::diagnostic::Diagnostic;
-use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
     Action, Affinity, Capacity, CapacityOption, DisruptionBudgetOfNodes, ExternalTrafficPolicy, FargateProfile, Hpa,
     HpaBehavior, HpaMetric, InitialState, IntOrPercent, KubeService, KubeServiceType, LabelOperator, LabelRequirement,
@@ -295,7 +294,8 @@ impl Check<'_> {
             self.error("S1012", &["desired_count"], message, "leave it out");
         }
         self.within(&["kubernetes"], |c| {
-            c.pod(service);
+            c.pod_size(&service.task, &service.kubernetes.limits);
+            c.on_a_profile(name, service);
             c.kind(k);
             let (surge, unavailable) = (k.strategy.max_surge, k.strategy.max_unavailable);
             let none = |v: IntOrPercent| matches!(v, IntOrPercent::Int(0) | IntOrPercent::Percent(0));
@@ -464,18 +464,6 @@ impl Check<'_> {
                 .label(format!("the pod requests {}", print_bytes(task.memory, ByteNotation::TaskMemory)))
                 .help("Kubernetes refuses such a pod");
             self.report(&["limits", "memory"], d);
-        }
-        let only_fargate = self.plan.capacity.values().all(|c| matches!(c, Capacity::FargateProfile(_)));
-        if only_fargate && size_of_pod(task.cpu, task.memory).is_none() {
-            self.error("S1020", &[], "a pod on Fargate has at most 16 vCPU and 120 GB", "this one requests more");
-        }
-    }
-
-    fn pod(&mut self, service: &Service) {
-        self.pod_size(&service.task, &service.kubernetes.limits);
-        let only_fargate = self.plan.capacity.values().all(|c| matches!(c, Capacity::FargateProfile(_)));
-        if only_fargate && service.kubernetes.kind == WorkloadKind::DaemonSet {
-            self.error("S1012", &["kind"], "Fargate runs no DaemonSets", "it needs nodes");
         }
     }
 

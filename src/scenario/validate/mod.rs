@@ -167,7 +167,10 @@ impl Check<'_> {
     /// Two values that must be in order; both places are shown.
     fn ordered(&mut self, low: &[&str], high: &[&str], in_order: bool) {
         if !in_order {
-            let (a, b) = (low.last().copied().unwrap_or_default(), high.last().copied().unwrap_or_default());
+            // Keys of one name in two tables are told apart by these.
+            let depth = if low.last() == high.last() { low.len() } else { 1 };
+            let name = |path: &[&str]| path[path.len().saturating_sub(depth)..].join(".");
+            let (a, b) = (name(low), name(high));
             let d = Diagnostic::error("S1011", format!("`{a}` is above `{b}`"))
                 .at(self.at(low))
                 .label(format!("more than `{b}`"))

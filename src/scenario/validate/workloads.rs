@@ -1,6 +1,7 @@
 //! What belongs to which kind of workload of Kubernetes, volumes, and the Vertical Pod Autoscaler.
 
 use super::Check;
+use crate::scenario::fargate::size_of_pod;
 use crate::scenario::model::{
     Capacity, IntOrPercent, KubernetesService, Service, UpdateType, VerticalPodAutoscaler, VpaUpdateMode, WorkloadKind,
 };
@@ -92,6 +93,23 @@ impl Check<'_> {
         })
     }
 
+    /// What a pod cannot have on Fargate, where a profile takes it.
+    pub(super) fn on_a_profile(&mut self, name: &str, service: &Service) {
+        if !self.a_profile_takes(name, service) {
+            return;
+        }
+        if service.kubernetes.kind == WorkloadKind::DaemonSet {
+            let label =
+                "a Fargate profile takes its pods, which never start: another namespace, or a selector with labels";
+            self.error("S1012", &["kind"], "Fargate runs no DaemonSets", label);
+        }
+        let task = &service.task;
+        if size_of_pod(task.cpu, task.memory).is_none() {
+            let label = "a Fargate profile takes this one, which requests more";
+            self.error("S1020", &[], "a pod on Fargate has at most 16 vCPU and 120 GB", label);
+        }
+    }
+
     /// Claims and file systems.
     pub(super) fn volumes(&mut self, name: &str, service: &Service) {
         let k = &service.kubernetes;
@@ -102,6 +120,14 @@ impl Check<'_> {
                 "an EBS volume cannot be mounted by a pod on Fargate",
                 "a Fargate profile takes its pods",
             );
+        }
+        if let Some(claim) = &k.volume_claim {
+            let gib = claim.size.get().div_ceil(1 << 30);
+            self.range(&["volume_claim", "size"], gib, 1, 65_536, "in GiB, EBS takes, for gp3, a");
+        }
+        if k.kind == WorkloadKind::StatefulSet {
+            let most = u64::from(u32::MAX >> 1) - u64::from(service.desired_count);
+            self.range(&["ordinals", "start"], u64::from(k.ordinals.start), 0, most, "Kubernetes counts in 31 bits: a");
         }
         if k.volume_claim.is_some() && k.kind == WorkloadKind::DaemonSet {
             self.error(

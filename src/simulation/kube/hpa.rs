@@ -428,7 +428,10 @@ impl Simulation<'_> {
             _ => "",
         };
         let explanation = match (seen, decision.basis) {
-            (_, Basis::Failed) => format!("no metric could be read: {:?}", decision.scaling_active),
+            (_, Basis::Failed) => format!(
+                "no metric could be read{}",
+                decision.scaling_active.map_or(String::new(), |why| format!(": {why:?}"))
+            ),
             (Some(v), _) => format!("{name} is at {v:.0} {unit}"),
             (None, _) => "the number of replicas was out of its bounds".to_string(),
         };

@@ -233,7 +233,8 @@ impl Simulation<'_> {
     /// A node is gone: the scheduler forgets it.
     pub(in crate::simulation) fn node_is_gone(&mut self, node: NodeId) {
         let kube = self.kube_mut();
-        if let Some(seat) = kube.seats.get_mut(node.index()).and_then(Option::take) {
+        let was_there = kube.seats.get_mut(node.index()).and_then(Option::take);
+        if let Some(seat) = was_there {
             kube.scheduler.remove_node(seat);
             kube.nodes_of_seats[seat.0 as usize] = None;
         }
@@ -244,6 +245,9 @@ impl Simulation<'_> {
         self.claim_is_gone(node);
         self.queue.cancel_timer(Timer::Drain(node));
         self.queue.cancel_timer(Timer::Silence(node));
+        if was_there.is_some() {
+            self.cluster_event(ClusterEvent::NodeRemoved);
+        }
         self.wake_daemon_sets();
     }
 

@@ -19,6 +19,9 @@ use crate::units::{ServiceId, TaskId};
 
 /// A change of the target below this share of it is not written down.
 const NEWS: f64 = 0.1;
+/// Bounds from here on say nothing yet: a million cores, a pebibyte.
+const UNBOUNDED_CPU_M: i64 = 1_000_000_000;
+const UNBOUNDED_MEMORY: i64 = 1 << 50;
 
 /// A Vertical Pod Autoscaler while it runs.
 #[derive(Clone, Debug)]
@@ -131,14 +134,17 @@ impl Simulation<'_> {
         {
             vpa.said = Some(found.target);
             let mib = |bytes: i64| bytes >> 20;
+            // Early on the upper bound is far beyond any machine.
+            let bound = |known: bool, text: String| if known { text } else { "no upper bound yet".to_string() };
+            let (cpu, memory) = (found.upper_bound.cpu_m, found.upper_bound.memory);
             let text = format!(
-                "{}m and {} MiB would do ({}m to {}m, {} MiB to {} MiB); the pods request {}m and {} MiB",
+                "{}m and {} MiB would do ({}m to {}, {} MiB to {}); the pods request {}m and {} MiB",
                 found.target.cpu_m,
                 mib(found.target.memory),
                 found.lower_bound.cpu_m,
-                found.upper_bound.cpu_m,
+                bound(cpu < UNBOUNDED_CPU_M, format!("{cpu}m")),
                 mib(found.lower_bound.memory),
-                mib(found.upper_bound.memory),
+                bound(memory < UNBOUNDED_MEMORY, format!("{} MiB", mib(memory))),
                 request.cpu_m,
                 mib(request.memory)
             );

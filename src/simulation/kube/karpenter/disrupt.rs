@@ -59,7 +59,7 @@ impl Karpenter {
     /// NodeClaims that are older than their pool allows.
     fn expired(&self, now: SimTime) -> Vec<NodeId> {
         let is_old = |c: &super::Claim| {
-            let after = self.pools[c.pool].expire_after.map(|a| a.saturating_sub(c.age));
+            let after = c.expire_after.map(|a| a.saturating_sub(c.age));
             c.termination.is_none() && expires(c.created, after).is_some_and(|at| at <= now)
         };
         self.claims.iter().filter(|(_, c)| is_old(c)).map(|(n, _)| *n).collect()
@@ -80,8 +80,14 @@ impl Simulation<'_> {
         let now = self.queue.now();
         let Some(k) = &mut self.kube_mut().karpenter else { return };
         k.unavailable.sweep(now);
-        let mut going: Vec<(NodeId, NodeEnd)> = k.expired(now).into_iter().map(|n| (n, NodeEnd::MaxLifetime)).collect();
+        let expired = k.expired(now);
+        self.tell_expiry(&expired);
+        let mut going: Vec<(NodeId, NodeEnd)> = expired.into_iter().map(|n| (n, NodeEnd::MaxLifetime)).collect();
         self.look_for_drift();
+        // Pods that wait are brought up again and again, whatever became of them before.
+        for pod in self.pods_for_karpenter() {
+            self.trigger_batch(pod.uid);
+        }
         going.extend(self.replacements_ready());
         let Some(k) = &mut self.kube_mut().karpenter else { return };
         let mut next = now + if k.queue.is_empty() { PERIOD } else { queue::POLL };
@@ -106,7 +112,7 @@ impl Simulation<'_> {
                     going.extend(self.execute(command));
                     done = true;
                 }
-                None => {}
+                None => self.say_what_holds_drift(),
             },
         }
         if done {
@@ -117,6 +123,18 @@ impl Simulation<'_> {
             self.delete_claim(node, why);
         }
         self.schedule_timer_if_due(Timer::Karpenter, next, Phase::Decision);
+    }
+
+    /// Nodes that are older than their template allows go, whatever the budgets say.
+    fn tell_expiry(&mut self, nodes: &[NodeId]) {
+        for node in nodes {
+            let Some(k) = &self.kube().karpenter else { return };
+            let Some(claim) = k.claims.get(node) else { continue };
+            let capacity = k.capacities[claim.pool];
+            let text =
+                format!("node {} is as old as its expireAfter allows: it goes, whatever the budgets say", node.0);
+            self.record_karpenter(capacity, None, "expired", text);
+        }
     }
 
     fn what_is_there(&self, k: &Karpenter) -> Seen {

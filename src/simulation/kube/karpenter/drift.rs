@@ -1,7 +1,11 @@
 //! NodePools that change while they run, and the nodes that drift because of it.
 
+use super::Claim;
 use super::pools::{changed, pool_of};
+use crate::kubernetes::karpenter::disruption::budgets;
+use crate::kubernetes::karpenter::disruption::candidates::{DisruptionClass, NotCandidate, candidate};
 use crate::kubernetes::karpenter::disruption::drift::{self, DriftReason, RECHECK};
+use crate::kubernetes::karpenter::pool::Reason;
 use crate::kubernetes::karpenter::world::Drift;
 use crate::scenario::model::{Capacity, UpdateNodePoolAction};
 use crate::simulation::Simulation;
@@ -78,6 +82,43 @@ impl Simulation<'_> {
                 claim.drift = drift;
                 k.version += 1;
             }
+        }
+    }
+
+    /// Where nothing is done although nodes have drifted, what keeps each of them is written down.
+    pub(super) fn say_what_holds_drift(&mut self) {
+        let Some(k) = &self.kube().karpenter else { return };
+        let waits = |c: &Claim| c.drift.is_some() && !c.marked && c.termination.is_none();
+        let busy = !k.queue.is_empty() || k.claims.values().any(|c| c.marked || c.termination.is_some());
+        if busy || !k.claims.values().any(waits) {
+            return;
+        }
+        let (ids, nodes) = self.node_views(k);
+        let world = self.world_of(k, &nodes);
+        let left = budgets::left(&world, Reason::Drifted);
+        let mut found = Vec::new();
+        for (node, claim) in k.claims.iter().filter(|(_, c)| waits(c)) {
+            let Some(at) = ids.iter().position(|n| n == node) else { continue };
+            let why = match candidate(&world, at, DisruptionClass::Eventual, false) {
+                Err(NotCandidate::PodDoNotDisrupt(pod)) => format!("pod {pod} must not be disrupted"),
+                Err(NotCandidate::PodBudget(pod)) => format!("a disruption budget holds pod {pod}"),
+                Err(_) => continue,
+                Ok(c) if left[c.pool] == Some(0) => "the budgets of its NodePool allow no disruption".to_string(),
+                Ok(_) => "its pods would find no place".to_string(),
+            };
+            if claim.held.as_ref() != Some(&why) {
+                found.push((*node, why));
+            }
+        }
+        for (node, why) in found {
+            let Some(claim) = self.kube_mut().karpenter.as_mut().and_then(|k| k.claims.get_mut(&node)) else {
+                continue;
+            };
+            claim.held = Some(why.clone());
+            let pool = claim.pool;
+            let Some(capacity) = self.kube().karpenter.as_ref().map(|k| k.capacities[pool]) else { return };
+            let text = format!("node {} has drifted and stays: {why}", node.0);
+            self.record_karpenter(capacity, None, "drift_blocked", text);
         }
     }
 }

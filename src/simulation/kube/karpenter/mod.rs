@@ -45,11 +45,15 @@ struct Claim {
     /// Which machine image of its class it has, counted from the start.
     image: u32,
     drift: Option<Drift>,
+    /// What was said last of what keeps it from being replaced.
+    held: Option<String>,
     /// When it is next compared with its pool.
     drift_due: SimTime,
     created: SimTime,
     /// How old it was when it was created here.
     age: SimDuration,
+    /// `expireAfter` of the template that it was made of.
+    expire_after: Option<SimDuration>,
     nominated_until: SimTime,
     last_pod_event: Option<SimTime>,
     /// A command wants it to go.
@@ -70,9 +74,11 @@ impl Claim {
             made_of: 0,
             image,
             drift: None,
+            held: None,
             drift_due: now + RECHECK,
             created: now,
             age: SimDuration::ZERO,
+            expire_after: pool.expire_after,
             nominated_until: now,
             last_pod_event: None,
             marked: false,
@@ -125,6 +131,8 @@ pub(in crate::simulation) struct Karpenter {
     quiet: Option<(u64, SimTime)>,
     /// What was said last of pods that no pool helps.
     said: Option<String>,
+    /// The same of nodes that EC2 had no capacity for.
+    refused: Option<String>,
 }
 
 impl Karpenter {
@@ -181,6 +189,7 @@ impl Karpenter {
             version: 0,
             quiet: None,
             said: None,
+            refused: None,
         })
     }
 

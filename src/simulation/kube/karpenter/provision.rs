@@ -110,7 +110,7 @@ impl Simulation<'_> {
         let (ids, nodes) = self.node_views(k);
         let found = Scheduler::new(self.world_of(k, &nodes), &k.unavailable).provision(pending);
         let said = found.unplaced.first().map(|(_, why)| {
-            let (unplaced, waits) = (found.unplaced.len(), pending.len());
+            let (unplaced, waits) = (found.unplaced.len(), found.pods.len());
             format!("{unplaced} of {waits} pods find no place: {}", unplaced_text(why, &self.world_of(k, &nodes)))
         });
         if let Some(k) = &mut self.kube_mut().karpenter {
@@ -159,7 +159,11 @@ impl Simulation<'_> {
                     LaunchError::Insufficient(all) => format!("EC2 had none of the {} offerings asked for", all.len()),
                 };
                 let text = format!("no capacity for {} pods: {why}", claim.pods.len());
-                self.record_karpenter(capacity, None, "insufficient_capacity", text);
+                let k = self.kube_mut().karpenter.as_mut()?;
+                // Karpenter asks again and again: what it hears is written down when it is news.
+                if k.refused.replace(text.clone()).as_ref() != Some(&text) {
+                    self.record_karpenter(capacity, None, "insufficient_capacity", text);
+                }
                 return None;
             }
         };
@@ -172,6 +176,7 @@ impl Simulation<'_> {
             ..Claim::new((pool, of), launched.labels, &k.pools[pool], k.images[pool], now)
         };
         k.coming = Some(made);
+        k.refused = None;
         k.version += 1;
         let node = match at_start {
             true => self.place_running_node(capacity, kind, zone, market),
