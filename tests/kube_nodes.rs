@@ -87,6 +87,17 @@ fn nodes_drift_from_a_new_image_and_are_replaced_one_by_one() {
 }
 
 #[test]
+fn labels_of_karpenter_are_known() {
+    let text = BASE.replace(
+        "type = \"node_group\"\ninstance_types = [\"m7i.large\"]\nmin_size = 3\nmax_size = 6\n",
+        "type = \"node_pool\"\nrequirements = [{ key = \"karpenter.k8s.aws/instance-famly\", operator = \"In\", values = [\"m7i\"] }]\n",
+    );
+    let said = common::refused(&text);
+    assert!(said.contains("no label of Karpenter `karpenter.k8s.aws/instance-famly`"), "{said}");
+    assert!(said.contains("karpenter.k8s.aws/instance-family"), "{said}");
+}
+
+#[test]
 fn nodes_drift_from_their_pool_at_once_and_its_new_nodes_are_as_it_says() {
     let out = pool("", "taints = [{ key = \"team\", value = \"blue\" }]\nlabels = { team = \"blue\" }\n");
     // The pods do not tolerate the taint: drift would strand them, and replaces nothing, which is said.

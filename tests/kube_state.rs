@@ -271,6 +271,14 @@ fn a_bound_pod_must_fit_on_its_instance_type() {
 }
 
 #[test]
+fn a_group_has_no_more_nodes_than_it_may() {
+    let group = "[capacity.workers]\ntype = \"node_group\"\ninstance_types = [\"m7i.large\"]\nmax_size = 1\n";
+    let nodes = "name,instance_type,capacity\na,m7i.large,workers\nb,m7i.large,workers\n";
+    let said = read(&with(group), nodes, "name,cpu,memory\n").expect_err("it is refused");
+    assert!(said.contains("`workers` has more nodes here than its `max_size` of 1") && said.contains("3"), "{said}");
+}
+
+#[test]
 fn the_plan_of_a_run_runs_again() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("nodes.csv"), MACHINES).expect("a file");

@@ -104,6 +104,13 @@ fn read_nodes(plan: &Plan, rows: &mut Rows) -> Vec<GivenNode> {
         if let Some(other) = nodes.get(&node.name) {
             return Err(("name", format!("the node `{}` is there already, in line {}", node.name, other.line)));
         }
+        if let Some(Capacity::NodeGroup(group)) = plan.capacity.get(&node.capacity) {
+            let others = nodes.values().filter(|n| n.capacity == node.capacity).count();
+            if others as u64 >= u64::from(group.max_size) {
+                let text = format!("`{}` has more nodes here than its `max_size` of {}", node.capacity, group.max_size);
+                return Err(("capacity", text));
+            }
+        }
         nodes.insert(node.name.clone(), node);
         Ok(())
     });

@@ -121,3 +121,18 @@ impl WellKnown {
         CapacityType::ALL.into_iter().find(|c| self.value_of(*c) == value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::model::LABELS_OF_KARPENTER;
+
+    #[test]
+    fn the_language_knows_the_labels_of_karpenter() {
+        let mut symbols = Symbols::default();
+        let known = WellKnown::new(&mut symbols);
+        let own = known.keys.iter().filter(|k| symbols.text(**k).starts_with("karpenter."));
+        assert_eq!(own.count(), LABELS_OF_KARPENTER.len());
+        assert!(LABELS_OF_KARPENTER.iter().all(|l| known.is_well_known(symbols.intern(l))));
+    }
+}

@@ -147,6 +147,27 @@ impl KubernetesTable for Volume {
     }
 }
 
+/// Labels of the domains `karpenter.sh` and `karpenter.k8s.aws` that requirements may name.
+pub const LABELS_OF_KARPENTER: [&str; 17] = [
+    "karpenter.sh/capacity-type",
+    "karpenter.sh/nodepool",
+    "karpenter.k8s.aws/instance-category",
+    "karpenter.k8s.aws/instance-family",
+    "karpenter.k8s.aws/instance-generation",
+    "karpenter.k8s.aws/instance-size",
+    "karpenter.k8s.aws/instance-cpu",
+    "karpenter.k8s.aws/instance-cpu-manufacturer",
+    "karpenter.k8s.aws/instance-cpu-sustained-clock-speed-mhz",
+    "karpenter.k8s.aws/instance-memory",
+    "karpenter.k8s.aws/instance-ebs-bandwidth",
+    "karpenter.k8s.aws/instance-network-bandwidth",
+    "karpenter.k8s.aws/instance-hypervisor",
+    "karpenter.k8s.aws/instance-local-nvme",
+    "karpenter.k8s.aws/instance-gpu-count",
+    "karpenter.k8s.aws/instance-gpu-memory",
+    "karpenter.k8s.aws/instance-gpu-manufacturer",
+];
+
 table! {
     /// A NodePool of Karpenter with its EC2NodeClass. Source: karpenter.sh/v1, karpenter.k8s.aws/v1.
     pub struct NodePool {

@@ -5,9 +5,10 @@ use crate::catalog::{Catalog, InstanceType};
 use crate::scenario::diagnostic::Diagnostic;
 use crate::scenario::model::{
     Action, Affinity, Capacity, CapacityOption, DisruptionBudgetOfNodes, ExternalTrafficPolicy, FargateProfile, Hpa,
-    HpaBehavior, HpaMetric, InitialState, IntOrPercent, KubeService, KubeServiceType, LabelOperator, LabelRequirement,
-    NodeGroup, NodePool, NodeSettings, NodeTaint, ObjectMetric, Orchestrator, PodLimits, PodToleration, Probe,
-    RolloutType, ScaledObject, Service, TargetType, Task, TolerationOperator, UpdateNodePoolAction, WorkloadKind,
+    HpaBehavior, HpaMetric, InitialState, IntOrPercent, KubeService, KubeServiceType, LABELS_OF_KARPENTER,
+    LabelOperator, LabelRequirement, NodeGroup, NodePool, NodeSettings, NodeTaint, ObjectMetric, Orchestrator,
+    PodLimits, PodToleration, Probe, RolloutType, ScaledObject, Service, TargetType, Task, TolerationOperator,
+    UpdateNodePoolAction, WorkloadKind,
 };
 use crate::units::{ByteNotation, Cpu, print_bytes, print_cpu};
 
@@ -244,6 +245,11 @@ impl Check<'_> {
             };
             if let Some(wrong) = wrong {
                 self.error("S1012", &at, format!("the operator `{}` {wrong}", r.operator), "Kubernetes refuses it");
+            }
+            if r.key.starts_with("karpenter.") {
+                let path: Vec<&str> = at.iter().copied().chain(["key"]).collect();
+                let span = self.at(&path);
+                self.known(&path, span, "label of Karpenter", &r.key, &LABELS_OF_KARPENTER);
             }
             if r.min_values.is_some() && !of_karpenter {
                 self.error("S1012", &at, "`min_values` belongs to a NodePool of Karpenter", "leave it out");
