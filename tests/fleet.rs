@@ -2,28 +2,15 @@
 //! constraints hold for every placed task, deployments of every kind keep their healthy floor and end in one way, and
 //! every dollar has one item and one owner.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
 
+use common::{Row, number};
 use proptest::prelude::*;
 use simctl::catalog::Catalog;
-use simctl::output::{DeploymentOutcome, RowSink, Summary};
-use simctl::scenario::{from_text, model::Inputs, plan_hash};
-use simctl::simulation::{RunOptions, run};
-
-type Row = BTreeMap<String, String>;
-
-fn rows(folder: &Path, file: &str) -> Vec<Row> {
-    let mut reader = csv::Reader::from_path(folder.join(file)).expect("the file is there");
-    let head = reader.headers().expect("a header").clone();
-    let row = |r: csv::StringRecord| head.iter().zip(&r).map(|(k, v)| (k.to_string(), v.to_string())).collect();
-    reader.records().map(|r| row(r.expect("a row"))).collect()
-}
-
-fn number(row: &Row, column: &str) -> Option<f64> {
-    row[column].parse().ok()
-}
+use simctl::output::DeploymentOutcome;
 
 /// Money as it stands in a file, in nano-dollars.
 fn nano(text: &str) -> i64 {
@@ -240,17 +227,6 @@ fn text(f: &Fleet) -> String {
     t
 }
 
-fn simulate(text: &str, folder: &Path) -> Summary {
-    let plan = from_text("fleet", text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
-    let inputs = Inputs::default();
-    let hash = plan_hash(&plan, &inputs);
-    let mut sink = RowSink::folder(folder).expect("a fresh folder");
-    let options = RunOptions { name: "fleet", plan_hash: &hash, ..RunOptions::default() };
-    let outcome = run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends");
-    sink.close().expect("rows are written");
-    outcome.summary
-}
-
 /// What one task holds of its instance.
 struct Held {
     from: f64,
@@ -260,15 +236,12 @@ struct Held {
 }
 
 fn check(f: &Fleet) -> Result<(), TestCaseError> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path();
-    let summary = simulate(&text(f), path);
-    let defects: Vec<_> = summary.notes.iter().filter(|n| n.contains("defect")).collect();
-    prop_assert!(defects.is_empty(), "{defects:?}");
+    let out = common::simulate(&text(f));
+    let summary = &out.summary;
 
     // Instances and what stood on them.
-    let nodes: BTreeMap<String, Row> = rows(path, "nodes.csv").into_iter().map(|n| (n["node"].clone(), n)).collect();
-    let tasks = rows(path, "tasks.csv");
+    let nodes: BTreeMap<String, Row> = out.all("nodes.csv").into_iter().map(|n| (n["node"].clone(), n)).collect();
+    let tasks = out.all("tasks.csv");
     let mut on: BTreeMap<&str, Vec<Held>> = BTreeMap::new();
     for task in tasks.iter().filter(|t| !t["node"].is_empty()) {
         let node = nodes.get(&task["node"]).expect("its instance has a row");
@@ -330,7 +303,7 @@ fn check(f: &Fleet) -> Result<(), TestCaseError> {
                 DeploymentOutcome::InProgress => prop_assert!(d.ended_s.is_none()),
             }
         }
-        let last = rows(path, "deployments.csv").into_iter().rfind(|r| r["service"] == name);
+        let last = out.all("deployments.csv").into_iter().rfind(|r| r["service"] == name);
         if let Some(last) = last.filter(|_| deployments.iter().any(|d| d.ended_s.is_some())) {
             prop_assert!(["completed", "rolled_back"].contains(&last["step"].as_str()), "{last:?}");
         }
@@ -341,7 +314,7 @@ fn check(f: &Fleet) -> Result<(), TestCaseError> {
             continue;
         }
         let mut reached = false;
-        for row in rows(path, "services.csv").iter().filter(|r| r["service"] == name) {
+        for row in out.all("services.csv").iter().filter(|r| r["service"] == name) {
             let (desired, healthy) = (number(row, "desired").unwrap_or(0.0), number(row, "healthy").unwrap_or(0.0));
             let floor = (desired * f64::from(s.minimum) / 100.0).ceil();
             // Once there: a larger desired count has to be reached first.
@@ -351,7 +324,7 @@ fn check(f: &Fleet) -> Result<(), TestCaseError> {
     }
 
     // Money: one row an item, owner and price in an interval, and the same sums by item, by owner, and in all.
-    let costs = rows(path, "costs.csv");
+    let costs = out.all("costs.csv");
     let mut seen = BTreeSet::new();
     let (mut by_owner, mut by_item): (BTreeMap<&str, i64>, BTreeMap<&str, i64>) = Default::default();
     for row in &costs {

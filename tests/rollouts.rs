@@ -1,15 +1,14 @@
 //! Whole runs of Kubernetes workloads: rollouts keep their bounds at every instant and end in exactly one way, deliver
 //! progressively, go back; Jobs do their work; quotas hold.
 
+mod common;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
+use common::{Outcome, simulate};
 use proptest::prelude::*;
-use simctl::catalog::Catalog;
-use simctl::output::{DeploymentOutcome, RowSink, Summary};
-use simctl::scenario::model::Inputs;
-use simctl::scenario::{from_text, plan_hash};
-use simctl::simulation::{RunOptions, run};
+use simctl::output::DeploymentOutcome;
 
 const CLUSTER: &str = r#"
 [simulation]
@@ -45,25 +44,6 @@ type = "deploy"
 at = "3m"
 service = "shop"
 "#;
-
-struct Run {
-    summary: Summary,
-    folder: tempfile::TempDir,
-}
-
-fn simulate(text: &str) -> Run {
-    let plan = from_text("rollouts", text).unwrap_or_else(|d| panic!("{}\n{text}", d.render(false)));
-    let inputs = Inputs::default();
-    let hash = plan_hash(&plan, &inputs);
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut sink = RowSink::folder(folder.path()).expect("a fresh folder");
-    let options = RunOptions { name: "rollouts", plan_hash: &hash, ..RunOptions::default() };
-    let outcome = run(&plan, &inputs, Catalog::embedded(), options, &mut sink, &mut |_| {}).expect("the run ends");
-    sink.close().expect("rows are written");
-    let defects: Vec<_> = outcome.summary.notes.iter().filter(|n| n.contains("defect")).collect();
-    assert!(defects.is_empty(), "{defects:?}\n{text}");
-    Run { summary: outcome.summary, folder }
-}
 
 /// A shop of some pods on nodes of its own, with more of the file's text behind.
 fn shop(seed: u64, nodes: u32, desired: u32, rps: u32, more: &str) -> String {
@@ -103,7 +83,7 @@ fn pods(folder: &Path) -> Vec<Pod> {
         .collect()
 }
 
-fn outcome(run: &Run, at: usize) -> &DeploymentOutcome {
+fn outcome(run: &Outcome, at: usize) -> &DeploymentOutcome {
     &run.summary.services["shop"].deployments[at].outcome
 }
 
@@ -401,7 +381,7 @@ failure_rate = RATE
 backoff_limit = 4
 "#;
 
-fn jobs(policy: &str, takes: &str, rate: f64) -> Run {
+fn jobs(policy: &str, takes: &str, rate: f64) -> Outcome {
     simulate(&JOBS.replace("POLICY", policy).replace("TAKES", takes).replace("RATE", &rate.to_string()))
 }
 
@@ -440,7 +420,7 @@ fn a_cron_job_leaves_out_or_replaces_what_still_runs() {
 #[test]
 fn what_kubernetes_cannot_do_is_refused() {
     let refused = |text: &str, what: &str| {
-        let found = from_text("refused", text).map(|_| ()).expect_err("it is refused").render(false);
+        let found = common::refused(text);
         assert!(found.contains(what), "{found}");
     };
     let stop = "[actions.stop]\ntype = \"stop_deployment\"\nat = \"5m\"\nservice = \"shop\"\nstop_type = \"ABORT\"\n";
